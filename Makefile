@@ -1,0 +1,34 @@
+# `make demo` and `make test` do all the set-up themselves. PYTHON names the interpreter to use.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint bench clean
+
+# Installed again when the dependencies change; the code itself is used where it stands.
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Python 3.11 to 3.13 is needed, this is {v[0]}.{v[1]}; run make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV), which takes a few minutes the first time"
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -e '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)  ## the main job on a simulated brain, in .demo/
+	@BIN=$(BIN) sh experiments/demo.sh
+
+test: $(STAMP)  ## all tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -q
+
+lint: $(STAMP)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## compare with named peers; nothing else should run meanwhile
+	@for script in joint_step encoder_fit populate_overhead; do \
+		echo; $(BIN)/python -m benchmarks.$$script || exit 1; done
+
+clean:  ## remove the environment and the demo's files
+	-@NEUROTEACH_HOME=.demo/home $(BIN)/neuroteach database stop --force 2>/dev/null
+	rm -rf $(VENV) .demo

@@ -1,0 +1,83 @@
+"""What a teacher costs: a joint training step against a plain one of the same network.
+
+python benchmarks/joint_step.py [--width 64] [--stimuli 9] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import torch
+from alternate import alternate, report
+
+from regularized_training.networks import NetworkConfig
+from regularized_training.regularizers import RegularizerConfig
+from regularized_training.tasks import ImageTask
+from regularized_training.teachers import SimilarityTeacher
+from regularized_training.training import Training, TrainingConfig
+
+BATCH = 64
+STIMULUS_SIZE = (36, 64)
+
+
+def random_task(rng: np.random.Generator) -> ImageTask:
+    images = rng.integers(0, 256, (10 * BATCH, 1, 32, 32)).astype(np.uint8)
+    labels = np.arange(len(images)) % 10
+    return ImageTask("random", images, labels, images, labels, tuple("0123456789"))
+
+
+def random_teacher(rng: np.random.Generator, n: int = 500) -> SimilarityTeacher:
+    stimuli = rng.integers(0, 256, (n, 1, *STIMULUS_SIZE)).astype(np.uint8)
+    responses = rng.standard_normal((n, 50)).astype(np.float32)
+    responses /= np.linalg.norm(responses, axis=1, keepdims=True)
+    return SimilarityTeacher("random", stimuli, np.clip(responses @ responses.T, -1, 1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--width", type=int, default=16, help="of ResNet18; 64 in the paper")
+    parser.add_argument("--stimuli", type=int, default=9, help="in a joint step, compared in pairs")
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1, help="one is disturbed least by others")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", action="store_true", help="print a JSON object last")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+
+    rng = np.random.default_rng(0)
+    task, teacher = random_task(rng), random_teacher(rng)
+    network = NetworkConfig(width=args.width)
+    plain = Training(task, network, TrainingConfig(batch_size=BATCH), 0, device=args.device)
+    joint = Training(
+        task,
+        network,
+        TrainingConfig(batch_size=BATCH, regularizer=RegularizerConfig(n_stimuli=args.stimuli)),
+        0,
+        teacher=teacher,
+        device=args.device,
+    )
+
+    def step(training: Training) -> list[float]:
+        index = torch.from_numpy(rng.integers(0, len(task.train_labels), BATCH))
+        return training.step(index, 1e-3).tolist()  # waits for a GPU to finish
+
+    runs = {"plain step": lambda: step(plain), "joint step": lambda: step(joint)}
+    report(
+        f"ResNet18 of width {args.width}, {BATCH} task images of 32 x 32",
+        alternate(runs, args.repeats),
+        "plain step",
+        {
+            "width": args.width,
+            "task_images": BATCH,
+            "stimuli": args.stimuli,
+            "stimulus_size": "x".join(map(str, STIMULUS_SIZE)),
+            "pairs": args.stimuli * (args.stimuli - 1) // 2,
+            "device": args.device,
+        },
+        as_json=args.json,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Settings, database, experiments, workers, results, figures and the command line."""

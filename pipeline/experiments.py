@@ -1,0 +1,229 @@
+"""Experiments: one TOML file per study, read at one of its scales, planned in the database."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from predictive_model.encoder import EncoderConfig
+from predictive_model.fitting import FitConfig
+from predictive_model.recording import check_name
+from regularized_training.networks import NetworkConfig
+from regularized_training.robustness.noise import NoiseConfig
+from regularized_training.teachers import TeacherConfig
+from regularized_training.training import TrainingConfig
+from schemas import encoding, experiment, recording, robustness, teaching, training
+from schemas.base import transaction
+
+
+class ExperimentError(ValueError):
+    """An experiment that cannot be planned: says what was found and what to do."""
+
+
+class ExperimentSettings(BaseModel):
+    """What to compute.
+
+    Attributes
+    ----------
+    title : str
+    recordings : tuple of str
+        Names of scans, whose similarity is averaged.
+    images : str
+        Name of the image set the networks learn.
+    encoder, fit, encoder_seed
+        How each scan's encoder is built and fitted.
+    teachers : tuple of TeacherConfig
+        A plain string is the kind of a teacher.
+    network, training, seeds
+        Trained once for each teacher and seed. ``training.regularizer`` is left out for the
+        teacher ``none``.
+    noise : NoiseConfig
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str = Field(min_length=1, max_length=255)
+    recordings: tuple[str, ...] = Field(min_length=1)
+    images: str
+    encoder: EncoderConfig = EncoderConfig()
+    fit: FitConfig = FitConfig()
+    encoder_seed: int = Field(0, ge=0)
+    teachers: tuple[TeacherConfig, ...] = Field(min_length=1)
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig
+    seeds: tuple[int, ...] = Field(min_length=1)
+    noise: NoiseConfig = NoiseConfig()
+
+    @field_validator("teachers", mode="before")
+    @classmethod
+    def _kinds(cls, value: Any) -> Any:
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return tuple({"kind": t} if isinstance(t, str) else t for t in value)
+        return value
+
+    @field_validator("recordings", "seeds", "teachers")
+    @classmethod
+    def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("expected distinct values")
+        return value
+
+
+def read_experiment(path: Path | str, scale: str, **changes: Any) -> ExperimentSettings:
+    """Read an experiment file at one scale.
+
+    The table ``scales.SCALE`` of the file overrides what stands outside of ``scales``, key by key.
+
+    Parameters
+    ----------
+    path : Path or str
+    scale : str
+        One of the file's scales.
+    **changes
+        Values for ``recordings``, ``images`` and other fields, instead of the file's.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ExperimentError
+        If it is not TOML, lacks the scale, or holds a setting that cannot work.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected an experiment file (TOML)")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"{path}: not valid TOML ({error})") from error
+    scales = content.pop("scales", {})
+    if not isinstance(scales, dict) or scale not in scales:
+        raise ExperimentError(f"{path}: scale {scale!r} is not among {sorted(scales)}")
+    merged = _merge(_merge(content, scales[scale]), changes)
+    try:
+        return ExperimentSettings.model_validate(merged)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}"
+            for e in error.errors(include_url=False, include_input=False)
+        ]
+        raise ExperimentError(f"{path}, scale {scale}: " + "; ".join(lines)) from error
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        both_tables = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merge(old, value) if both_tables else value  # type: ignore[arg-type]
+    return merged
+
+
+def add_experiment(settings: ExperimentSettings, *, name: str, scale: str) -> bool:
+    """Plan an experiment: everything it needs stands in the plan tables, or nothing does.
+
+    Returns
+    -------
+    bool
+        False if the very same experiment was there already.
+
+    Raises
+    ------
+    ExperimentError
+        If a scan or the image set is missing, or another experiment has the name and scale.
+    """
+    check_name(name)
+    key = {"experiment": name, "scale": scale}
+    described = settings.model_dump(mode="json")
+    present = (experiment.Experiment & key).to_dicts()
+    if present:
+        if present[0]["settings"] == described:
+            return False
+        raise ExperimentError(
+            f"experiment {name!r} at scale {scale!r} is in the database with other settings; give "
+            "this one another name with --name"
+        )
+    _check_inputs(settings)
+    with transaction(experiment.Experiment.connection):
+        experiment.Experiment.insert1(
+            {
+                **key,
+                "title": settings.title,
+                "settings": described,
+                "added": datetime.now(UTC).replace(tzinfo=None, microsecond=0),
+            }
+        )
+        _plan(settings, key)
+    return True
+
+
+def _check_inputs(settings: ExperimentSettings) -> None:
+    for table, column, names, how in (
+        (recording.Scan, "scan", settings.recordings, "neuroteach import scan"),
+        (training.ImageSet, "image_set", (settings.images,), "neuroteach import images"),
+    ):
+        known = set(table.to_arrays(column))
+        if missing := [n for n in names if n not in known]:
+            raise ExperimentError(
+                f"{column}: {', '.join(missing)} not in the database, which has "
+                f"{', '.join(sorted(known)) or 'none'}; add it with `{how}` first"
+            )
+    for scan in settings.recordings:
+        row = (recording.Scan & {"scan": scan}).proj("has_pupil", "n_behaviour").fetch1()
+        if settings.encoder.shifter is not None and not row["has_pupil"]:
+            raise ExperimentError(
+                f"encoder.shifter: scan {scan!r} has no pupil position; leave the shifter out"
+            )
+        if settings.encoder.modulator is not None and not row["n_behaviour"]:
+            raise ExperimentError(
+                f"encoder.modulator: scan {scan!r} has no behaviour; leave the modulator out"
+            )
+
+
+def _plan(settings: ExperimentSettings, key: dict[str, str]) -> None:
+    encoder_hash = encoding.EncoderConfig.add(settings.encoder)
+    fit_hash = encoding.FitConfig.add(settings.fit)
+    seeds = {settings.encoder_seed, *settings.seeds}
+    experiment.Seed.insert([{"seed": s} for s in seeds], skip_duplicates=True)
+    members = [
+        dict(scan=s, encoder_hash=encoder_hash, fit_hash=fit_hash, seed=settings.encoder_seed)
+        for s in settings.recordings
+    ]
+    group = teaching.ScanGroup.add(members)
+    nobody = teaching.ScanGroup.add([])
+    encoding.FitPlan.insert([{**key, **m} for m in members])
+    network_hash = training.NetworkConfig.add(settings.network)
+    noise_hash = robustness.NoiseConfig.add(settings.noise)
+    for teacher in settings.teachers:
+        alone = teacher.kind == "none"
+        config = settings.training
+        if alone:
+            config = config.model_copy(update={"regularizer": None})
+        elif config.regularizer is None:
+            raise ExperimentError(
+                f"training.regularizer: teacher {teacher.kind!r} needs one; add a table "
+                "[training.regularizer]"
+            )
+        taught = {
+            **key,
+            "teacher_hash": teaching.TeacherConfig.add(teacher),
+            "scan_group": nobody if alone else group,
+        }
+        teaching.TeacherPlan.insert1(taught)
+        plans = [
+            {
+                **taught,
+                "image_set": settings.images,
+                "network_hash": network_hash,
+                "training_hash": training.TrainingConfig.add(config),
+                "seed": seed,
+            }
+            for seed in settings.seeds
+        ]
+        training.TrainingPlan.insert(plans)
+        robustness.NoisePlan.insert([{**plan, "noise_hash": noise_hash} for plan in plans])

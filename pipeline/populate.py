@@ -1,0 +1,218 @@
+"""Compute what is planned and missing, alone or beside other workers, and survive their deaths."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas import base, encoding, recording, robustness, teaching, training
+
+WAIT = 1.0  # seconds between looks at what others are computing
+
+# Errors that say nothing of the computation: a worker was told to stop.
+_STOPPED = ("SystemExit%SIGTERM%", "KeyboardInterrupt%")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A computation that failed."""
+
+    table: str
+    key: dict[str, Any]
+    message: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a table is: `done` of `total` planned rows whose inputs are there."""
+
+    table: str
+    done: int
+    total: int
+
+
+@dataclass
+class PopulateResult:
+    """What a call of :func:`populate` did."""
+
+    computed: dict[str, int] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+
+
+def populate(
+    *,
+    experiment: str | None = None,
+    scale: str | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    keep_going: Callable[[], bool] = lambda: True,
+) -> PopulateResult:
+    """Compute all that is planned and missing, in the order in which results build on each other.
+
+    Each key is reserved in the database first, so any number of processes may do this at once.
+    Keys that a dead worker had reserved are taken up again. Returns when nothing is left to do,
+    waiting for what others compute as long as more may come of it.
+
+    Parameters
+    ----------
+    experiment, scale : str, optional
+        Only what this experiment needs.
+    on_progress : callable
+        Called after each computed key.
+    keep_going : callable
+        Asked before each key; False ends the work early.
+
+    Returns
+    -------
+    PopulateResult
+        Failed keys are not tried again until :func:`retry_failures`.
+    """
+    base.require_active()
+    result = PopulateResult()
+    while keep_going():
+        computed = sum(
+            _populate_table(table, restriction, result, on_progress, keep_going)
+            for table, restriction in _tables(experiment, scale)
+        )
+        base.remove_finished_checkpoints()
+        if not computed:
+            if not _others_at_work(experiment, scale):
+                break
+            time.sleep(WAIT)
+    return result
+
+
+def _populate_table(
+    table: Any,
+    restriction: list[Any],
+    result: PopulateResult,
+    on_progress: Callable[[Progress], None],
+    keep_going: Callable[[], bool],
+) -> int:
+    release_lost_jobs(table)
+    name, computed = table.__name__, 0
+    table().jobs.refresh(*restriction, delay=-1)
+    while keep_going():
+        # One key at a time, so that progress shows and a request to stop is heard.
+        outcome = table.populate(
+            *restriction, reserve_jobs=True, suppress_errors=True, max_calls=1, refresh=False
+        )
+        computed += outcome["success_count"]
+        result.computed[name] = result.computed.get(name, 0) + outcome["success_count"]
+        result.failures += [
+            Failure(name, dict(key), str(message)) for key, message in outcome["error_list"]
+        ]
+        if outcome["success_count"]:
+            on_progress(table_progress(table, restriction))
+        elif not outcome["error_list"] and not _pending(table, restriction):
+            break  # nothing was pending; had another worker been quicker, we would look again
+    return computed
+
+
+def _tables(experiment: str | None, scale: str | None) -> Iterator[tuple[Any, list[Any]]]:
+    """Computed tables in order, each with what restricts it to an experiment."""
+    plans = {
+        recording.Reliability: encoding.FitPlan,
+        encoding.FittedEncoder: encoding.FitPlan,
+        encoding.EncoderScore: encoding.FitPlan,
+        encoding.PredictedResponses: encoding.FitPlan,
+        teaching.SimilarityQuality: encoding.FitPlan,
+        teaching.Teacher: teaching.TeacherPlan,
+        training.TrainedNetwork: training.TrainingPlan,
+        robustness.NoiseAccuracy: robustness.NoisePlan,
+    }
+    named = {k: v for k, v in (("experiment", experiment), ("scale", scale)) if v is not None}
+    for table in base.computed_tables():
+        yield table, [plans[table] & named] if named else []
+
+
+def progress(experiment: str | None = None, scale: str | None = None) -> list[Progress]:
+    """How far each computed table is."""
+    base.require_active()
+    return [table_progress(table, r) for table, r in _tables(experiment, scale)]
+
+
+def table_progress(table: Any, restriction: list[Any]) -> Progress:
+    """How far one table is."""
+    source = table().key_source & base.dj.AndList(restriction)
+    todo = len(source - table.proj())
+    total = len(source)
+    return Progress(table.__name__, total - todo, total)
+
+
+def _pending(table: Any, restriction: list[Any]) -> bool:
+    jobs = table().jobs.pending
+    if restriction:
+        source = (table().key_source & base.dj.AndList(restriction)).proj()
+        jobs = jobs.restrict(source, semantic_check=False)
+    return bool(len(jobs))
+
+
+def _others_at_work(experiment: str | None, scale: str | None) -> bool:
+    for table, restriction in _tables(experiment, scale):
+        release_lost_jobs(table)
+        reserved = table().jobs.reserved
+        if restriction:
+            source = (table().key_source & base.dj.AndList(restriction)).proj()
+            reserved = reserved.restrict(source, semantic_check=False)
+        if len(reserved) or _pending(table, restriction):
+            return True
+    return False
+
+
+def release_lost_jobs(table: Any) -> None:
+    """Make the jobs pending again whose worker is gone or was told to stop.
+
+    A worker is gone when the database session that reserved the job has ended. Going by age
+    instead would take long computations for lost ones.
+    """
+    jobs, connection = table().jobs, table.connection
+    name = jobs.full_table_name
+    if connection.adapter.backend == "postgresql":
+        alive = (
+            "SELECT 1 FROM pg_stat_activity WHERE pid = connection_id AND "
+            "(backend_start IS NULL OR backend_start::timestamp <= reserved_time)"
+        )
+    else:
+        alive = "SELECT 1 FROM information_schema.processlist WHERE id = connection_id"
+    connection.query(
+        f"UPDATE {name} SET status = 'pending' WHERE status = 'reserved' AND NOT EXISTS ({alive})"
+    )
+    for pattern in _STOPPED:
+        connection.query(
+            f"UPDATE {name} SET status = 'pending' WHERE status = 'error' AND "
+            "error_message LIKE %s",
+            (pattern,),
+        )
+
+
+def failures() -> list[Failure]:
+    """Computations that failed and wait to be tried again."""
+    base.require_active()
+    found = []
+    for table in base.computed_tables():
+        primary = table().primary_key
+        for job in table().jobs.errors.to_dicts():
+            key = {name: job[name] for name in primary}
+            found.append(Failure(table.__name__, key, job["error_message"]))
+    return found
+
+
+def retry_failures() -> int:
+    """Make failed computations pending again; returns how many."""
+    base.require_active()
+    n = 0
+    for table in base.computed_tables():
+        jobs = table().jobs
+        n += table.connection.query(
+            f"UPDATE {jobs.full_table_name} SET status = 'pending' WHERE status = 'error'"
+        ).rowcount
+    return n
+
+
+def until_orphaned() -> Callable[[], bool]:
+    """True for as long as the process that started this one lives."""
+    parent = os.getppid()
+    return lambda: os.getppid() == parent

@@ -1,0 +1,1 @@
+"""Stage one: encoders that predict, and so denoise, the responses of recorded neurons."""

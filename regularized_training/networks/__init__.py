@@ -1,0 +1,142 @@
+"""Task networks by name, and the layers whose features are compared with the brain's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from regularized_training.networks.normalisation import Normalise
+from regularized_training.networks.resnet import ResNet
+
+ArchitectureName = Literal["resnet18"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How to build a network and where to read it.
+
+    Attributes
+    ----------
+    build : callable
+        Takes width, number of channels and number of classes.
+    similarity_layers : tuple of str
+        Layers of Eq. 9 of Li et al. 2019, from the image on, as torchvision's
+        ``create_feature_extractor`` names them.
+    """
+
+    build: Callable[[int, int, int], nn.Module]
+    similarity_layers: tuple[str, ...]
+
+
+# A new network is one entry here and its name in `ArchitectureName`.
+ARCHITECTURES: Mapping[ArchitectureName, Architecture] = {
+    "resnet18": Architecture(
+        lambda width, n_channels, n_classes: ResNet((2, 2, 2, 2), width, n_channels, n_classes),
+        # Layers 1, 5, 9, 13 and 17 of Li et al. 2019, counting convolutions: the stem and the end
+        # of each stage, all read after the nonlinearity.
+        ("stem", "stage1", "stage2", "stage3", "stage4"),
+    ),
+}
+
+SIMILARITY_LAYERS: Mapping[ArchitectureName, tuple[str, ...]] = {
+    name: architecture.similarity_layers for name, architecture in ARCHITECTURES.items()
+}
+
+
+class NetworkConfig(BaseModel):
+    """Which network to train.
+
+    Attributes
+    ----------
+    architecture : str
+        A key of ``ARCHITECTURES``.
+    width : int
+        Channels of the first layer, to which all others are proportional; 64 in the paper.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: ArchitectureName = "resnet18"
+    width: int = Field(default=64, ge=1)
+
+
+def build_network(config: NetworkConfig, n_channels: int, n_classes: int, seed: int) -> nn.Module:
+    """Make a network with random weights; global random state is left as it was.
+
+    Parameters
+    ----------
+    config : NetworkConfig
+    n_channels : int
+        1 for grey images, 3 for colour.
+    n_classes : int
+    seed : int
+        Decides all weights.
+
+    Returns
+    -------
+    nn.Module
+        On the CPU and channels-last in memory. Takes images (batch, channels, height, width) in
+        [0, 1], returns logits (batch, class).
+    """
+    if n_classes < 2:
+        raise ValueError(f"n_classes: {n_classes}, expected at least 2")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = ARCHITECTURES[config.architecture].build(config.width, n_channels, n_classes)
+    return network.to(memory_format=torch.channels_last)
+
+
+def load_network(
+    config: NetworkConfig, n_channels: int, n_classes: int, state_dict: Mapping[str, Tensor]
+) -> nn.Module:
+    """Make a network with trained weights, in evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        If the weights do not fit the network.
+    """
+    network = build_network(config, n_channels, n_classes, seed=0)
+    try:
+        network.load_state_dict(state_dict)
+    except RuntimeError as error:
+        raise ValueError(
+            f"state_dict: does not fit {config.architecture} of width {config.width} with "
+            f"{n_channels} channels and {n_classes} classes; give the config it was trained with "
+            f"({error})"
+        ) from error
+    return network.eval()
+
+
+class LayerReader:
+    """Features of some layers, without running what comes after them.
+
+    It shares weights, training mode and device with the network, and leaves the network's own
+    ``forward`` as it is. Make one and keep it: it traces the network.
+
+    Parameters
+    ----------
+    network : nn.Module
+    layers : sequence of str
+        Names of modules or of nodes of the traced network.
+    """
+
+    def __init__(self, network: nn.Module, layers: tuple[str, ...]) -> None:
+        self.layers = tuple(layers)
+        training = network.training
+        # A leaf is shared with the network as a whole; traced into, its constants would be copied
+        # and stay behind when the network moves to another device.
+        self._extractor = create_feature_extractor(
+            network, list(self.layers), tracer_kwargs={"leaf_modules": [Normalise]}
+        )
+        self._extractor.train(training)
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """Features of each layer, (batch, channels, height, width), for images in [0, 1]."""
+        return list(self._extractor(images).values())

@@ -1,0 +1,1 @@
+"""What a network withstands: noise, attacks, corruptions and distortions."""

@@ -1,0 +1,443 @@
+"""Image classification sets: read once from folders, archives or torchvision, held as bytes."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+TorchvisionName = Literal["CIFAR10", "CIFAR100", "MNIST", "FashionMNIST", "SVHN"]
+
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SPLIT_FOLDERS = ("train", "test", "val")  # `val` is read as the test images where `test` is missing
+
+
+class TaskError(ValueError):
+    """Images or labels that cannot be used: says which, what was found and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTask:
+    """Images and the classes to tell apart.
+
+    Parameters
+    ----------
+    name : str
+        Name of the set, such as ``cifar10-grey``.
+    train_images, test_images : (n, channels, height, width) uint8
+        All of one size, with 1 or 3 channels.
+    train_labels, test_labels : (n,) int64
+        Index into `classes`.
+    classes : tuple of str
+        Distinct names.
+
+    Raises
+    ------
+    TaskError
+        If an array has the wrong shape, type or values, or contradicts another.
+    """
+
+    name: str
+    train_images: NDArray[np.uint8]
+    train_labels: NDArray[np.int64]
+    test_images: NDArray[np.uint8]
+    test_labels: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise TaskError("name: empty, expected a name for the set")
+        classes = tuple(self.classes)
+        if len(classes) < 2 or len(set(classes)) != len(classes):
+            raise TaskError(
+                f"classes: {len(set(classes))} distinct names among {len(classes)}, expected at "
+                "least 2 and every name once"
+            )
+        object.__setattr__(self, "classes", classes)
+        for split in ("train", "test"):
+            images = np.ascontiguousarray(getattr(self, f"{split}_images"))
+            _check_images(f"{split}_images", images)
+            labels = np.asarray(getattr(self, f"{split}_labels"))
+            _check_labels(f"{split}_labels", labels, len(images), len(classes))
+            object.__setattr__(self, f"{split}_images", images)
+            object.__setattr__(self, f"{split}_labels", labels.astype(np.int64))
+        if self.train_images.shape[1:] != self.test_images.shape[1:]:
+            raise TaskError(
+                f"test_images: (channels, height, width) is {self.test_images.shape[1:]}, expected "
+                f"{self.train_images.shape[1:]} as in train_images"
+            )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        c, h, w = self.train_images.shape[1:]
+        return c, h, w
+
+    def subset(self, n_train: int | None, n_test: int | None, seed: int = 0) -> ImageTask:
+        """The same task with fewer images, as evenly over the classes as they allow.
+
+        Parameters
+        ----------
+        n_train, n_test : int or None
+            How many images to keep; None keeps all.
+        seed : int
+            Chooses the images.
+
+        Raises
+        ------
+        TaskError
+            If there are fewer images than asked for.
+        """
+        kept = self
+        for split, n in (("train", n_train), ("test", n_test)):
+            if n is not None:
+                images, labels = getattr(self, f"{split}_images"), getattr(self, f"{split}_labels")
+                if not 1 <= n <= len(labels):
+                    raise TaskError(
+                        f"n_{split}: {n}, expected 1 to {len(labels)}, the number of {split} "
+                        f"images of {self.name!r}"
+                    )
+                index = balanced_indices(labels, n, seed)
+                kept = replace(
+                    kept, **{f"{split}_images": images[index], f"{split}_labels": labels[index]}
+                )
+        return kept
+
+
+def balanced_indices(labels: NDArray[np.int64], n: int, seed: int) -> NDArray[np.int64]:
+    """Sorted indices of `n` random items, as evenly over the classes as they allow.
+
+    Parameters
+    ----------
+    labels : (m,) int64
+    n : int
+        Number of items to choose, 0 to m.
+    seed : int
+
+    Returns
+    -------
+    (n,) int64
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    shuffled = labels[order]
+    # Deal out one item of each class, then a second one of each, and so on.
+    by_class = np.argsort(shuffled, kind="stable")
+    _, first, counts = np.unique(shuffled[by_class], return_index=True, return_counts=True)
+    place_in_class = np.empty(len(labels), np.int64)
+    place_in_class[by_class] = np.arange(len(labels)) - np.repeat(first, counts)
+    return np.sort(order[np.argsort(place_in_class, kind="stable")[:n]])
+
+
+# -- reading -------------------------------------------------------------------------------
+
+
+def read_image_folder(
+    path: str | Path,
+    *,
+    grey: bool,
+    name: str | None = None,
+    size: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> ImageTask:
+    """Read ``{train,test}/<class>/*`` from a folder, a tar file or a zip file.
+
+    Archives are read in one pass and nothing is written to disk. A folder above ``train`` and
+    ``test`` is tolerated, ``val`` is read where there is no ``test``, and files whose names are
+    not those of images are passed over. Images are ordered by their path, classes by name, so a
+    folder and an archive of it give the same task.
+
+    Parameters
+    ----------
+    path : path
+        A folder, ``.tar`` (also ``.gz``, ``.bz2``, ``.xz``) or ``.zip``.
+    grey : bool
+        Read one channel, ITU-R 601 luma, instead of three.
+    name : str, optional
+        Name of the task; by default that of the file.
+    size : int, optional
+        Crop each image centrally to a square and resize it to this many pixels a side.
+    progress : callable, optional
+        Called with the number of images read so far.
+
+    Raises
+    ------
+    FileNotFoundError
+        If `path` is missing.
+    TaskError
+        If it holds no such folders, an image cannot be decoded, sizes differ or the classes of
+        the train and test images differ.
+    """
+    path = Path(path)
+    found: dict[str, list[tuple[tuple[str, ...], NDArray[np.uint8]]]] = {}
+    tops = set()
+    n_read = 0
+    for parts, data in _members(path):
+        split_at = next((i for i, part in enumerate(parts) if part in SPLIT_FOLDERS), len(parts))
+        if len(parts) < split_at + 3:  # train/<class>/<file> at least
+            continue
+        tops.add(parts[:split_at])
+        pixels = _decode(data, path.joinpath(*parts), grey, size)
+        found.setdefault(parts[split_at], []).append((parts[split_at + 1 :], pixels))
+        n_read += 1
+        if progress is not None:
+            progress(n_read)
+    test = "test" if "test" in found else "val"
+    for split in ("train", test):
+        if split not in found:
+            raise TaskError(f"{path}: no images below {split}/<class>/, expected train and test")
+    if len(tops) > 1:
+        places = ", ".join(sorted("/".join(top) or "." for top in tops))
+        raise TaskError(f"{path}: several train or test folders, in {places}; expected one set")
+    classes = tuple(sorted({below[0] for below, _ in found["train"]}))
+    missing = {below[0] for below, _ in found[test]} ^ set(classes)
+    if missing:
+        raise TaskError(
+            f"{path}: {len(missing)} classes, such as {min(missing)!r}, are only in one of train "
+            f"and {test}; expected the same classes in both"
+        )
+    train_images, train_labels = _stack(found["train"], classes, f"{path}/train")
+    test_images, test_labels = _stack(found[test], classes, f"{path}/{test}")
+    return ImageTask(
+        name=name or path.name.split(".")[0],
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
+        classes=classes,
+    )
+
+
+def read_torchvision(
+    name: TorchvisionName, root: str | Path, *, grey: bool, download: bool = False
+) -> ImageTask:
+    """Read one of torchvision's sets of small images.
+
+    Parameters
+    ----------
+    name : {"CIFAR10", "CIFAR100", "MNIST", "FashionMNIST", "SVHN"}
+    root : path
+        Where torchvision keeps it.
+    grey : bool
+        Convert colour to ITU-R 601 luma. MNIST and FashionMNIST have one channel either way.
+    download : bool
+        Fetch it where it is missing.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not below `root` and was not to be, or could not be, downloaded.
+    """
+    from torchvision import datasets  # half a second to import, and seldom needed
+
+    if name not in get_args(TorchvisionName):
+        raise TaskError(f"name: {name!r}, expected one of {', '.join(get_args(TorchvisionName))}")
+    make = getattr(datasets, name)
+    sets = []
+    for train in (True, False):
+        chosen = {"split": "train" if train else "test"} if name == "SVHN" else {"train": train}
+        try:
+            sets.append(make(str(root), download=download, **chosen))
+        except (RuntimeError, OSError) as error:
+            remedy = "the download failed" if download else "put it there or pass download=True"
+            raise FileNotFoundError(f"{name}: not found in {root}; {remedy} ({error})") from error
+    images, labels = zip(*(_torchvision_arrays(found) for found in sets), strict=True)
+    if grey:
+        images = tuple(luma(part) for part in images)
+    return ImageTask(
+        name=f"{name.lower()}-grey" if grey else name.lower(),
+        train_images=images[0],
+        train_labels=labels[0],
+        test_images=images[1],
+        test_labels=labels[1],
+        classes=tuple(getattr(sets[0], "classes", "0123456789")),  # SVHN does not name its digits
+    )
+
+
+def digits(size: int = 32) -> ImageTask:
+    """Handwritten digits that come with scikit-learn: 1,297 train and 500 test images.
+
+    Always available and small enough to learn in seconds. Digits change their meaning when
+    mirrored: train on them with ``AugmentConfig(flip=False)``.
+
+    Parameters
+    ----------
+    size : int
+        Pixels a side; the originals have 8.
+    """
+    from sklearn.datasets import load_digits  # a second to import, and seldom needed
+
+    source = load_digits()
+    pixels = np.round(source.images * (255 / 16)).astype(np.uint8)
+    resized = [Image.fromarray(p).resize((size, size), Image.Resampling.BICUBIC) for p in pixels]
+    images = np.stack([np.asarray(image) for image in resized])[:, None]
+    labels = source.target.astype(np.int64)
+    test = balanced_indices(labels, 500, seed=0)
+    train = np.setdiff1d(np.arange(len(labels)), test)
+    return ImageTask(
+        name="digits",
+        train_images=images[train],
+        train_labels=labels[train],
+        test_images=images[test],
+        test_labels=labels[test],
+        classes=tuple("0123456789"),
+    )
+
+
+def luma(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """ITU-R 601 luma, to the bit as Pillow's ``convert("L")`` computes it.
+
+    Parameters
+    ----------
+    images : (n, 1 or 3, height, width) uint8
+        Grey images are returned as they are.
+
+    Returns
+    -------
+    (n, 1, height, width) uint8
+    """
+    if images.shape[1] == 1:
+        return images
+    out = np.empty((len(images), 1, *images.shape[2:]), np.uint8)
+    weights = np.array([19595, 38470, 7471], np.uint32)
+    for start in range(0, len(images), 1024):  # bounds the memory of the 32-bit copy
+        part = np.tensordot(images[start : start + 1024].astype(np.uint32), weights, (1, 0))
+        out[start : start + 1024, 0] = (part + 0x8000) >> 16
+    return out
+
+
+# -- private -------------------------------------------------------------------------------
+
+
+def _members(path: Path) -> Iterator[tuple[tuple[str, ...], bytes]]:
+    """Path and bytes of every image file in a folder or archive, in no particular order."""
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder; expected a set of images there")
+    if path.is_dir():
+        for file in path.rglob("*"):
+            parts = file.relative_to(path).parts
+            if _is_image(parts) and file.is_file():
+                yield parts, file.read_bytes()
+        return
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                for entry in archive.namelist():
+                    if _is_image(parts := _parts(entry)):
+                        yield parts, archive.read(entry)
+            return
+        # One pass, as seeking back in compressed data means decompressing it again. The file is
+        # not left to tarfile to decompress: that would take a truncated one for a shorter one.
+        with (
+            _open_decompressed(path) as decompressed,
+            tarfile.open(fileobj=decompressed, mode="r|") as stream,
+        ):
+            for info in stream:
+                parts = _parts(info.name)
+                data = stream.extractfile(info) if _is_image(parts) else None
+                if data is not None:
+                    yield parts, data.read()
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise TaskError(
+            f"{path}: not a complete folder, tar or zip file ({error}); copy or download it again"
+        ) from error
+
+
+def _parts(entry: str) -> tuple[str, ...]:
+    """Folders and name of an archive's entry."""
+    return tuple(part for part in entry.split("/") if part not in ("", "."))
+
+
+def _open_decompressed(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        start = file.read(6)
+    if start.startswith(b"\xfd7zXZ"):
+        return lzma.open(path)
+    if start.startswith(b"\x1f\x8b"):
+        return cast(IO[bytes], gzip.open(path))
+    if start.startswith(b"BZh"):
+        return bz2.open(path)
+    return path.open("rb")
+
+
+def _is_image(parts: tuple[str, ...]) -> bool:
+    """Whether a path names an image; macOS adds hidden ``._name.jpg`` that are none."""
+    hidden = any(part.startswith(".") for part in parts)
+    return not hidden and parts[-1:] != () and parts[-1].lower().endswith(IMAGE_SUFFIXES)
+
+
+def _decode(data: bytes, member: Path, grey: bool, size: int | None) -> NDArray[np.uint8]:
+    """Pixels of an image file, (channels, height, width)."""
+    try:
+        with Image.open(io.BytesIO(data)) as file:
+            image: Image.Image = file.convert("L" if grey else "RGB")
+    except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
+        raise TaskError(
+            f"{member}: cannot be decoded ({error}); replace or remove this image"
+        ) from error
+    if size is not None:
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+    pixels = np.asarray(image)
+    return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _stack(
+    images: list[tuple[tuple[str, ...], NDArray[np.uint8]]], classes: tuple[str, ...], place: str
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images in the order of their paths, and the class of each."""
+    images.sort(key=lambda found: found[0])
+    sizes = sorted({pixels.shape[1:] for _, pixels in images})
+    if len(sizes) > 1:
+        raise TaskError(
+            f"{place}: images of {len(sizes)} sizes, from {sizes[0]} to {sizes[-1]}; pass `size` "
+            "to crop and resize all of them to one"
+        )
+    index = {name: i for i, name in enumerate(classes)}
+    labels = np.array([index[below[0]] for below, _ in images], np.int64)
+    return np.stack([pixels for _, pixels in images]), labels
+
+
+def _torchvision_arrays(found: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images (n, channels, height, width) and labels of a torchvision set."""
+    images = np.asarray(found.data)
+    labels = np.asarray(found.labels if hasattr(found, "labels") else found.targets, np.int64)
+    if images.ndim == 3:  # the MNIST family
+        images = images[:, None]
+    elif images.shape[-1] == 3:  # CIFAR; SVHN has channels first
+        images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return images, labels
+
+
+def _check_images(field: str, images: NDArray) -> None:
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        raise TaskError(
+            f"{field}: shape {images.shape}, expected (n, channels, height, width), at least one "
+            "image, 1 or 3 channels; grey images need an axis of length 1"
+        )
+    if images.dtype != np.uint8:
+        raise TaskError(f"{field}: type {images.dtype}, expected uint8, 0 for black, 255 for white")
+
+
+def _check_labels(field: str, labels: NDArray, n_images: int, n_classes: int) -> None:
+    if labels.shape != (n_images,):
+        raise TaskError(
+            f"{field}: shape {labels.shape}, expected ({n_images},), one label for each image"
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise TaskError(f"{field}: type {labels.dtype}, expected integers, an index into classes")
+    if labels.min() < 0 or labels.max() >= n_classes:
+        raise TaskError(
+            f"{field}: values from {labels.min()} to {labels.max()}, expected 0 to "
+            f"{n_classes - 1} for {n_classes} classes"
+        )

@@ -1,0 +1,470 @@
+"""Train a task network, alone or with a teacher: one loop, deterministic and resumable."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from predictive_model.checkpoint import (
+    array_digest,
+    fingerprint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from regularized_training.batches import AugmentConfig, augment, batches, to_float
+from regularized_training.networks import (
+    SIMILARITY_LAYERS,
+    NetworkConfig,
+    build_network,
+    load_network,
+)
+from regularized_training.regularizers import RegularizerConfig, SimilarityLesson
+from regularized_training.tasks import ImageTask
+
+if TYPE_CHECKING:
+    from regularized_training.teachers import SimilarityTeacher
+
+TEST_BATCH = 256
+STEPS_BETWEEN_CHECKS = 50  # of the loss being finite, since each makes a GPU wait
+
+
+class TrainingError(ValueError):
+    """A training that cannot go on: says where it stopped and what to change."""
+
+
+class TrainingConfig(BaseModel):
+    """How to train, with the schedule of Li et al. 2019 by default.
+
+    Attributes
+    ----------
+    epochs, batch_size : int
+        40 and 64 in the paper.
+    schedule : {"restart", "one_cycle"}
+        ``restart``: multiply the learning rate by `decay` every `decay_every` epochs and start
+        over at each multiple of `restart_epoch`. ``one_cycle``: rise linearly during the fraction
+        `warmup` of the training, then fall to zero along a cosine, which gets by with few epochs.
+    learning_rate : float
+        The highest of the schedule.
+    decay_every, decay, restart_epoch
+        Of ``restart``.
+    warmup : float
+        Of ``one_cycle``.
+    momentum : float
+        Of stochastic gradient descent.
+    weight_decay : float
+        Of the weights of convolutions and linear layers, not of biases, batch normalisation or
+        layer weights.
+    augment : AugmentConfig
+        Random crops and mirror images.
+    n_train, n_test : int, optional
+        Use only so many images, evenly over the classes and the same ones for every seed.
+    regularizer : RegularizerConfig, optional
+        How to learn from a teacher; None to train on the task alone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(default=40, ge=1)
+    batch_size: int = Field(default=64, ge=2)
+    schedule: Literal["restart", "one_cycle"] = "restart"
+    learning_rate: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    decay_every: int = Field(default=4, ge=1)
+    decay: float = Field(default=0.3, gt=0, le=1)
+    restart_epoch: int = Field(default=20, ge=1)
+    warmup: float = Field(default=0.2, ge=0, lt=1)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=5e-4, ge=0, allow_inf_nan=False)
+    augment: AugmentConfig = AugmentConfig()
+    n_train: int | None = Field(default=None, ge=2)
+    n_test: int | None = Field(default=None, ge=1)
+    regularizer: RegularizerConfig | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainingConfig:
+        if self.n_train is not None and self.n_train < self.batch_size:
+            raise ValueError(
+                f"batch_size: {self.batch_size}, expected 2 to {self.n_train}, the value of n_train"
+            )
+        return self
+
+    def learning_rate_at(self, epoch: float) -> float:
+        """Learning rate after so many epochs, which need not be a whole number."""
+        if self.schedule == "restart":
+            return self.learning_rate * self.decay ** (
+                int(epoch) % self.restart_epoch // self.decay_every
+            )
+        done = epoch / self.epochs
+        if done < self.warmup:
+            return self.learning_rate * done / self.warmup
+        return (
+            self.learning_rate
+            * (1 + math.cos(math.pi * (done - self.warmup) / (1 - self.warmup)))
+            / 2
+        )
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What an epoch came to.
+
+    Attributes
+    ----------
+    epoch : int
+        From 0.
+    task_loss : float
+        Cross-entropy in nats, mean over the steps.
+    similarity_loss : float or None
+        Eq. 8, mean over the steps, before it is multiplied by alpha; None without a teacher.
+    train_accuracy : float
+        Of the augmented training images, while the network was changing.
+    test_accuracy : float
+        Of all test images, after the epoch.
+    learning_rate : float
+        Of the last step.
+    layer_weights : tuple of float
+        The gamma of Eq. 10, after the epoch; empty without a teacher.
+    seconds : float
+        Wall time, testing included.
+    """
+
+    epoch: int
+    task_loss: float
+    similarity_loss: float | None
+    train_accuracy: float
+    test_accuracy: float
+    learning_rate: float
+    layer_weights: tuple[float, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """Weights, and all it takes to use them and to know where they came from.
+
+    Attributes
+    ----------
+    state_dict : dict of str to Tensor
+        On the CPU, contiguous.
+    history : tuple of EpochRecord
+    network_config : NetworkConfig
+    config : TrainingConfig
+    seed : int
+    n_channels, n_classes : int
+    layers : tuple of str
+        Layers compared with the teacher, in the order of ``EpochRecord.layer_weights``; empty
+        without a teacher.
+    """
+
+    state_dict: dict[str, Tensor]
+    history: tuple[EpochRecord, ...]
+    network_config: NetworkConfig
+    config: TrainingConfig
+    seed: int
+    n_channels: int
+    n_classes: int
+    layers: tuple[str, ...]
+
+    def network(self) -> nn.Module:
+        """The network, on the CPU and in evaluation mode."""
+        return load_network(self.network_config, self.n_channels, self.n_classes, self.state_dict)
+
+
+def train(
+    task: ImageTask,
+    network_config: NetworkConfig,
+    config: TrainingConfig,
+    seed: int,
+    *,
+    teacher: SimilarityTeacher | None = None,
+    device: str | torch.device = "cpu",
+    checkpoint: Path | None = None,
+    progress: Callable[[EpochRecord], None] | None = None,
+) -> TrainedNetwork:
+    """Train a network on a task and, with a teacher, toward its similarity (Li et al. 2019).
+
+    Seed, config and data decide the result: on one machine with a given number of threads it is
+    the same to the bit, also if the training was killed and resumed from its checkpoint. With the
+    same seed, a network with a teacher and one without start from the same weights and see the
+    same task images in the same order.
+
+    Parameters
+    ----------
+    task : ImageTask
+    network_config : NetworkConfig
+    config : TrainingConfig
+    seed : int
+    teacher : SimilarityTeacher, optional
+        Needed exactly if ``config.regularizer`` is given.
+    device : str or torch.device
+    checkpoint : Path, optional
+        Rewritten after each epoch. If it exists, the training goes on where it stopped.
+    progress : callable, optional
+        Called after each epoch, once its checkpoint is written.
+
+    Returns
+    -------
+    TrainedNetwork
+
+    Raises
+    ------
+    TrainingError
+        If the loss stops being finite, or there is a teacher without a regulariser or a
+        regulariser without a teacher.
+    CheckpointError
+        If the checkpoint cannot be read or is that of another training.
+    """
+    task = task.subset(config.n_train, config.n_test)
+    training = Training(task, network_config, config, seed, teacher=teacher, device=device)
+    if checkpoint is not None:
+        belongs_to = _fingerprint(task, network_config, config, seed, teacher)
+        state = load_checkpoint(checkpoint, belongs_to=belongs_to)
+        if state is not None:
+            training.load_state_dict(state)
+    while len(training.history) < config.epochs:
+        record = training.run_epoch()
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, training.state_dict(), belongs_to=belongs_to)
+        if progress is not None:
+            progress(record)
+    return training.result()
+
+
+class Training:
+    """A training under way: the network, its optimiser, and what they will see next.
+
+    Parameters
+    ----------
+    task, network_config, config, seed, teacher, device
+        As of :func:`train`, but with all images of the task.
+    """
+
+    def __init__(
+        self,
+        task: ImageTask,
+        network_config: NetworkConfig,
+        config: TrainingConfig,
+        seed: int,
+        *,
+        teacher: SimilarityTeacher | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.config, self.network_config, self.seed = config, network_config, seed
+        self.history: list[EpochRecord] = []
+        self.n_channels, self.n_classes = task.image_shape[0], len(task.classes)
+        self.images = torch.tensor(task.train_images, device=device)
+        self.labels = torch.tensor(task.train_labels, device=device)
+        self.test_images = torch.tensor(task.test_images, device=device)
+        self.test_labels = torch.tensor(task.test_labels, device=device)
+        # Streams of their own, so that a teacher changes nothing about the task's images.
+        streams = np.random.SeedSequence(seed).generate_state(4, np.uint64)
+        init, *rest = (int(stream >> np.uint64(1)) for stream in streams)
+        self._rngs = {
+            name: torch.Generator().manual_seed(state)
+            for name, state in zip(("order", "augmentation", "stimuli"), rest, strict=True)
+        }
+        network = build_network(network_config, self.n_channels, self.n_classes, init)
+        self.network = network.to(device)
+        self.layers: tuple[str, ...] = ()
+        self.lesson: SimilarityLesson | None = None
+        regularizer = config.regularizer
+        if teacher is not None and regularizer is not None:
+            self.layers = SIMILARITY_LAYERS[network_config.architecture]
+            self.lesson = SimilarityLesson(
+                self.network,
+                self.layers,
+                teacher,
+                regularizer,
+                self.n_channels,
+                self._rngs["stimuli"],
+            )
+        elif teacher is not None:
+            raise TrainingError(
+                f"teacher: {teacher.name!r} given, but config.regularizer is None; set it, or "
+                "leave out the teacher"
+            )
+        elif regularizer is not None:
+            raise TrainingError(
+                "config.regularizer: set, but there is no teacher; give one, or set it to None"
+            )
+        self.optimizer = self._make_optimizer()
+
+    def step(self, index: Tensor, learning_rate: float) -> Tensor:
+        """One step of Eq. 7: a batch of the task, a batch of stimuli, the gradients of both.
+
+        Parameters
+        ----------
+        index : (batch,) int64 Tensor
+            Training images to use.
+        learning_rate : float
+
+        Returns
+        -------
+        (3,) Tensor
+            Task loss, similarity loss (0 without a teacher), number of correct answers.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        index = index.to(self.images.device)
+        images, labels = self.images[index], self.labels[index]
+        images = augment(images, self._rngs["augmentation"], self.config.augment)
+        self.optimizer.zero_grad(set_to_none=True)
+        logits = self.network(to_float(images))
+        task_loss = F.cross_entropy(logits, labels)
+        # The task's activations are freed before the stimuli need room for theirs.
+        task_loss.backward()
+        similarity_loss = torch.zeros_like(task_loss)
+        if self.lesson is not None:
+            similarity_loss = self.lesson.loss()
+            (self.lesson.config.alpha * similarity_loss).backward()
+        self.optimizer.step()
+        correct = (logits.detach().argmax(1) == labels).sum()
+        return torch.stack([task_loss.detach(), similarity_loss.detach(), correct])
+
+    def run_epoch(self) -> EpochRecord:
+        """Train for one epoch, test, and append to the history."""
+        start = time.perf_counter()
+        epoch = len(self.history)
+        self.network.train()
+        n_steps = max(1, len(self.labels) // self.config.batch_size)
+        totals = torch.zeros(3, device=self.images.device)
+        n_seen = 0
+        # cuDNN's fastest algorithms may differ from run to run.
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+            order = batches(len(self.labels), self.config.batch_size, self._rngs["order"])
+            for step, index in enumerate(order):
+                learning_rate = self.config.learning_rate_at(epoch + (step + 0.5) / n_steps)
+                totals += self.step(index, learning_rate)
+                n_seen += len(index)
+                if step % STEPS_BETWEEN_CHECKS == 0:
+                    self._check_finite(totals, epoch)
+        self._check_finite(totals, epoch)
+        for parameter in self.network.parameters():
+            self._check_finite(parameter, epoch)
+        task_loss, similarity_loss, n_correct = totals.tolist()
+        taught = self.lesson is not None
+        record = EpochRecord(
+            epoch=epoch,
+            task_loss=task_loss / n_steps,
+            similarity_loss=similarity_loss / n_steps if taught else None,
+            train_accuracy=n_correct / n_seen,
+            test_accuracy=accuracy(self.network, self.test_images, self.test_labels),
+            learning_rate=learning_rate,
+            layer_weights=self._layer_weights(),
+            seconds=time.perf_counter() - start,
+        )
+        self.history.append(record)
+        return record
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the rest of the training depends on."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "regularizer": None if self.lesson is None else self.lesson.regularizer.state_dict(),
+            "rngs": {name: rng.get_state() for name, rng in self._rngs.items()},
+            "history": [asdict(record) for record in self.history],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.lesson is not None:
+            self.lesson.regularizer.load_state_dict(state["regularizer"])
+        for name, rng in self._rngs.items():
+            rng.set_state(state["rngs"][name])
+        self.history = [EpochRecord(**record) for record in state["history"]]
+
+    def result(self) -> TrainedNetwork:
+        """The network as it is now."""
+        state = self.network.state_dict()
+        return TrainedNetwork(
+            state_dict={
+                name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+                for name, value in state.items()
+            },
+            history=tuple(self.history),
+            network_config=self.network_config,
+            config=self.config,
+            seed=self.seed,
+            n_channels=self.n_channels,
+            n_classes=self.n_classes,
+            layers=self.layers,
+        )
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        parameters = list(self.network.parameters())
+        undecayed = [p for p in parameters if p.ndim == 1]
+        if self.lesson is not None:
+            undecayed += self.lesson.regularizer.parameters()
+        return torch.optim.SGD(
+            [
+                {
+                    "params": [p for p in parameters if p.ndim > 1],
+                    "weight_decay": self.config.weight_decay,
+                },
+                {"params": undecayed, "weight_decay": 0.0},
+            ],
+            lr=self.config.learning_rate,
+            momentum=self.config.momentum,
+        )
+
+    def _layer_weights(self) -> tuple[float, ...]:
+        if self.lesson is None:
+            return ()
+        return tuple(self.lesson.regularizer.layer_weights.tolist())
+
+    def _check_finite(self, values: Tensor, epoch: int) -> None:
+        if not torch.isfinite(values).all():
+            lower = "learning_rate" if self.lesson is None else "learning_rate or regularizer.alpha"
+            raise TrainingError(
+                f"epoch {epoch}: the loss or the weights are no longer finite; lower {lower} "
+                f"(learning_rate is {self.config.learning_rate:g})"
+            )
+
+
+def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Fraction of images a network classifies correctly; leaves it in evaluation mode.
+
+    Parameters
+    ----------
+    network : nn.Module
+    images : (n, channels, height, width) uint8 Tensor
+        On the network's device.
+    labels : (n,) int64 Tensor
+    """
+    network.eval()
+    with torch.inference_mode():
+        correct = sum(
+            (network(to_float(part)).argmax(1) == answer).sum()
+            for part, answer in zip(images.split(TEST_BATCH), labels.split(TEST_BATCH), strict=True)
+        )
+    return int(correct) / len(labels)
+
+
+def _fingerprint(
+    task: ImageTask,
+    network_config: NetworkConfig,
+    config: TrainingConfig,
+    seed: int,
+    teacher: SimilarityTeacher | None,
+) -> str:
+    """Hash of all that decides the outcome of a training."""
+    images = (task.train_images, task.train_labels, task.test_images, task.test_labels)
+    return fingerprint(
+        network=network_config.model_dump(mode="json"),
+        config=config.model_dump(mode="json"),
+        seed=seed,
+        task=[array_digest(*images), task.classes],
+        teacher=None if teacher is None else array_digest(teacher.stimuli, teacher.similarity),
+    )

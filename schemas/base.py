@@ -1,0 +1,237 @@
+"""What all tables share: the schema they belong to, canonical hashes, provenance, activation.
+
+Importing a table connects to nothing. :func:`activate` binds all of them to a connection; until
+then a query says so.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import datajoint as dj
+from pydantic import BaseModel
+
+schema = dj.Schema()
+
+PROVENANCE = """
+        package_version : varchar(32)
+        git_commit      : varchar(48)  # ends in -dirty if files had changed; empty without git
+        device          : varchar(64)
+        seconds         : float64      # wall time of the computation
+        computed        : datetime     # UTC
+"""
+
+
+class NotActivatedError(RuntimeError):
+    """A table was used before the database was opened."""
+
+
+@dataclass(frozen=True)
+class Computing:
+    """Where and how ``make`` computes, set by :func:`configure` when a database is opened.
+
+    Attributes
+    ----------
+    device : str
+        Of torch.
+    checkpoints : Path or None
+        Folder for checkpoints of fits and trainings; None keeps none.
+    progress : callable
+        Called with a line of text after each epoch.
+    """
+
+    device: str = "cpu"
+    checkpoints: Path | None = None
+    progress: Callable[[str], None] = lambda line: None
+
+
+_computing = Computing()
+
+
+def computing() -> Computing:
+    """The settings in force."""
+    return _computing
+
+
+def configure(**changes: Any) -> None:
+    """Change fields of :class:`Computing`."""
+    global _computing
+    _computing = replace(_computing, **changes)
+
+
+def activate(connection: Any, name: str, *, create: bool = True) -> None:
+    """Bind every table to a database schema, declaring what is missing, job tables too.
+
+    Callers that may race with others hold a lock meanwhile.
+
+    Parameters
+    ----------
+    connection : datajoint.Connection
+    name : str
+        Of the schema in the database.
+    create : bool
+        False for users who may not create tables.
+    """
+    schema.activate(name, connection=connection, create_schema=create, create_tables=create)
+    if create:
+        for table in computed_tables():
+            if not table().jobs.is_declared:
+                table().jobs.declare()
+
+
+def deactivate() -> None:
+    """Unbind all tables, so that another database can be opened in this process."""
+    schema.database = None
+    schema.connection = None
+
+
+def require_active() -> None:
+    """Raise a clear error if :func:`activate` has not run."""
+    if schema.database is None:
+        raise NotActivatedError(
+            "the tables are not bound to a database yet; call pipeline.database.open_database() "
+            "first"
+        )
+
+
+def computed_tables() -> list[type[dj.Computed]]:
+    """All computed tables, each after those it depends on."""
+    # Imported here because they import this module.
+    from schemas import encoding, recording, robustness, teaching, training
+
+    return [
+        recording.Reliability,
+        encoding.FittedEncoder,
+        encoding.EncoderScore,
+        encoding.PredictedResponses,
+        teaching.SimilarityQuality,
+        teaching.Teacher,
+        training.TrainedNetwork,
+        robustness.NoiseAccuracy,
+    ]
+
+
+def config_hash(config: BaseModel | Mapping[str, Any]) -> str:
+    """Sixteen hexadecimal digits of the canonical JSON of a configuration, defaults expanded.
+
+    Names count as well as values, and so does the kind of configuration.
+    """
+    if isinstance(config, BaseModel):
+        content = {"kind": type(config).__name__, **config.model_dump(mode="json")}
+    else:
+        content = dict(config)
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def add_config(table: type[dj.Lookup], hash_name: str, config: BaseModel, **columns: Any) -> str:
+    """Insert a configuration if it is not there yet, and return its hash."""
+    key = config_hash(config)
+    row = {hash_name: key, **columns, "config": config.model_dump(mode="json")}
+    table.insert1(row, skip_duplicates=True)
+    return key
+
+
+@functools.cache
+def code_version() -> dict[str, str]:
+    """``package_version`` and ``git_commit`` of the running code."""
+    try:
+        version = importlib.metadata.version("neuroteach")
+    except importlib.metadata.PackageNotFoundError:
+        version = "not installed"
+    return {"package_version": version, "git_commit": _git_commit()}
+
+
+def _git_commit() -> str:
+    folder = Path(__file__).resolve().parent.parent
+    if not (folder / ".git").exists():
+        return ""  # an installed package; a repository around it would not be ours
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        ).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        return commit + ("-dirty" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+class Stopwatch:
+    """Measures a computation; :meth:`provenance` is what its row records."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+
+    def provenance(self, device: str = "cpu") -> dict[str, Any]:
+        """Columns of ``PROVENANCE``."""
+        return {
+            **code_version(),
+            "device": device,
+            "seconds": time.perf_counter() - self._started,
+            "computed": datetime.now(UTC).replace(tzinfo=None, microsecond=0),
+        }
+
+
+def transaction(connection: Any) -> AbstractContextManager[Any]:
+    """A transaction, or a part of the one that is open already."""
+    return nullcontext() if connection.in_transaction else connection.transaction
+
+
+def checkpoint_path(table: type[dj.Computed], key: Mapping[str, Any]) -> Path | None:
+    """Where the computation of a key keeps its checkpoint."""
+    folder = computing().checkpoints
+    if folder is None:
+        return None
+    names = sorted(table().primary_key)
+    return folder / f"{table.__name__}_{config_hash({n: key[n] for n in names})}.pt"
+
+
+def remove_finished_checkpoints() -> None:
+    """Delete the checkpoints of keys that have their row. Until the row is there, they stay."""
+    folder = computing().checkpoints
+    if folder is None or not folder.is_dir():
+        return
+    for table in computed_tables():
+        if not any(folder.glob(f"{table.__name__}_*")):
+            continue
+        for key in table.keys():  # noqa: SIM118 - a query, not a dict
+            path = checkpoint_path(table, key)
+            if path is not None:
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def file_to_attach(name: str, content: bytes) -> Iterator[str]:
+    """Path of a temporary file with this name and content, for an ``<attach>`` column."""
+    with tempfile.TemporaryDirectory(prefix="neuroteach-") as folder:
+        path = Path(folder) / name
+        path.write_bytes(content)
+        yield str(path)
+
+
+def read_attached(table: Any, column: str) -> bytes:
+    """Content of an attached file of the one row of ``table``."""
+    config = table.connection._config
+    with tempfile.TemporaryDirectory(prefix="neuroteach-") as folder:
+        with config.override(download_path=folder):
+            path = Path(table.fetch1(column))
+        return path.read_bytes()

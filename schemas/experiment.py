@@ -1,0 +1,34 @@
+"""Experiments and seeds: what was asked for, by whom the computed tables know what to compute.
+
+The parents of a computed table allow for many more combinations than anyone wants. Each module
+therefore has a plan table, filled from an experiment file, and computes what stands in it.
+"""
+
+from __future__ import annotations
+
+import datajoint as dj
+
+from schemas.base import schema
+
+
+@schema
+class Experiment(dj.Manual):
+    """One experiment file at one scale."""
+
+    definition = """
+        experiment : varchar(64)
+        scale      : varchar(16)   # smoke, small or paper
+        ---
+        title      : varchar(255)
+        settings   : json          # the file's content at this scale, defaults expanded
+        added      : datetime      # UTC
+    """
+
+
+@schema
+class Seed(dj.Manual):
+    """Seeds in use."""
+
+    definition = """
+        seed : int32
+    """

@@ -1,0 +1,182 @@
+"""Stimuli, scans and the reliability of their neurons."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import datajoint as dj
+import numpy as np
+
+from predictive_model import reliability
+from predictive_model.checkpoint import array_digest
+from predictive_model.recording import TIERS, Recording, RecordingError
+from schemas.base import PROVENANCE, Stopwatch, schema, transaction
+
+
+@schema
+class StimulusSet(dj.Manual):
+    """Distinct images, kept once however many scans showed them."""
+
+    definition = """
+        stimulus_set : char(16)     # hash of the images
+        ---
+        n_images     : int32
+        channels     : int16
+        height       : int16
+        width        : int16
+        images       : <npy@main>   # (n, channels, height, width) uint8 or float32
+    """
+
+    @classmethod
+    def add(cls, images: np.ndarray) -> str:
+        """Insert images if they are not there yet, and return their key."""
+        key = array_digest(images)[:16]
+        n, channels, height, width = images.shape
+        row = dict(
+            stimulus_set=key,
+            n_images=n,
+            channels=channels,
+            height=height,
+            width=width,
+            images=np.ascontiguousarray(images),
+        )
+        if not cls & {"stimulus_set": key}:
+            cls.insert1(row, skip_duplicates=True)
+        return key
+
+
+@schema
+class Scan(dj.Manual):
+    """One recording."""
+
+    definition = """
+        scan        : varchar(64)
+        ---
+        -> StimulusSet
+        species     : varchar(64)
+        area        : varchar(64)
+        simulated   : bool         # no animal was involved
+        n_neurons   : int32
+        n_trials    : int32
+        n_behaviour : int16        # columns of behaviour, 0 without
+        has_pupil   : bool
+        behaviour_names : json
+        source      : varchar(255) # file's name, or how it was simulated
+        digest      : char(64)     # of all arrays
+        imported    : datetime     # UTC
+        image_index : <npy@main>   # (trial,)
+        tier        : <npy@main>   # (trial,) 0 train, 1 validation, 2 test
+        neuron_ids  : <npy@main>   # (neuron,)
+        responses   : <npy@main>   # (trial, neuron) float32
+        behaviour   : <npy@main>   # (trial, k) float32; no columns without
+        pupil       : <npy@main>   # (trial, 2) float32; no rows without
+    """
+
+    @classmethod
+    def add(cls, recording: Recording, *, source: str) -> bool:
+        """Insert a recording; False if the very same one is there already.
+
+        Raises
+        ------
+        RecordingError
+            If another recording has this name.
+        """
+        r = recording
+        assert r.tier is not None and r.neuron_ids is not None
+        digest = array_digest(
+            r.images, r.image_index, r.responses, r.behaviour, r.pupil, r.tier, r.neuron_ids
+        )
+        present = (cls & {"scan": r.name}).to_arrays("digest")
+        if len(present):
+            if present[0] == digest:
+                return False
+            raise RecordingError(
+                f"name: the database has another scan named {r.name!r}; choose another name, or "
+                "delete that scan first"
+            )
+        row = dict(
+            scan=r.name,
+            species=r.species,
+            area=r.area,
+            simulated=r.simulated,
+            n_neurons=r.n_neurons,
+            n_trials=r.n_trials,
+            n_behaviour=0 if r.behaviour is None else r.behaviour.shape[1],
+            has_pupil=r.pupil is not None,
+            behaviour_names=list(r.behaviour_names or ()),
+            source=source[:255],
+            digest=digest,
+            imported=datetime.now(UTC).replace(tzinfo=None, microsecond=0),
+            image_index=r.image_index,
+            tier=np.array([TIERS.index(t) for t in r.tier], np.int8),
+            neuron_ids=r.neuron_ids,
+            responses=r.responses,
+            behaviour=np.zeros((r.n_trials, 0), np.float32) if r.behaviour is None else r.behaviour,
+            pupil=np.zeros((0, 2), np.float32) if r.pupil is None else r.pupil,
+        )
+        with transaction(cls.connection):
+            row["stimulus_set"] = StimulusSet.add(r.images)
+            cls.insert1(row)
+        return True
+
+    @classmethod
+    def load(cls, key: dict[str, Any]) -> Recording:
+        """The recording of one scan, with all its arrays in memory."""
+        row = (cls & {"scan": key["scan"]}).fetch1()
+        images = (StimulusSet & {"stimulus_set": row["stimulus_set"]}).fetch1("images")
+        return Recording(
+            name=row["scan"],
+            images=np.asarray(images),
+            image_index=np.asarray(row["image_index"]),
+            responses=np.asarray(row["responses"]),
+            behaviour=np.asarray(row["behaviour"]) if row["n_behaviour"] else None,
+            pupil=np.asarray(row["pupil"]) if row["has_pupil"] else None,
+            tier=np.array(TIERS)[np.asarray(row["tier"])],
+            neuron_ids=np.asarray(row["neuron_ids"]),
+            behaviour_names=row["behaviour_names"],
+            species=row["species"],
+            area=row["area"],
+            simulated=bool(row["simulated"]),
+        )
+
+
+@schema
+class Reliability(dj.Computed):
+    """Eq. 1 of Li et al. 2019 and the oracle correlation of each neuron."""
+
+    definition = f"""
+        -> Scan
+        ---
+        status      : varchar(16)        # ok, or no repeats
+        n_images    : int32              # repeated images
+        n_trials    : int32
+        mean_weight = null : float64     # w_a, mean over neurons
+        mean_oracle = null : float64     # leave-one-out oracle correlation, mean over neurons
+        signal = null : <npy@main>       # (neuron,) sigma_a
+        noise = null  : <npy@main>       # (neuron,) eta_a
+        weight = null : <npy@main>       # (neuron,) w_a
+        oracle = null : <npy@main>       # (neuron,)
+        {PROVENANCE}
+    """
+
+    def make(self, key: dict[str, Any]) -> None:
+        """Estimate the reliability of one scan's neurons."""
+        watch = Stopwatch()
+        recording = Scan.load(key)
+        if (recording.repeats >= 2).sum() < 2:
+            row: dict[str, Any] = dict(status="no repeats", n_images=0, n_trials=0)
+        else:
+            r = reliability.reliability(recording)
+            row = dict(
+                status="ok",
+                n_images=r.n_images,
+                n_trials=r.n_trials,
+                mean_weight=r.weight.mean(),
+                mean_oracle=r.oracle.mean(),
+                signal=r.signal,
+                noise=r.noise,
+                weight=r.weight,
+                oracle=r.oracle,
+            )
+        self.insert1({**key, **row, **watch.provenance()})

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from regularized_training.networks import (
+    ARCHITECTURES,
+    SIMILARITY_LAYERS,
+    ArchitectureName,
+    LayerReader,
+    NetworkConfig,
+    build_network,
+    load_network,
+)
+
+SMALL = NetworkConfig(width=4)
+LAYERS = SIMILARITY_LAYERS["resnet18"]
+
+
+def test_resnet18_for_small_images_has_its_published_number_of_parameters() -> None:
+    # https://github.com/kuangliu/pytorch-cifar prints the same for colour CIFAR-10.
+    network = build_network(NetworkConfig(), n_channels=3, n_classes=10, seed=0)
+    assert sum(p.numel() for p in network.parameters()) == 11_173_962
+
+
+def test_similarity_layers_are_convolutions_1_5_9_13_and_17() -> None:
+    network = build_network(SMALL, 1, 10, seed=0)
+    counts, n = [], 0
+    for layer in LAYERS:
+        part = network.get_submodule(layer)
+        n += sum(isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3) for m in part.modules())
+        counts.append(n)
+    assert counts == [1, 5, 9, 13, 17]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_features_are_those_of_the_whole_network(architecture: ArchitectureName) -> None:
+    network = build_network(NetworkConfig(architecture=architecture, width=4), 1, 10, seed=0).eval()
+    layers = ARCHITECTURES[architecture].similarity_layers
+    read = LayerReader(network, layers)
+    seen: dict[str, torch.Tensor] = {}
+    for layer in layers:
+        network.get_submodule(layer).register_forward_hook(
+            lambda _, __, out, layer=layer: seen.__setitem__(layer, out.clone())
+        )
+    images = torch.rand(2, 1, 32, 32)
+    network(images)
+    for layer, feature in zip(layers, read(images), strict=True):
+        torch.testing.assert_close(feature, seen[layer])
+        assert (feature >= 0).all()  # after the nonlinearity
+
+
+@pytest.mark.parametrize("size", [(36, 64), (64, 64), (18, 32)])
+def test_stimuli_of_any_size_pass_the_trunk_and_never_the_classifier(size: tuple[int, int]) -> None:
+    network = build_network(SMALL, 1, 10, seed=0)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the classifier saw a stimulus")
+
+    network.get_submodule("classifier").register_forward_hook(refuse)
+    features = LayerReader(network, LAYERS)(torch.rand(2, 1, *size))
+    height, width = size
+    assert features[0].shape == (2, 4, height, width)
+    assert features[-1].shape == (2, 32, -(-height // 8), -(-width // 8))
+
+
+def test_reader_shares_weights_mode_and_type_with_the_network() -> None:
+    network = build_network(SMALL, 1, 10, seed=0)
+    read = LayerReader(network, LAYERS)
+    images = torch.rand(2, 1, 16, 16)
+    network.eval().double()
+    evaluated = read(images.double())
+    assert evaluated[0].dtype == torch.float64
+    with torch.no_grad():
+        network.get_submodule("stem.0").weight.zero_()  # type: ignore[operator]
+    assert not read(images.double())[0].equal(evaluated[0])
+    before = network.state_dict()["stem.1.running_mean"].clone()
+    read(images.double())
+    assert network.state_dict()["stem.1.running_mean"].equal(before)  # evaluation mode
+
+
+def test_reading_keeps_the_mode() -> None:
+    for training in (True, False):
+        network = build_network(SMALL, 1, 10, seed=0).train(training)
+        LayerReader(network, LAYERS)
+        assert all(module.training is training for module in network.modules())
+
+
+def test_weights_are_decided_by_the_seed_and_random_state_is_left_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    a, b, c = (build_network(SMALL, 1, 10, seed=seed).state_dict() for seed in (0, 0, 1))
+    assert torch.equal(torch.rand(3), expected)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not torch.equal(a["stem.0.weight"], c["stem.0.weight"])
+
+
+def test_grey_of_one_half_is_normalised_to_zero() -> None:
+    normalise = build_network(SMALL, 1, 10, seed=0).get_submodule("normalise")
+    torch.testing.assert_close(normalise(torch.full((1, 1, 2, 2), 0.5)), torch.zeros(1, 1, 2, 2))
+    torch.testing.assert_close(normalise(torch.full((1, 1, 2, 2), 0.7)), torch.ones(1, 1, 2, 2))
+
+
+def test_a_loaded_network_answers_as_the_saved_one() -> None:
+    network = build_network(SMALL, 3, 7, seed=1).eval()
+    images = torch.rand(2, 3, 32, 32)
+    again = load_network(SMALL, 3, 7, network.state_dict())
+    assert not again.training
+    assert torch.equal(again(images), network(images))
+    with pytest.raises(ValueError, match="does not fit resnet18 of width 5"):
+        load_network(NetworkConfig(width=5), 3, 7, network.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"width": 0}, "width"),
+        ({"architecture": "resnet19"}, "architecture"),
+        ({"depth": 3}, "depth"),
+    ],
+)
+def test_impossible_networks_are_refused(fields: dict[str, object], field: str) -> None:
+    with pytest.raises(ValidationError, match=field):
+        NetworkConfig.model_validate(fields)
+
+
+def test_two_channels_are_refused() -> None:
+    with pytest.raises(ValueError, match="n_channels: 2, expected 1 for grey or 3 for colour"):
+        build_network(SMALL, 2, 10, seed=0)

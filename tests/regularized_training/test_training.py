@@ -1,0 +1,341 @@
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from predictive_model.checkpoint import CheckpointError
+from regularized_training.batches import AugmentConfig
+from regularized_training.networks import LayerReader, NetworkConfig, build_network
+from regularized_training.regularizers import (
+    RegularizerConfig,
+    cosine_similarity,
+    flatten_features,
+    prepare_stimuli,
+)
+from regularized_training.tasks import ImageTask
+from regularized_training.teachers import SimilarityTeacher
+from regularized_training.training import (
+    EpochRecord,
+    TrainedNetwork,
+    Training,
+    TrainingConfig,
+    TrainingError,
+    accuracy,
+    train,
+)
+
+NETWORK = NetworkConfig(width=4)
+PLAIN = TrainingConfig(
+    epochs=2,
+    schedule="one_cycle",
+    augment=AugmentConfig(padding=2, flip=False),
+    n_train=320,
+    n_test=100,
+)
+TAUGHT = PLAIN.model_copy(update={"regularizer": RegularizerConfig(n_stimuli=9)})
+
+
+@pytest.fixture(scope="module")
+def stimuli(small_digits: ImageTask) -> np.ndarray:
+    """Images that are neither in the training nor in the test set of the short trainings."""
+    rest = small_digits.train_images[small_digits.train_images.std((1, 2, 3)) > 0]
+    return np.random.default_rng(0).permutation(rest)[:240]
+
+
+def edge_similarity(stimuli: np.ndarray) -> np.ndarray:
+    """An observer of vertical edges: cosine of centred differences of neighbouring pixels."""
+    edges = prepare_stimuli(stimuli, 1).diff(dim=3).flatten(1)
+    return cosine_similarity(edges - edges.mean(0)).clamp(-1, 1).numpy()
+
+
+@pytest.fixture(scope="module")
+def teacher(stimuli: np.ndarray) -> SimilarityTeacher:
+    return SimilarityTeacher("edges", stimuli[:180], edge_similarity(stimuli[:180]))
+
+
+class Killed(Exception):
+    pass
+
+
+def assert_same_weights(a: TrainedNetwork, b: TrainedNetwork) -> None:
+    assert a.state_dict.keys() == b.state_dict.keys()
+    for name, value in a.state_dict.items():
+        assert torch.equal(value, b.state_dict[name]), name
+
+
+def without_time(history: tuple[EpochRecord, ...]) -> list[EpochRecord]:
+    return [replace(record, seconds=0.0) for record in history]
+
+
+# -- schedules -----------------------------------------------------------------------------
+
+
+def test_restart_schedule_is_that_of_the_paper() -> None:
+    config = TrainingConfig()
+    rates = [config.learning_rate_at(epoch + 0.5) for epoch in range(config.epochs)]
+    phases = np.repeat([0.1, 0.03, 0.009, 0.0027, 0.00081], 4)
+    np.testing.assert_allclose(rates, np.tile(phases, 2))
+    assert (config.batch_size, config.epochs) == (64, 40)
+
+
+def test_one_cycle_rises_to_the_learning_rate_and_falls_to_zero() -> None:
+    config = TrainingConfig(schedule="one_cycle", epochs=10, warmup=0.2, learning_rate=0.4)
+    rates = [config.learning_rate_at(epoch) for epoch in (0, 1, 2, 6, 10)]
+    np.testing.assert_allclose(rates, [0, 0.2, 0.4, 0.2, 0], atol=1e-12)
+
+
+# -- one loop ------------------------------------------------------------------------------
+
+
+def test_digits_are_learned_and_the_result_is_what_was_tested(small_digits: ImageTask) -> None:
+    config = PLAIN.model_copy(update={"epochs": 4, "n_train": None})
+    seen: list[EpochRecord] = []
+    trained = train(small_digits, NETWORK, config, seed=0, progress=seen.append)
+    assert tuple(seen) == trained.history
+    assert trained.history[-1].test_accuracy > 0.85
+    assert all(record.similarity_loss is None for record in trained.history)
+    assert trained.layers == ()
+    task = small_digits.subset(None, 100)
+    images, labels = torch.from_numpy(task.test_images), torch.from_numpy(task.test_labels)
+    assert accuracy(trained.network(), images, labels) == trained.history[-1].test_accuracy
+    assert all(v.is_contiguous() and v.device.type == "cpu" for v in trained.state_dict.values())
+
+
+def test_seed_decides_everything(small_digits: ImageTask, teacher: SimilarityTeacher) -> None:
+    config = TAUGHT.model_copy(update={"epochs": 1})
+    torch.manual_seed(1)
+    a = train(small_digits, NETWORK, config, seed=0, teacher=teacher)
+    torch.manual_seed(2)
+    b = train(small_digits, NETWORK, config, seed=0, teacher=teacher)
+    c = train(small_digits, NETWORK, config, seed=1, teacher=teacher)
+    assert_same_weights(a, b)
+    assert without_time(a.history) == without_time(b.history)
+    assert not torch.equal(a.state_dict["stem.0.weight"], c.state_dict["stem.0.weight"])
+
+
+def test_a_teacher_of_no_weight_changes_nothing(
+    small_digits: ImageTask, teacher: SimilarityTeacher
+) -> None:
+    """So a network with a teacher and one without differ by what was taught alone."""
+    plain = train(small_digits, NETWORK, PLAIN, seed=0)
+    silent = TAUGHT.model_copy(update={"regularizer": RegularizerConfig(n_stimuli=9, alpha=0)})
+    assert_same_weights(train(small_digits, NETWORK, silent, seed=0, teacher=teacher), plain)
+
+
+def test_stimuli_move_the_running_statistics_only_if_asked_to(
+    small_digits: ImageTask, teacher: SimilarityTeacher
+) -> None:
+    tracked = []
+    for batchnorm in ("task", "both"):
+        regularizer = RegularizerConfig(n_stimuli=9, alpha=0, batchnorm=batchnorm)
+        config = TAUGHT.model_copy(update={"epochs": 1, "regularizer": regularizer})
+        trained = train(small_digits, NETWORK, config, seed=0, teacher=teacher)
+        tracked.append(int(trained.state_dict["stem.1.num_batches_tracked"]))
+    assert tracked == [5, 10]  # 320 images make 5 steps
+
+
+def test_only_weights_of_convolutions_and_linear_layers_decay(
+    small_digits: ImageTask, teacher: SimilarityTeacher
+) -> None:
+    training = Training(small_digits, NETWORK, TAUGHT, seed=0, teacher=teacher)
+    decayed = {
+        id(p) for group in training.optimizer.param_groups if group["weight_decay"]
+        for p in group["params"]
+    }  # fmt: skip
+    names = {name for name, p in training.network.named_parameters() if id(p) in decayed}
+    modules = dict(training.network.named_modules())
+    expected = {
+        f"{name}.weight"
+        for name, module in modules.items()
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear)
+    }
+    assert names == expected
+    assert len(decayed) == len(names)  # the layer weights of Eq. 10 do not decay either
+    n_optimised = sum(len(group["params"]) for group in training.optimizer.param_groups)
+    assert n_optimised == len(list(training.network.parameters())) + 1
+
+
+# -- what is learned from a teacher --------------------------------------------------------
+
+
+def test_taught_similarity_holds_for_images_never_shown(
+    small_digits: ImageTask, teacher: SimilarityTeacher, stimuli: np.ndarray
+) -> None:
+    config = TAUGHT.model_copy(update={"epochs": 4, "n_train": 960})
+    taught = train(small_digits, NETWORK, config, seed=0, teacher=teacher)
+    plain = train(small_digits, NETWORK, config.model_copy(update={"regularizer": None}), seed=0)
+    held_out = stimuli[180:]
+    target = edge_similarity(held_out)
+    pairs = np.triu_indices(len(held_out), 1)
+    gamma = taught.history[-1].layer_weights
+    errors, correlations = [], []
+    for trained in (taught, plain):
+        read = LayerReader(trained.network(), taught.layers)
+        with torch.inference_mode():
+            flat = [flatten_features(f) for f in read(prepare_stimuli(held_out, 1))]
+        layers = [cosine_similarity(f - f.mean(0)).numpy() for f in flat]
+        similarity = np.tensordot(gamma, layers, 1)
+        errors.append(np.abs(similarity - target)[pairs].mean())
+        correlations.append(np.corrcoef(similarity[pairs], target[pairs])[0, 1])
+    assert errors[0] < 0.7 * errors[1]
+    assert correlations[0] > correlations[1] + 0.05
+    losses = [record.similarity_loss for record in taught.history]
+    assert losses[-1] < losses[0] / 2  # type: ignore[operator]
+    assert sum(gamma) == pytest.approx(1)
+    assert taught.history[-1].test_accuracy > 0.5  # it still learns its task
+
+
+def test_one_step_follows_the_gradient_of_the_weighted_sum(
+    small_digits: ImageTask, teacher: SimilarityTeacher
+) -> None:
+    """Eq. 7: the joint gradient less the task's is alpha times that of the similarity loss."""
+    gradients = {}
+    for alpha in (0.0, 1.0, 3.0):
+        regularizer = RegularizerConfig(n_stimuli=9, alpha=alpha)
+        config = TAUGHT.model_copy(update={"regularizer": regularizer})
+        training = Training(small_digits, NETWORK, config, seed=0, teacher=teacher)
+        training.step(torch.arange(32), learning_rate=0.0)
+        weight = training.network.get_parameter("stage1.0.conv1.weight")
+        gradients[alpha] = weight.grad
+    similarity = gradients[1.0] - gradients[0.0]  # type: ignore[operator]
+    assert similarity.abs().max() > 0
+    torch.testing.assert_close(
+        gradients[3.0] - gradients[0.0],  # type: ignore[operator]
+        3 * similarity,
+        rtol=1e-3,
+        atol=1e-5,
+    )
+
+
+# -- checkpoints ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_teacher", [False, True])
+def test_killed_and_resumed_training_ends_bit_identical(
+    small_digits: ImageTask, teacher: SimilarityTeacher, tmp_path: Path, with_teacher: bool
+) -> None:
+    config = (TAUGHT if with_teacher else PLAIN).model_copy(update={"epochs": 3})
+    taught_by = teacher if with_teacher else None
+    whole = train(small_digits, NETWORK, config, seed=3, teacher=taught_by)
+
+    def kill(record: EpochRecord) -> None:
+        if record.epoch == 1:
+            raise Killed
+
+    path = tmp_path / "runs" / "a.pt"
+    with pytest.raises(Killed):
+        train(small_digits, NETWORK, config, 3, teacher=taught_by, checkpoint=path, progress=kill)
+    seen: list[EpochRecord] = []
+    resumed = train(
+        small_digits,
+        NETWORK,
+        config,
+        3,
+        teacher=taught_by,
+        checkpoint=path,
+        progress=seen.append,
+    )
+    assert [record.epoch for record in seen] == [2]
+    assert_same_weights(resumed, whole)
+    assert without_time(resumed.history) == without_time(whole.history)
+    # Once done, nothing is trained again.
+    again = train(small_digits, NETWORK, config, 3, teacher=taught_by, checkpoint=path)
+    assert [asdict(r) for r in again.history] == [asdict(r) for r in resumed.history]
+    assert_same_weights(again, whole)
+
+
+def test_checkpoint_of_another_training_is_refused(
+    small_digits: ImageTask, teacher: SimilarityTeacher, tmp_path: Path
+) -> None:
+    config = PLAIN.model_copy(update={"epochs": 1})
+    path = tmp_path / "a.pt"
+    train(small_digits, NETWORK, config, 0, checkpoint=path)
+    mirrored = replace(small_digits, train_images=small_digits.train_images[:, :, :, ::-1])
+    others = (
+        (small_digits, NETWORK, config, 1),
+        (small_digits, NetworkConfig(width=5), config, 0),
+        (small_digits, NETWORK, config.model_copy(update={"momentum": 0.8}), 0),
+        (mirrored, NETWORK, config, 0),
+    )
+    for other in others:
+        with pytest.raises(CheckpointError, match="other data, settings or seed"):
+            train(*other, checkpoint=path)
+    with pytest.raises(CheckpointError):
+        taught = TAUGHT.model_copy(update={"epochs": 1})
+        train(small_digits, NETWORK, taught, 0, teacher=teacher, checkpoint=path)
+
+
+# -- what is refused -----------------------------------------------------------------------
+
+
+def test_teacher_and_regularizer_come_together(
+    small_digits: ImageTask, teacher: SimilarityTeacher
+) -> None:
+    with pytest.raises(TrainingError, match="teacher: 'edges' given, but config.regularizer"):
+        train(small_digits, NETWORK, PLAIN, seed=0, teacher=teacher)
+    with pytest.raises(TrainingError, match="there is no teacher"):
+        train(small_digits, NETWORK, TAUGHT, seed=0)
+
+
+def test_divergence_names_the_epoch_and_the_remedy(small_digits: ImageTask) -> None:
+    config = PLAIN.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(TrainingError, match="epoch 0: .*lower learning_rate"):
+        train(small_digits, NETWORK, config, seed=0)
+
+
+def test_divergence_of_a_taught_network_names_alpha(
+    small_digits: ImageTask, teacher: SimilarityTeacher
+) -> None:
+    regularizer = RegularizerConfig(n_stimuli=9, alpha=1e38)
+    config = TAUGHT.model_copy(update={"regularizer": regularizer})
+    with pytest.raises(TrainingError, match=r"lower learning_rate or regularizer\.alpha"):
+        train(small_digits, NETWORK, config, seed=0, teacher=teacher)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"batch_size": 1}, "batch_size"),
+        ({"learning_rate": 0}, "learning_rate"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
+        ({"momentum": 1}, "momentum"),
+        ({"weight_decay": -1e-4}, "weight_decay"),
+        ({"schedule": "cosine"}, "schedule"),
+        ({"augment": {"padding": -1}}, "padding"),
+        ({"n_train": 32}, "batch_size: 64, expected 2 to 32"),
+        ({"learning_rte": 0.1}, "learning_rte"),
+    ],
+)
+def test_impossible_settings_are_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        TrainingConfig.model_validate(fields)
+
+
+def test_settings_written_down_spell_out_every_default() -> None:
+    dumped = TrainingConfig(regularizer=RegularizerConfig()).model_dump(mode="json")
+    assert dumped["augment"] == {"padding": 4, "flip": True}
+    assert dumped["regularizer"]["alpha"] == 10
+    assert TrainingConfig.model_validate(dumped) == TrainingConfig(regularizer=RegularizerConfig())
+
+
+def test_views_and_read_only_images_can_be_trained_on(small_digits: ImageTask) -> None:
+    subset = small_digits.subset(128, 20)
+    task = replace(subset, train_images=subset.train_images[:, :, :, ::-1])
+    task.train_images.flags.writeable = False
+    config = PLAIN.model_copy(update={"epochs": 1, "n_train": None, "n_test": None})
+    assert len(train(task, NETWORK, config, seed=0).history) == 1
+
+
+def test_training_leaves_global_random_state_alone(small_digits: ImageTask) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(small_digits, NETWORK, PLAIN.model_copy(update={"epochs": 1}), seed=0)
+    assert torch.equal(torch.rand(3), expected)
+    assert build_network(NETWORK, 1, 10, 0).training
