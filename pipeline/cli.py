@@ -230,10 +230,7 @@ def simulate(
 
 def _describe(recording: Any) -> None:
     tiers = ", ".join(f"{len(recording.trials_of(t))} {t}" for t in ("train", "validation", "test"))
-    extras = [
-        recording.behaviour is not None and "behaviour",
-        recording.pupil is not None and "pupil",
-    ]
+    extras = [x for x in ("behaviour", "pupil") if getattr(recording, x) is not None]
     err.print(
         f"{recording.name}: {recording.n_images} images of "
         f"{' x '.join(map(str, recording.image_shape))}, {recording.n_trials} trials ({tiers}), "

@@ -23,7 +23,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -57,7 +57,7 @@ class Settings(BaseModel):
         scheme = value.split(":", 1)[0]
         if scheme == "embedded" and len(value) > len("embedded:"):
             return value
-        if scheme in ("postgresql", "mysql") and urlsplit(value).hostname:
+        if scheme in ("postgresql", "mysql") and ServerAddress.from_url(value).host:
             return value
         # The value may hold a password, so it is not repeated.
         raise ValueError(
@@ -86,14 +86,13 @@ class Settings(BaseModel):
         """The database without its password."""
         if self.embedded_folder is not None:
             return self.database
-        url = urlsplit(self.database)
-        user = f"{url.username}@" if url.username else ""
-        port = f":{url.port}" if url.port else ""
-        return f"{url.scheme}://{user}{url.hostname}{port}{url.path}"
+        server = ServerAddress.from_url(self.database)
+        database = f"/{server.database}" if server.database else ""
+        return f"{server.backend}://{server.user}@{server.host}:{server.port}{database}"
 
 
 class ServerAddress(BaseModel):
-    """A database server, read from its URL."""
+    """A database server, read from its URL; the host may be the folder of a Unix socket."""
 
     backend: str
     host: str
@@ -104,13 +103,17 @@ class ServerAddress(BaseModel):
 
     @classmethod
     def from_url(cls, url: str) -> ServerAddress:
-        """Read ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE`` or the same with ``mysql``."""
+        """Read ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE`` or the same with ``mysql``.
+
+        As in libpq, ``?host=/FOLDER&port=PORT`` names a Unix socket.
+        """
         parts = urlsplit(url)
+        query = dict(parse_qsl(parts.query))
         postgres = parts.scheme == "postgresql"
         return cls(
             backend=parts.scheme,
-            host=parts.hostname or "",
-            port=parts.port or (5432 if postgres else 3306),
+            host=query.get("host") or parts.hostname or "",
+            port=int(query.get("port") or parts.port or (5432 if postgres else 3306)),
             user=unquote(parts.username or ""),
             password=unquote(parts.password or ""),
             database=(parts.path.lstrip("/") or "postgres") if postgres else None,

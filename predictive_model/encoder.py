@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,6 +18,7 @@ from predictive_model.neuralpredictors_compat import (
     MultiReadoutBase,
     Stacked2dCore,
 )
+from predictive_model.readout import FactorisedReadout
 from predictive_model.recording import Recording
 
 
@@ -49,13 +50,22 @@ class CoreConfig(Settings):
 
 
 class ReadoutConfig(Settings):
-    """Gaussian readout of Lurz et al. 2021: one learned position and feature vector per neuron."""
+    """From the core's features to each neuron.
 
+    ``gaussian`` is the readout of Lurz et al. 2021: one learned position and feature vector per
+    neuron. ``factorised`` gives each neuron a spatial mask and a feature vector, for large
+    receptive fields; it takes no shifter.
+    """
+
+    kind: Literal["gaussian", "factorised"] = "gaussian"
     gauss_type: Literal["full", "uncorrelated", "isotropic"] = "full"
     init_mu_range: float = Field(0.3, gt=0, le=1)
     init_sigma: float = Field(0.1, gt=0)
     gamma: float = Field(
         0.003, ge=0, description="L1 of the feature vectors, averaged over neurons"
+    )
+    smoothness: float = Field(
+        10.0, ge=0, description="of factorised masks, relative to gamma: squared differences"
     )
 
 
@@ -93,6 +103,15 @@ class EncoderConfig(Settings):
     shifter: ShifterConfig | None = None
     modulator: ModulatorConfig | None = None
     downsample: int = Field(1, ge=1, description="average pixels in squares of this side first")
+
+    @model_validator(mode="after")
+    def _shiftable(self) -> EncoderConfig:
+        if self.shifter is not None and self.readout.kind == "factorised":
+            raise ValueError(
+                "readout.kind: a factorised readout cannot be shifted; use 'gaussian', or set "
+                "shifter to None"
+            )
+        return self
 
 
 class Encoder(FiringRateEncoder):
@@ -234,16 +253,26 @@ def build_encoder(
             stacked.eval()
             shape = stacked(torch.zeros(1, channels, height, width)).shape[1:]
             stacked.train()
+        if config.readout.kind == "gaussian":
+            base_readout: type[nn.Module] = FullGaussian2d
+            readout_settings: dict[str, Any] = dict(
+                bias=True,
+                gauss_type=config.readout.gauss_type,
+                init_mu_range=config.readout.init_mu_range,
+                init_sigma=config.readout.init_sigma,
+                feature_reg_weight=config.readout.gamma,
+            )
+        else:
+            base_readout = FactorisedReadout
+            readout_settings = dict(
+                gamma=config.readout.gamma, smoothness=config.readout.smoothness
+            )
         readout = MultiReadoutBase(
             in_shape_dict={data_key: tuple(shape)},
             n_neurons_dict={data_key: n_neurons},
-            base_readout=FullGaussian2d,
+            base_readout=base_readout,
             mean_activity_dict=None if bias is None else {data_key: bias},
-            bias=True,
-            gauss_type=config.readout.gauss_type,
-            init_mu_range=config.readout.init_mu_range,
-            init_sigma=config.readout.init_sigma,
-            feature_reg_weight=config.readout.gamma,
+            **readout_settings,
         )
         shifter = modulator = None
         if config.shifter is not None:

@@ -76,7 +76,8 @@ class FittedEncoder:
         encoder.load_state_dict(self.state)
         return encoder.eval().to(memory_format=torch.channels_last)
 
-    @torch.inference_mode()
+    # Not inference_mode: the encoder is first built in here, and its gradients may be wanted later.
+    @torch.no_grad()
     def predict(
         self,
         images: NDArray,

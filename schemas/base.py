@@ -84,9 +84,10 @@ def activate(connection: Any, name: str, *, create: bool = True) -> None:
     create : bool
         False for users who may not create tables.
     """
+    computed = computed_tables()  # imports them all: a table declares itself only once it is known
     schema.activate(name, connection=connection, create_schema=create, create_tables=create)
     if create:
-        for table in computed_tables():
+        for table in computed:
             if not table().jobs.is_declared:
                 table().jobs.declare()
 

@@ -1,0 +1,99 @@
+"""Fixtures that all tests share, and the rule that unit tests never connect."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+
+from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.database import Database
+
+DATA_VARIABLE = "NEUROTEACH_DATA"
+IN_CI = os.environ.get("CI") == "true"
+
+
+def pytest_configure() -> None:
+    import torch
+
+    # Tests run in parallel, and threads of several processes get in each other's way.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_connection(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connecting fails, except in tests marked ``database``."""
+    if request.node.get_closest_marker("database"):
+        return
+    import psycopg2
+    import pymysql
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a unit test tried to connect to a database")
+
+    monkeypatch.setattr(psycopg2, "connect", refuse)
+    monkeypatch.setattr(pymysql, "connect", refuse)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """Folder of real recordings and images; its absence is a failure in CI, a skip elsewhere."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get(DATA_VARIABLE, default))
+    if not folder.is_dir():
+        message = f"{folder}: no such folder; set {DATA_VARIABLE} to where the real data are"
+        if IN_CI:
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a private server that lives as long as the tests of one process."""
+    from pipeline.embedded_postgres import EmbeddedPostgres
+
+    root = Path(tempfile.mkdtemp(prefix="neuroteach-tests-"))
+    server = EmbeddedPostgres(root / "database", durable=False)
+    s = server.start()
+    try:
+        yield (
+            f"postgresql://{s.user}:{quote(s.password)}@/{s.database}"
+            f"?host={quote(str(s.socket_folder), safe='')}&port={s.port}"
+        )
+    finally:
+        server.stop(force=True)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """Settings with a home of their own and a schema that nobody else uses."""
+    return Settings(
+        home=tmp_path,
+        database=database_url,
+        store=tmp_path / "store",
+        schema_name=f"t_{uuid.uuid4().hex[:12]}",
+        device="cpu",
+    )
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """An open database without any rows; its schema is dropped afterwards."""
+    from pipeline.database import open_database
+
+    with open_database(settings) as opened:
+        try:
+            yield opened
+        finally:
+            opened.connection.query(f'DROP SCHEMA "{settings.schema_name}" CASCADE')
