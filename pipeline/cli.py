@@ -62,6 +62,8 @@ def _errors(function: Callable[P, R]) -> Callable[P, R]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
+        except typer.Exit:
+            raise  # it is a RuntimeError too
         except (ValueError, LookupError, OSError, RuntimeError) as error:
             text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
             err.print(f"[red]error:[/red] {plain(text)}")
@@ -90,11 +92,13 @@ class _Session:
         return self.database
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        import psycopg2
+
         from schemas.base import dj
 
         self.database.close()
         self._stop()
-        if isinstance(error, dj.DataJointError):
+        if isinstance(error, (dj.DataJointError, psycopg2.Error)):
             raise RuntimeError(f"the database refused: {error}") from error
 
     def _stop(self) -> None:

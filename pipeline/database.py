@@ -43,6 +43,7 @@ class Database:
         """Close the session. An embedded server stays up for the next one."""
         base.deactivate()
         self.connection.close()
+        self.connection.query = _refuse  # tables still hold it, and a query would reconnect
 
     def __enter__(self) -> Database:
         return self
@@ -100,11 +101,19 @@ def open_database(settings: Settings | None = None, *, create: bool = True) -> D
         if isinstance(error, base.dj.DataJointError):
             raise DatabaseError(
                 f"{settings.database_for_display}: tables of schema {settings.schema_name!r} "
-                f"cannot be used ({error})"
+                f"cannot be used ({_one_line(error)})"
             ) from error
         raise
     base.configure(device=choose_device(settings.device), checkpoints=settings.checkpoints)
     return Database(settings, instance)
+
+
+def _refuse(*args: object, **kwargs: object) -> None:
+    raise DatabaseError("the database was closed; call pipeline.database.open_database() again")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def embedded_server(settings: Settings) -> EmbeddedPostgres | None:
@@ -142,8 +151,8 @@ def _instance(settings: Settings, address: ServerAddress) -> Any:
             )
     except Exception as error:
         raise DatabaseError(
-            f"{settings.database_for_display}: cannot connect ({error}); check NEUROTEACH_DATABASE "
-            "and that the server is up"
+            f"{settings.database_for_display}: cannot connect ({_one_line(error)}); "
+            "check NEUROTEACH_DATABASE and that the server is up"
         ) from error
     instance.config.safemode = False
     instance.config.stores = {
@@ -175,8 +184,6 @@ def reconnecting(connection: Any, *, attempts: int = 5, wait: float = 0.5) -> No
     the number of the lost session. Inside a transaction the loss is an error: what was written
     before it is gone.
     """
-    import psycopg2
-
     if connection.adapter.backend != "postgresql":
         return
     lost_connection = base.dj.errors.LostConnectionError
@@ -195,11 +202,12 @@ def reconnecting(connection: Any, *, attempts: int = 5, wait: float = 0.5) -> No
                 return
 
     def query(*args: Any, **kwargs: Any) -> Any:
-        try:
-            if not connection._conn.closed:
+        if not connection._conn.closed:
+            try:
                 return plain(*args, reconnect=False, **kwargs)
-        except (lost_connection, psycopg2.InterfaceError):
-            pass
+            except Exception:
+                if not connection._conn.closed:
+                    raise  # the query is at fault
         if connection._in_transaction:
             connection._in_transaction = False
             raise lost_connection("The connection was lost during a transaction; start it again.")

@@ -104,6 +104,8 @@ def read_experiment(path: Path | str, scale: str, **changes: Any) -> ExperimentS
     scales = content.pop("scales", {})
     if not isinstance(scales, dict) or scale not in scales:
         raise ExperimentError(f"{path}: scale {scale!r} is not among {sorted(scales)}")
+    if not isinstance(scales[scale], dict):
+        raise ExperimentError(f"{path}: scales.{scale} is no table; write [scales.{scale}]")
     merged = _merge(_merge(content, scales[scale]), changes)
     try:
         return ExperimentSettings.model_validate(merged)

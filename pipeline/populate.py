@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from schemas import base, encoding, recording, robustness, teaching, training
 
 WAIT = 1.0  # seconds between looks at what others are computing
+PROGRESS_AGE = 1.0  # seconds for which what others compute is left out of the progress
 
 # Errors that say nothing of the computation: a worker was told to stop.
 _STOPPED = ("SystemExit%SIGTERM%", "KeyboardInterrupt%")
@@ -71,14 +72,15 @@ def populate(
     """
     base.require_active()
     result = PopulateResult()
+    tables = list(_tables(experiment, scale))
     while keep_going():
         computed = sum(
             _populate_table(table, restriction, result, on_progress, keep_going)
-            for table, restriction in _tables(experiment, scale)
+            for table, restriction in tables
         )
         base.remove_finished_checkpoints()
         if not computed:
-            if not _others_at_work(experiment, scale):
+            if not _others_at_work(tables):
                 break
             time.sleep(WAIT)
     return result
@@ -92,27 +94,46 @@ def _populate_table(
     keep_going: Callable[[], bool],
 ) -> int:
     release_lost_jobs(table)
-    name, computed = table.__name__, 0
-    table().jobs.refresh(*restriction, delay=-1)
+    name, computed = type(table).__name__, 0
+    far: Progress | None = None
+    looked = 0.0
+    table.jobs.refresh(*restriction, delay=-1)
     while keep_going():
         # One key at a time, so that progress shows and a request to stop is heard.
-        outcome = table.populate(
-            *restriction, reserve_jobs=True, suppress_errors=True, max_calls=1, refresh=False
-        )
+        try:
+            outcome = table.populate(
+                *restriction, reserve_jobs=True, suppress_errors=True, max_calls=1, refresh=False
+            )
+            if any(
+                str(error).startswith("KeyboardInterrupt") for _, error in outcome["error_list"]
+            ):
+                raise KeyboardInterrupt  # which DataJoint takes for an error of this key alone
+        except (SystemExit, KeyboardInterrupt):
+            release_lost_jobs(table)
+            raise
         computed += outcome["success_count"]
         result.computed[name] = result.computed.get(name, 0) + outcome["success_count"]
         result.failures += [
             Failure(name, dict(key), str(message)) for key, message in outcome["error_list"]
         ]
         if outcome["success_count"]:
-            on_progress(table_progress(table, restriction))
-        elif not outcome["error_list"] and not _pending(table, restriction):
+            # Counting takes as long as all else that is asked of the database for a key.
+            if far is None or time.monotonic() - looked > PROGRESS_AGE:
+                far, looked = table_progress(table, restriction), time.monotonic()
+            else:
+                far = replace(far, done=min(far.done + 1, far.total))
+            on_progress(far)
+        elif not outcome["error_list"] and not _any_job(table, restriction, "'pending'"):
             break  # nothing was pending; had another worker been quicker, we would look again
     return computed
 
 
 def _tables(experiment: str | None, scale: str | None) -> Iterator[tuple[Any, list[Any]]]:
-    """Computed tables in order, each with what restricts it to an experiment."""
+    """Computed tables in order, each with what restricts it to an experiment.
+
+    They are instances to keep: each new one reads its job queue's definition from the database,
+    which takes longer than all queries of a key together.
+    """
     plans = {
         recording.Reliability: encoding.FitPlan,
         encoding.FittedEncoder: encoding.FitPlan,
@@ -125,7 +146,7 @@ def _tables(experiment: str | None, scale: str | None) -> Iterator[tuple[Any, li
     }
     named = {k: v for k, v in (("experiment", experiment), ("scale", scale)) if v is not None}
     for table in base.computed_tables():
-        yield table, [plans[table] & named] if named else []
+        yield table(), [plans[table] & named] if named else []
 
 
 def progress(experiment: str | None = None, scale: str | None = None) -> list[Progress]:
@@ -136,28 +157,24 @@ def progress(experiment: str | None = None, scale: str | None = None) -> list[Pr
 
 def table_progress(table: Any, restriction: list[Any]) -> Progress:
     """How far one table is."""
-    source = table().key_source & base.dj.AndList(restriction)
+    source = table.key_source & base.dj.AndList(restriction)
     todo = len(source - table.proj())
     total = len(source)
-    return Progress(table.__name__, total - todo, total)
+    return Progress(type(table).__name__, total - todo, total)
 
 
-def _pending(table: Any, restriction: list[Any]) -> bool:
-    jobs = table().jobs.pending
+def _any_job(table: Any, restriction: list[Any], states: str) -> bool:
+    jobs = table.jobs & f"status IN ({states})"
     if restriction:
-        source = (table().key_source & base.dj.AndList(restriction)).proj()
+        source = (table.key_source & base.dj.AndList(restriction)).proj()
         jobs = jobs.restrict(source, semantic_check=False)
     return bool(len(jobs))
 
 
-def _others_at_work(experiment: str | None, scale: str | None) -> bool:
-    for table, restriction in _tables(experiment, scale):
+def _others_at_work(tables: Iterable[tuple[Any, list[Any]]]) -> bool:
+    for table, restriction in tables:
         release_lost_jobs(table)
-        reserved = table().jobs.reserved
-        if restriction:
-            source = (table().key_source & base.dj.AndList(restriction)).proj()
-            reserved = reserved.restrict(source, semantic_check=False)
-        if len(reserved) or _pending(table, restriction):
+        if _any_job(table, restriction, "'reserved', 'pending'"):
             return True
     return False
 
@@ -168,7 +185,7 @@ def release_lost_jobs(table: Any) -> None:
     A worker is gone when the database session that reserved the job has ended. Going by age
     instead would take long computations for lost ones.
     """
-    jobs, connection = table().jobs, table.connection
+    jobs, connection = table.jobs, table.connection
     name = jobs.full_table_name
     if connection.adapter.backend == "postgresql":
         alive = (

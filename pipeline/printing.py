@@ -15,8 +15,9 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-err = Console(stderr=True, highlight=False)
-out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Where nobody looks on, there is no width to keep to but that of a page.
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 class Format(enum.StrEnum):
@@ -64,31 +65,46 @@ def print_frame(
 def _table(frame: pd.DataFrame, title: str, caveat: str) -> Table:
     import pandas as pd
 
-    if "level" in frame and "accuracy" in frame:
+    if "level" in frame and "accuracy" in frame and len(frame):
         frame = _noise_table(frame)
     table = Table(title=title, caption=f"Note: {caveat}." if caveat else None)
-    # What is the same in all rows, and the hashes, would only make the table wide.
-    shown = [c for c in frame.columns if not c.endswith("_hash") or frame[c].nunique() > 1]
+    # Hashes that are the same in all rows, and what the note says, would only make it wide.
+    shown = [c for c in frame.columns if c != "simulated" and not _dull_hash(frame, str(c))]
     for column in shown:
         numeric = pd.api.types.is_numeric_dtype(frame[column])
-        table.add_column(str(column), justify="right" if numeric else "left", overflow="fold")
+        # Words of a heading may stand under each other.
+        table.add_column(str(column).replace("_", " "), justify="right" if numeric else "left")
     for _, row in frame[shown].iterrows():
         table.add_row(*(_cell(v) for v in row))
     return table
 
 
+def _dull_hash(frame: pd.DataFrame, column: str) -> bool:
+    return column.endswith("_hash") and frame[column].nunique() <= 1
+
+
 def _noise_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Levels as columns, mean ± SEM in each cell."""
+    """A row for each level, a column for each teacher, mean ± SEM in the cells."""
     import pandas as pd
 
-    rows = []
     keys = ["image_set", "teacher", "alpha", "n_seeds", "training_hash", "noise_hash"]
+    several = frame["image_set"].nunique() > 1
+    columns: dict[str, dict[str, str]] = {}
     for values, group in frame.groupby(keys, sort=False):
-        row = dict(zip(keys, values, strict=True))
-        for level, mean, sem in group[["level", "accuracy", "sem"]].to_numpy():
-            beside = "" if math.isnan(sem) else f" ± {sem:.3f}"
-            row[f"{level:g}"] = f"{mean:.3f}{beside}"
-        rows.append(row)
+        image_set, teacher, alpha, n, *_ = values
+        name = f"{image_set} {teacher}" if several else str(teacher)
+        name += f" (alpha {alpha:g}, n = {n})" if alpha else f" (n = {n})"
+        if name in columns:
+            name += f" {len(columns) + 1}"
+        columns[name] = {
+            f"{level:g}": f"{mean:.3f}" + ("" if math.isnan(sem) else f" ± {sem:.3f}")
+            for level, mean, sem in group[["level", "accuracy", "sem"]].to_numpy()
+        }
+    levels = sorted({level for cells in columns.values() for level in cells}, key=float)
+    rows = [
+        {"noise": level, **{name: cells.get(level, "") for name, cells in columns.items()}}
+        for level in levels
+    ]
     return pd.DataFrame(rows)
 
 

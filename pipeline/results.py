@@ -21,6 +21,7 @@ def encoders(experiment: str | None = None, scale: str | None = None) -> pd.Data
         ``single_trial``, ``to_average`` and ``oracle`` are means over neurons; ``oracle`` is the
         ceiling of ``single_trial``.
     """
+    base.require_active()
     query = encoding.EncoderScore * encoding.FittedEncoder.proj(
         "validation_correlation", "n_epochs", fit_seconds="seconds"
     )
@@ -52,6 +53,7 @@ def similarity(experiment: str | None = None, scale: str | None = None) -> pd.Da
     DataFrame
         ``oracle_ceiling`` is what a perfect model would reach.
     """
+    base.require_active()
     rows = _rows(
         teaching.SimilarityQuality * _simulated(),
         _planned(encoding.FitPlan, experiment, scale),
@@ -74,6 +76,7 @@ def similarity(experiment: str | None = None, scale: str | None = None) -> pd.Da
 
 def noise_by_seed(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
     """Accuracy under noise of every network, one row per network and level."""
+    base.require_active()
     query = (
         robustness.NoiseAccuracy.Level
         * robustness.NoiseAccuracy.proj("n_images")
@@ -134,6 +137,7 @@ def similarity_matrices(
     list of dict
         The columns of ``SimilarityQuality``, and ``simulated``; matrices are (image, image).
     """
+    base.require_active()
     query = (teaching.SimilarityQuality & {"status": "ok"}) * _simulated()
     rows = _rows(query, _planned(encoding.FitPlan, experiment, scale))
     for row in rows:

@@ -19,6 +19,7 @@ in settings.toml    in the environment      default
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -57,8 +58,11 @@ class Settings(BaseModel):
         scheme = value.split(":", 1)[0]
         if scheme == "embedded" and len(value) > len("embedded:"):
             return value
-        if scheme in ("postgresql", "mysql") and ServerAddress.from_url(value).host:
-            return value
+        if scheme in ("postgresql", "mysql"):
+            # What is wrong with a URL may be said with a part of its password in it.
+            with contextlib.suppress(ValueError):
+                if ServerAddress.from_url(value).host:
+                    return value
         # The value may hold a password, so it is not repeated.
         raise ValueError(
             "expected embedded:FOLDER, postgresql://USER:PASSWORD@HOST:PORT/DATABASE or "

@@ -23,7 +23,7 @@ from schemas import base
 if TYPE_CHECKING:
     from pipeline.database import Database
 
-POLL = 1.0  # seconds between looks at the workers
+POLL = 2.0  # seconds between looks at the workers
 STOP_TIMEOUT = 30.0  # seconds a worker gets to put its job back
 
 

@@ -77,7 +77,8 @@ def load_checkpoint(path: Path, *, belongs_to: str) -> dict[str, Any] | None:
         owner, state = saved["belongs_to"], saved["state"]
     except Exception as error:
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint ({error}); delete it to start afresh"
+            f"{path} cannot be read as a checkpoint, it is damaged or another file; delete it to "
+            "start afresh"
         ) from error
     if owner != belongs_to:
         raise CheckpointError(

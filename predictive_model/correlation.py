@@ -22,9 +22,10 @@ def correlation(x: NDArray, y: NDArray) -> NDArray[np.float64]:
     y = np.asarray(y, np.float64)
     if x.shape != y.shape:
         raise ValueError(f"shapes {x.shape} and {y.shape} differ")
+    # Rounding leaves a constant column with a deviation near, but not at, zero.
+    floor_x, floor_y = (1e-12 * np.abs(v).max(0, initial=0) * np.sqrt(len(v)) for v in (x, y))
     x = x - x.mean(0)
     y = y - y.mean(0)
-    norm = np.sqrt((x**2).sum(0) * (y**2).sum(0))
-    # Rounding leaves a constant column with a variance near, but not at, zero.
-    varies = norm > 1e-12 * max(1.0, float(norm.max(initial=0.0)))
-    return np.divide((x * y).sum(0), norm, out=np.zeros(x.shape[1]), where=varies)
+    norm_x, norm_y = np.linalg.norm(x, axis=0), np.linalg.norm(y, axis=0)
+    varies = (norm_x > floor_x) & (norm_y > floor_y)
+    return np.divide((x * y).sum(0), norm_x * norm_y, out=np.zeros(x.shape[1]), where=varies)

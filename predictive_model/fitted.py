@@ -9,12 +9,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import safetensors
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from predictive_model.encoder import Encoder, EncoderConfig, build_encoder
+from predictive_model.encoder import Encoder, EncoderConfig, build_encoder, memory_format
 from predictive_model.recording import Normalisation, check_images
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class FittedEncoder:
             n_behaviour=0 if behaviour is None else len(behaviour),
         )
         encoder.load_state_dict(self.state)
-        return encoder.eval().to(memory_format=torch.channels_last)
+        return encoder.eval().to(memory_format=memory_format(self.config))
 
     # Not inference_mode: the encoder is first built in here, and its gradients may be wanted later.
     @torch.no_grad()
@@ -105,7 +106,8 @@ class FittedEncoder:
         Raises
         ------
         ValueError
-            If the images have another shape than those the encoder was fitted to.
+            If the images have another shape than those the encoder was fitted to, or pupil or
+            behaviour do not have one row for each image.
         """
         check_images(images)
         if images.shape[1:] != self.image_shape:
@@ -118,19 +120,18 @@ class FittedEncoder:
         shifter_input = modulator_input = None
         if encoder.shifter is not None:
             assert norm.pupil_mean is not None
-            values = np.broadcast_to(norm.pupil_mean, (n, 2)) if pupil is None else pupil
+            values = _per_image("pupil", pupil, norm.pupil_mean, n)
             shifter_input = torch.from_numpy(norm.pupil(values))
         if encoder.modulator is not None:
-            mean = norm.behaviour_mean
-            assert mean is not None
-            values = np.broadcast_to(mean, (n, len(mean))) if behaviour is None else behaviour
+            assert norm.behaviour_mean is not None
+            values = _per_image("behaviour", behaviour, norm.behaviour_mean, n)
             modulator_input = torch.from_numpy(norm.behaviour(values))
         out = np.empty((n, self.n_neurons), np.float32)
         for start in range(0, n, batch_size):
             part = slice(start, start + batch_size)
             batch = torch.from_numpy(norm.images(images[part])).to(device)
             out[part] = encoder(
-                batch.contiguous(memory_format=torch.channels_last),
+                batch,
                 pupil=None if shifter_input is None else shifter_input[part].to(device),
                 behaviour=None if modulator_input is None else modulator_input[part].to(device),
             ).cpu()
@@ -177,7 +178,10 @@ class FittedEncoder:
                 f"format: found {metadata.get('format')!r}, expected {FORMAT!r}; this is not an "
                 "encoder that neuroteach wrote"
             )
-        tensors = safetensors.torch.load(content)
+        try:
+            tensors = safetensors.torch.load(content)
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"the bytes of this encoder are damaged ({error})") from error
         about = json.loads(metadata["about"])
         statistics = {
             name: tensors[f"normalisation.{name}"].numpy()
@@ -200,6 +204,19 @@ class FittedEncoder:
             validation_correlation=about["validation_correlation"],
             seed=about["seed"],
         )
+
+
+def _per_image(
+    field: str, values: NDArray | None, mean: NDArray[np.float32], n: int
+) -> NDArray[np.float32]:
+    """Pupil or behaviour of each image, the mean where it is not given."""
+    expected = (n, len(mean))
+    if values is None:
+        return np.broadcast_to(mean, expected)
+    values = np.asarray(values, np.float32)
+    if values.shape != expected:
+        raise ValueError(f"{field}: shape {values.shape}, expected {expected}, one row per image")
+    return values
 
 
 def _metadata(content: bytes) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from predictive_model.checkpoint import (
     save_checkpoint,
 )
 from predictive_model.correlation import correlation
-from predictive_model.encoder import Encoder, EncoderConfig, Settings, encoder_for
+from predictive_model.encoder import Encoder, EncoderConfig, Settings, encoder_for, memory_format
 from predictive_model.fitted import FittedEncoder
 from predictive_model.recording import Recording, Tier
 
@@ -130,7 +130,7 @@ def trials_in_memory(
         weight = counts.astype(np.float32)
     images = torch.from_numpy(norm.images(recording.images)).to(device)
     return Trials(
-        images=images.contiguous(memory_format=torch.channels_last),
+        images=images,
         image_index=torch.from_numpy(index).to(device),
         responses=torch.from_numpy(responses).to(device),
         weight=torch.from_numpy(weight).to(device),
@@ -205,7 +205,7 @@ class _Fit:
         rows = recording.trials_of("train")
         mean = torch.from_numpy(norm.responses(recording.responses[rows]).mean(0))
         self.encoder = encoder_for(recording, config, mean_response=mean, seed=seed)
-        self.encoder.to(device, memory_format=torch.channels_last)
+        self.encoder.to(device, memory_format=memory_format(config))
         self.train = trials_in_memory(
             recording, "train", **uses, merge_repeats=not any(uses.values()), device=device
         )
@@ -264,7 +264,7 @@ class _Fit:
     def _one_epoch(self) -> FitEpoch:
         started = time.perf_counter()
         self.encoder.train()
-        losses, penalties = 0.0, 0.0
+        sums = torch.zeros(2, device=self.device)  # a GPU is waited for at the end only
         order = torch.randperm(len(self.train)).to(self.device)
         batches = order.split(self.fit_config.batch_size)
         mean_weight = self.train.weight.mean()
@@ -273,10 +273,9 @@ class _Fit:
             self.optimizer.zero_grad(set_to_none=True)
             (loss + penalty).backward()
             self.optimizer.step()
-            losses += loss.item() * len(rows)
-            penalties += penalty.item() * len(rows)
+            sums += torch.stack((loss.detach(), penalty.detach())) * len(rows)
         self.epoch += 1
-        loss_mean = losses / len(order)
+        loss_mean, penalty_mean = (sums / len(order)).tolist()
         if not np.isfinite(loss_mean):
             raise FitError(
                 f"the loss is {loss_mean} in epoch {self.epoch}; lower fit.learning_rate, now "
@@ -288,7 +287,7 @@ class _Fit:
         record = FitEpoch(
             epoch=self.epoch,
             loss=loss_mean,
-            penalty=penalties / len(order),
+            penalty=penalty_mean,
             validation_correlation=score,
             learning_rate=rate,
             seconds=time.perf_counter() - started,
@@ -332,6 +331,7 @@ class _Fit:
             encoder=self.config.model_dump(mode="json"),
             fit=self.fit_config.model_dump(mode="json"),
             seed=self.seed,
+            name=recording.name,
             data=array_digest(
                 recording.images,
                 recording.image_index,

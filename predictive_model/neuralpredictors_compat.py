@@ -11,6 +11,7 @@ import collections.abc
 import contextlib
 import warnings
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 
 @contextlib.contextmanager
@@ -28,6 +29,7 @@ def _names_of_2022() -> Iterator[None]:
 
 
 with _names_of_2022():
+    from neuralpredictors.layers.activations import AdaptiveELU
     from neuralpredictors.layers.cores import Stacked2dCore
     from neuralpredictors.layers.encoders import FiringRateEncoder
     from neuralpredictors.layers.readouts import FullGaussian2d, MultiReadoutBase
@@ -35,10 +37,30 @@ with _names_of_2022():
     from neuralpredictors.measures.modules import PoissonLoss
 
 __all__ = [
+    "AdaptiveELU",
     "FiringRateEncoder",
     "FullGaussian2d",
     "MLPShifter",
     "MultiReadoutBase",
     "PoissonLoss",
     "Stacked2dCore",
+    "training",
 ]
+
+
+def training() -> SimpleNamespace:
+    """Data sets and training loop of neuralpredictors, imported when they are asked for.
+
+    The project's own fit needs none of them; it is compared with them.
+    """
+    with _names_of_2022():
+        from neuralpredictors.data.datasets import FileTreeDataset
+        from neuralpredictors.data.transforms import NeuroNormalizer, ToTensor
+        from neuralpredictors.training import LongCycler, early_stopping
+    return SimpleNamespace(
+        FileTreeDataset=FileTreeDataset,
+        LongCycler=LongCycler,
+        NeuroNormalizer=NeuroNormalizer,
+        ToTensor=ToTensor,
+        early_stopping=early_stopping,
+    )

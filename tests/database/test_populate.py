@@ -1,0 +1,592 @@
+"""From a scan to scores in the database, alone, beside others and after deaths."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import psycopg2
+import pytest
+import torch
+
+from pipeline import figures, populate, results
+from pipeline.database import Database, open_database
+from pipeline.experiments import ExperimentSettings, add_experiment
+from pipeline.settings import Settings
+from predictive_model import fitting
+from predictive_model.recording import Recording
+from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig, natural_stimuli
+from regularized_training import tasks, training
+from schemas import base, encoding, recording, robustness, teaching
+from schemas import training as trainings
+
+pytestmark = pytest.mark.database
+
+REPOSITORY = Path(populate.__file__).resolve().parents[1]
+SHAPE = (18, 32)
+TEACHERS = ("none", "neural_model", "neural_data", "shuffle")
+LEVELS = (0.0, 0.2)
+N_IMAGES, N_REPEATED = 60, 12
+
+
+@functools.cache
+def tiny_recording(name: str = "sim") -> Recording:
+    config = SimulatedCortexConfig(n_neurons=10, image_shape=SHAPE, width=(6, 10))
+    stimuli = natural_stimuli(N_IMAGES, SHAPE)
+    return SimulatedCortex(config).record(
+        stimuli, n_repeated=N_REPEATED, n_repeats=4, seed=0, name=name
+    )
+
+
+@functools.cache
+def few_digits() -> tasks.ImageTask:
+    return replace(tasks.digits(16).subset(64, 50), name="digits")
+
+
+def tiny_experiment(
+    *,
+    teachers: tuple[str, ...] = ("none",),
+    seeds: tuple[int, ...] = (0,),
+    fit: dict[str, Any] | None = None,
+    **training: Any,
+) -> ExperimentSettings:
+    return ExperimentSettings.model_validate(
+        {
+            "title": "tiny",
+            "recordings": ["sim"],
+            "images": "digits",
+            "encoder": {
+                "core": {
+                    "layers": 2,
+                    "input_kernel": 5,
+                    "hidden_kernel": 3,
+                    "hidden_channels": 4,
+                }
+            },
+            "fit": {"max_epochs": 1, "batch_size": 16} | (fit or {}),
+            "teachers": teachers,
+            "network": {"width": 16},
+            "training": {
+                "epochs": 1,
+                "batch_size": 32,
+                "augment": {"flip": False},
+                "regularizer": {"n_stimuli": 4},
+            }
+            | training,
+            "seeds": seeds,
+            "noise": {"levels": LEVELS},
+        }
+    )
+
+
+def plan(name: str = "tiny", **settings: Any) -> ExperimentSettings:
+    """Import the tiny inputs and plan an experiment with them."""
+    recording.Scan.add(tiny_recording(), source="test")
+    trainings.ImageSet.add(few_digits(), source="test")
+    experiment = tiny_experiment(**settings)
+    assert add_experiment(experiment, name=name, scale="smoke")
+    return experiment
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    return os.environ | {
+        "NEUROTEACH_HOME": str(settings.home),
+        "NEUROTEACH_DATABASE": settings.database,
+        "NEUROTEACH_STORE": str(settings.store),
+        "NEUROTEACH_SCHEMA": settings.schema_name,
+        "NEUROTEACH_DEVICE": "cpu",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+class Worker:
+    """A process of its own that populates and logs to a file."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        self.log = log
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "pipeline.cli", "populate", "--as-worker"],
+                cwd=REPOSITORY,
+                env=environment(settings),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+            )
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def start_worker(settings: Settings, tmp_path: Path) -> Iterator[Callable[[], Worker]]:
+    workers: list[Worker] = []
+
+    def start() -> Worker:
+        workers.append(Worker(settings, tmp_path / f"worker{len(workers)}.log"))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.end()
+
+
+def wait_for_checkpoint(settings: Settings, table: str, worker: Worker) -> Path:
+    deadline = time.monotonic() + 120
+    while not (found := list(settings.checkpoints.glob(f"{table}_*.pt"))):
+        assert worker.process.poll() is None, worker.said()
+        assert time.monotonic() < deadline, worker.said()
+        time.sleep(0.01)
+    return found[0]
+
+
+def job_states(table: Any) -> list[str]:
+    return list(table().jobs.to_arrays("status"))
+
+
+def rows_of_all_tables() -> dict[str, int]:
+    return {table.__name__: len(table()) for table in base.computed_tables()}
+
+
+@pytest.fixture(scope="class")
+def opened(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    home = tmp_path_factory.mktemp("tiny")
+    settings = Settings(
+        home=home,
+        database=database_url,
+        store=home / "store",
+        schema_name=f"t_{uuid.uuid4().hex[:12]}",
+        device="cpu",
+    )
+    with open_database(settings) as database:
+        yield database
+
+
+@pytest.fixture(scope="class")
+def progress(opened: Database) -> list[populate.Progress]:
+    """What populate reported on the way to the finished experiment."""
+    plan(teachers=TEACHERS, seeds=(0, 1))
+    reported: list[populate.Progress] = []
+    result = populate.populate(on_progress=reported.append)
+    assert result.failures == []
+    assert result.computed == rows_of_all_tables()
+    return reported
+
+
+class TestATinyExperiment:
+    """One scan, four teachers, two seeds: computed once, read by every test of the class."""
+
+    @pytest.fixture(autouse=True)
+    def _finished(self, progress: list[populate.Progress]) -> None:
+        """Every test starts from the finished experiment."""
+
+    def test_everything_planned_is_computed_once(self, progress: list[populate.Progress]) -> None:
+        expected = {
+            "Reliability": 1,
+            "FittedEncoder": 1,
+            "EncoderScore": 1,
+            "PredictedResponses": 1,
+            "SimilarityQuality": 1,
+            "Teacher": 4,
+            "TrainedNetwork": 8,
+            "NoiseAccuracy": 8,
+        }
+        assert rows_of_all_tables() == expected
+        assert {p.table: (p.done, p.total) for p in progress} == {
+            table: (n, n) for table, n in expected.items()
+        }
+        assert [p.done for p in progress if p.table == "TrainedNetwork"] == list(range(1, 9))
+        assert {p.table: p.total for p in populate.progress("tiny", "smoke")} == expected
+        assert len(trainings.TrainedNetwork.Epoch()) == 8
+        assert len(robustness.NoiseAccuracy.Level()) == 8 * len(LEVELS)
+
+    def test_a_second_populate_computes_nothing(self) -> None:
+        def times() -> list[Any]:
+            return [list(t.to_arrays("computed")) for t in base.computed_tables()]
+
+        before = times()
+        result = populate.populate()
+        assert set(result.computed.values()) == {0}
+        assert times() == before
+        assert all(job_states(table) == [] for table in base.computed_tables())
+
+    def test_every_computed_row_says_what_made_it(self) -> None:
+        for table in base.computed_tables():
+            for row in table.proj("package_version", "device", "seconds", "computed").to_dicts():
+                assert row["package_version"] == base.code_version()["package_version"]
+                assert row["device"] == "cpu"
+                assert 0 < row["seconds"] < 300
+
+    def test_checkpoints_of_finished_computations_are_gone(self, opened: Database) -> None:
+        assert list(opened.settings.checkpoints.iterdir()) == []
+
+    def test_the_teacher_none_teaches_nothing_and_the_others_the_same_images(self) -> None:
+        table = teaching.Teacher * teaching.TeacherConfig.proj("teacher")
+        rows = table.proj("n_stimuli", "teacher").to_dicts()
+        n = {row["teacher"]: row["n_stimuli"] for row in rows}
+        taught = N_IMAGES - N_REPEATED
+        assert n == {"none": 0, "neural_model": taught, "neural_data": taught, "shuffle": taught}
+
+        def load(kind: str) -> Any:
+            return teaching.Teacher.load((table & {"teacher": kind}).fetch1("KEY"))
+
+        assert load("none") is None
+        model, shuffled = load("neural_model"), load("shuffle")
+        assert np.array_equal(model.stimuli, shuffled.stimuli)
+        assert not np.array_equal(model.similarity, shuffled.similarity)
+        assert np.array_equal(np.sort(model.similarity, None), np.sort(shuffled.similarity, None))
+        held_out = tiny_recording().images[tiny_recording().images_of("test")]
+        shown = {image.tobytes() for image in model.stimuli}
+        assert not shown & {image.tobytes() for image in held_out}
+
+    def test_only_taught_networks_have_a_similarity_loss(self) -> None:
+        query = trainings.TrainedNetwork * teaching.TeacherConfig.proj("teacher")
+        for row in query.proj("similarity_loss", "layers", "teacher").to_dicts():
+            taught = row["teacher"] != "none"
+            assert (row["similarity_loss"] is not None) == taught
+            assert bool(row["layers"]) == taught
+
+    def test_a_network_read_back_answers_as_its_scores_say(self) -> None:
+        task = few_digits()
+        for key in trainings.TrainedNetwork.keys():  # noqa: SIM118 - a query, not a dict
+            network = trainings.TrainedNetwork.load(key)
+            with torch.inference_mode():
+                answers = network(torch.from_numpy(task.test_images).float() / 255).argmax(1)
+            accuracy = float((answers.numpy() == task.test_labels).mean())
+            without_noise = robustness.NoiseAccuracy.Level & key & {"level_index": 0}
+            assert without_noise.fetch1("accuracy") == pytest.approx(accuracy, abs=0.021)
+            stored = (trainings.TrainedNetwork & key).fetch1("test_accuracy")
+            assert stored == pytest.approx(accuracy, abs=0.021)
+
+    def test_an_encoder_read_back_predicts_what_was_stored(self) -> None:
+        key = encoding.FittedEncoder.fetch1("KEY")
+        predicted = encoding.FittedEncoder.load(key).predict(tiny_recording().images)
+        stored = encoding.PredictedResponses.fetch1("responses")
+        assert np.allclose(stored, predicted, atol=1e-6)
+
+    def test_results_hold_one_row_for_each_encoder_and_each_network_at_each_level(self) -> None:
+        encoders = results.encoders("tiny")
+        assert len(encoders) == 1
+        assert encoders["simulated"].tolist() == [True]
+        assert {"status", "single_trial", "to_average", "oracle", "n_epochs"} <= set(encoders)
+        similarity = results.similarity("tiny", "smoke")
+        assert similarity[["scan", "status", "n_images", "n_repeats"]].to_numpy().tolist() == [
+            ["sim", "ok", N_REPEATED, 4]
+        ]
+        assert {"model_correlation", "data_correlation", "oracle_ceiling"} <= set(similarity)
+        by_seed = results.noise_by_seed("tiny")
+        assert len(by_seed) == 8 * len(LEVELS)
+        assert by_seed["accuracy"].between(0, 1).all()
+        assert set(by_seed["n_images"]) == {50}
+
+    def test_accuracy_under_noise_is_the_mean_over_seeds_with_its_standard_error(self) -> None:
+        by_seed = results.noise_by_seed()
+        summary = results.noise()
+        assert summary["teacher"].drop_duplicates().tolist() == list(TEACHERS)
+        assert len(summary) == len(TEACHERS) * len(LEVELS)
+        assert set(summary["n_seeds"]) == {2}
+        for _, row in summary.iterrows():
+            mine = (by_seed["teacher"] == row["teacher"]) & (by_seed["level"] == row["level"])
+            a, b = by_seed.loc[mine, "accuracy"]
+            assert row["accuracy"] == pytest.approx((a + b) / 2)
+            assert row["sem"] == pytest.approx(abs(a - b) / 2)
+
+    def test_numbers_of_simulated_brains_and_reduced_scales_are_marked(self) -> None:
+        assert results.caveat("tiny") == "the brain was simulated; at reduced scale (smoke)"
+
+    def test_an_unknown_experiment_is_named_beside_those_there_are(self) -> None:
+        with pytest.raises(LookupError, match=r"nobody is not in .* tiny \(smoke\)"):
+            results.noise("nobody")
+
+    @pytest.mark.parametrize("name", ["similarity", "noise"])
+    def test_figures_show_something(self, name: Any, tmp_path: Path) -> None:
+        path = tmp_path / "new folder" / f"{name}.png"
+        figures.draw(name, path, experiment="tiny")
+        image = figures.matplotlib.image.imread(path)
+        assert path.stat().st_size > 10_000
+        assert image[..., :3].std() > 0.05
+
+    def test_a_figure_of_an_unknown_format_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="ending '.xyz', expected one of"):
+            figures.draw("noise", tmp_path / "noise.xyz")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_no_figure_is_drawn_of_an_empty_database(database: Database, tmp_path: Path) -> None:
+    for name in ("similarity", "noise"):
+        with pytest.raises(figures.NothingToShowError, match="neuroteach populate"):
+            figures.draw(name, tmp_path / "figure.png")
+    assert results.noise().empty
+
+
+def test_an_experiment_is_planned_whole_or_not_at_all(database: Database) -> None:
+    recording.Scan.add(tiny_recording(), source="test")
+    trainings.ImageSet.add(few_digits(), source="test")
+    # Planning notices only after the first teacher that the second lacks a regulariser.
+    lacking = tiny_experiment(teachers=("none", "shuffle"), regularizer=None)
+    with pytest.raises(ValueError, match=r"training\.regularizer: teacher 'shuffle' needs one"):
+        add_experiment(lacking, name="tiny", scale="smoke")
+    tables = (encoding.FitPlan, teaching.TeacherPlan, trainings.TrainingPlan, robustness.NoisePlan)
+    assert [len(table()) for table in tables] == [0, 0, 0, 0]
+    assert results.experiments().empty
+    assert set(populate.populate().computed.values()) == {0, 1}  # the scan's reliability alone
+
+
+def test_an_experiment_may_be_added_again_but_not_changed_under_its_name(
+    database: Database,
+) -> None:
+    settings = plan(teachers=("none", "shuffle"))
+    assert not add_experiment(settings, name="tiny", scale="smoke")
+    with pytest.raises(ValueError, match="other settings; give this one another name"):
+        add_experiment(tiny_experiment(seeds=(1,)), name="tiny", scale="smoke")
+    assert len(trainings.TrainingPlan()) == 2
+    assert add_experiment(tiny_experiment(seeds=(1,)), name="other", scale="smoke")
+    assert sorted(results.experiments()["experiment"]) == ["other", "tiny"]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"recordings": ["sim", "nobody"]}, "scan: nobody not in the database, which has sim"),
+        ({"images": "cifar"}, "image_set: cifar not in the database, which has digits"),
+    ],
+)
+def test_an_experiment_without_its_inputs_is_refused(
+    database: Database, change: dict[str, Any], message: str
+) -> None:
+    recording.Scan.add(tiny_recording(), source="test")
+    trainings.ImageSet.add(few_digits(), source="test")
+    settings = tiny_experiment().model_dump() | change
+    with pytest.raises(ValueError, match=message):
+        add_experiment(ExperimentSettings.model_validate(settings), name="tiny", scale="smoke")
+
+
+def test_two_workers_compute_every_key_once(
+    database: Database, start_worker: Callable[[], Worker]
+) -> None:
+    plan(teachers=("none", "shuffle"), seeds=(0, 1))
+    workers = [start_worker() for _ in range(2)]
+    assert [w.process.wait(120) for w in workers] == [0, 0], [w.said() for w in workers]
+    # A worker says a line for each epoch, and each of these fits and trainings has one epoch.
+    lines = [line for w in workers for line in w.said().splitlines()]
+    names = sorted(line.split(": epoch")[0] for line in lines if "epoch" in line)
+    taught = [f"digits, {teacher}, seed {i}" for teacher in ("none", "shuffle") for i in (0, 1)]
+    assert names == [*taught, "sim"]
+    assert len(lines) == len(names), "nothing else, such as a duplicate, was worth a line"
+    assert rows_of_all_tables()["NoiseAccuracy"] == 4
+    assert populate.failures() == []
+
+
+def test_a_fit_killed_in_the_middle_goes_on_to_the_same_weights(
+    database: Database, settings: Settings, start_worker: Callable[[], Worker]
+) -> None:
+    n = 40
+    experiment = plan(fit={"max_epochs": n, "patience": n})
+    worker = start_worker()
+    checkpoint = wait_for_checkpoint(settings, "FittedEncoder", worker)
+    worker.end()
+    assert len(encoding.FittedEncoder()) == 0
+    assert job_states(encoding.FittedEncoder) == ["reserved"]
+    state = torch.load(checkpoint, weights_only=True)["state"]
+    checkpoint.with_name(checkpoint.name + "abcdefgh.part").write_bytes(b"half a checkpoint")
+
+    result = populate.populate()
+    assert result.failures == []
+    key, history = encoding.FittedEncoder.fetch1("KEY", "history")
+    assert job_states(encoding.FittedEncoder) == []
+    assert 1 <= len(state["history"]) < n
+    # Even the seconds are those that the killed worker measured.
+    assert history[: len(state["history"])] == state["history"]
+    assert [record["epoch"] for record in history] == list(range(1, n + 1))
+    assert list(settings.checkpoints.iterdir()) == []
+
+    whole = fitting.fit(tiny_recording(), experiment.encoder, experiment.fit, key["seed"])
+    resumed = encoding.FittedEncoder.load(key)
+    assert whole.state.keys() == resumed.state.keys()
+    assert all(torch.equal(whole.state[name], resumed.state[name]) for name in whole.state)
+
+
+def test_a_training_killed_in_the_middle_goes_on_to_the_same_weights(
+    database: Database, settings: Settings, start_worker: Callable[[], Worker]
+) -> None:
+    n = 8
+    experiment = plan(teachers=("none",), epochs=n)
+    worker = start_worker()
+    checkpoint = wait_for_checkpoint(settings, "TrainedNetwork", worker)
+    worker.end()
+    assert (len(trainings.TrainedNetwork()), len(trainings.TrainedNetwork.Epoch())) == (0, 0)
+    assert job_states(trainings.TrainedNetwork) == ["reserved"]
+    saved = torch.load(checkpoint, weights_only=True)["state"]["history"]
+
+    assert populate.populate().failures == []
+    key = trainings.TrainedNetwork.fetch1("KEY")
+    epochs = trainings.TrainedNetwork.Epoch.to_dicts(order_by="epoch")
+    assert job_states(trainings.TrainedNetwork) == []
+    assert 1 <= len(saved) < n
+    assert [e["seconds"] for e in epochs[: len(saved)]] == [record["seconds"] for record in saved]
+    assert [e["epoch"] for e in epochs] == list(range(n))
+    assert list(settings.checkpoints.iterdir()) == []
+
+    alone = experiment.training.model_copy(update={"regularizer": None})
+    whole = training.train(few_digits(), experiment.network, alone, key["seed"]).network()
+    resumed = trainings.TrainedNetwork.load(key).state_dict()
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.state_dict().items())
+
+
+def test_a_worker_told_to_stop_puts_its_job_back(
+    database: Database, settings: Settings, start_worker: Callable[[], Worker]
+) -> None:
+    plan(fit={"max_epochs": 10_000, "patience": 10_000})
+    worker = start_worker()
+    wait_for_checkpoint(settings, "FittedEncoder", worker)
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(30) == 1
+    assert job_states(encoding.FittedEncoder) == ["pending"]
+    assert populate.failures() == []
+    assert len(encoding.FittedEncoder()) == 0
+
+
+def test_an_interrupt_ends_populate_and_puts_the_job_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan()
+
+    def interrupted(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "fit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            populate.populate()
+    assert job_states(encoding.FittedEncoder) == ["pending"]
+    assert not encoding.FittedEncoder.connection.in_transaction
+    assert populate.populate().computed["FittedEncoder"] == 1
+
+
+def test_a_failed_computation_is_reported_and_left_alone_while_others_go_on(
+    database: Database,
+) -> None:
+    plan("good")
+    bad = plan("bad", fit={"learning_rate": 1e30, "max_epochs": 3})
+    bad_hash = base.config_hash(bad.fit)
+    result = populate.populate()
+    (failure,) = result.failures
+    assert (failure.table, failure.key["fit_hash"]) == ("FittedEncoder", bad_hash)
+    assert failure.message.startswith("FitError: the loss is nan in epoch 1")
+    assert populate.failures() == [failure]
+    assert job_states(encoding.FittedEncoder) == ["error"]
+    assert len(results.noise_by_seed("good")) == len(LEVELS)
+    assert [p.done for p in populate.progress("bad") if p.table == "FittedEncoder"] == [0]
+
+    again = populate.populate()
+    assert (again.failures, set(again.computed.values())) == ([], {0})
+    assert populate.retry_failures() == 1
+    assert populate.failures() == []
+    assert [f.key for f in populate.populate().failures] == [failure.key]
+
+
+def test_computations_that_failed_for_a_damaged_file_succeed_once_it_is_mended(
+    database: Database, settings: Settings
+) -> None:
+    plan()
+    (file,) = settings.store.rglob("*responses*.npy")
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    result = populate.populate()
+    assert {f.table for f in result.failures} == {"Reliability", "FittedEncoder"}
+    assert sum(rows_of_all_tables().values()) == 3  # teacher, network and score need no scan
+    file.write_bytes(content)
+    assert populate.retry_failures() == 2
+    assert populate.populate().failures == []
+    assert set(rows_of_all_tables().values()) == {1}
+
+
+def test_populate_can_be_limited_to_an_experiment(database: Database) -> None:
+    plan("first", seeds=(0,))
+    plan("second", seeds=(1, 2))
+    computed = populate.populate(experiment="first").computed
+    assert (computed["TrainedNetwork"], computed["NoiseAccuracy"]) == (1, 1)
+    assert populate.populate(experiment="second", scale="paper").computed["TrainedNetwork"] == 0
+    assert populate.populate().computed["TrainedNetwork"] == 2
+
+
+def test_populate_ends_early_when_told_so(database: Database) -> None:
+    plan()
+    answers = iter([True, True, True])
+    computed = populate.populate(keep_going=lambda: next(answers, False)).computed
+    assert sum(computed.values()) == 1
+
+
+def test_a_job_is_released_when_its_session_has_ended_and_not_before(
+    database: Database, settings: Settings
+) -> None:
+    plan()
+    table = recording.Reliability
+    jobs = table().jobs
+    jobs.refresh(delay=-1)
+
+    def reserve(connection_id: int, when: str) -> None:
+        database.connection.query(
+            f"UPDATE {jobs.full_table_name} SET status = 'reserved', connection_id = %s, "
+            f"reserved_time = {when}",
+            (connection_id,),
+        )
+
+    with closing(psycopg2.connect(settings.database)) as alive:
+        reserve(alive.info.backend_pid, "CURRENT_TIMESTAMP")
+        populate.release_lost_jobs(table)
+        assert job_states(table) == ["reserved"]
+        # However long it takes: a session from before the reservation is the one that reserved.
+        alive_since = "(SELECT backend_start FROM pg_stat_activity WHERE pid = connection_id)"
+        reserve(alive.info.backend_pid, f"{alive_since} - INTERVAL '1 second'")
+        populate.release_lost_jobs(table)
+        assert job_states(table) == ["pending"], "another session had this number before"
+        reserve(alive.info.backend_pid, "CURRENT_TIMESTAMP")
+    deadline = time.monotonic() + 10
+    while job_states(table) != ["pending"]:
+        assert time.monotonic() < deadline
+        populate.release_lost_jobs(table)
+        time.sleep(0.05)
+    assert populate.populate().computed["Reliability"] == 1
+
+
+def test_populate_waits_for_what_others_compute(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan()
+    jobs = recording.Reliability().jobs
+    jobs.refresh(delay=-1)
+    other = psycopg2.connect(settings.database)
+    database.connection.query(
+        f"UPDATE {jobs.full_table_name} SET status = 'reserved', connection_id = %s, "
+        "reserved_time = CURRENT_TIMESTAMP",
+        (other.info.backend_pid,),
+    )
+    waits: list[float] = []
+
+    def die_while_waited_for(seconds: float) -> None:
+        waits.append(seconds)
+        other.close()
+        time.sleep(0.1)
+
+    clock = SimpleNamespace(sleep=die_while_waited_for, monotonic=time.monotonic)
+    monkeypatch.setattr(populate, "time", clock)
+    computed = populate.populate().computed
+    assert waits, "the other was at work"
+    assert computed["Reliability"] == 1

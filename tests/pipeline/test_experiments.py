@@ -1,0 +1,144 @@
+"""Experiment files: read at a scale, checked before anything is planned."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.experiments import ExperimentError, ExperimentSettings, read_experiment
+
+FOLDER = Path(__file__).resolve().parents[2] / "experiments"
+FILES = sorted(FOLDER.glob("*.toml"))
+
+MINIMAL = """
+title = "a study"
+recordings = ["scan"]
+images = "digits"
+teachers = ["none", "shuffle"]
+seeds = [0, 1]
+
+[training]
+epochs = 8
+
+[training.regularizer]
+alpha = 3
+
+[scales.paper]
+
+[scales.smoke]
+seeds = [0]
+
+[scales.smoke.training]
+epochs = 1
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "study.toml"
+    path.write_text(text)
+    return path
+
+
+def scales(file: Path) -> list[str]:
+    return list(tomllib.loads(file.read_text())["scales"])
+
+
+@pytest.mark.parametrize(
+    "file, scale",
+    [(file, scale) for file in FILES for scale in scales(file)],
+    ids=lambda value: value.stem if isinstance(value, Path) else value,
+)
+def test_every_published_file_is_valid_at_each_of_its_scales(file: Path, scale: str) -> None:
+    settings = read_experiment(file, scale)
+    taught = [t for t in settings.teachers if t.kind != "none"]
+    assert not taught or settings.training.regularizer is not None
+    assert 0 in settings.noise.levels, "without the accuracy on clean images nothing compares"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_published_file_has_a_smoke_scale_that_is_the_smallest(file: Path) -> None:
+    def size(scale: str) -> int:
+        s = read_experiment(file, scale)
+        return s.training.epochs * len(s.seeds) * len(s.teachers)
+
+    assert "smoke" in scales(file)
+    assert size("smoke") == min(size(scale) for scale in scales(file))
+
+
+def test_a_scale_overrides_key_by_key_and_leaves_the_rest(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL)
+    paper, smoke = read_experiment(path, "paper"), read_experiment(path, "smoke")
+    assert (paper.seeds, smoke.seeds) == ((0, 1), (0,))
+    assert (paper.training.epochs, smoke.training.epochs) == (8, 1)
+    assert paper.training.regularizer == smoke.training.regularizer
+    assert smoke.training.regularizer is not None
+    assert smoke.training.regularizer.alpha == 3
+
+
+def test_a_plain_string_is_the_kind_of_a_teacher(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"teachers": ["none", {"kind": "shuffle", "seed": 4}]}
+    settings = read_experiment(write(tmp_path, MINIMAL), "paper", **changes)
+    assert [(t.kind, t.seed) for t in settings.teachers] == [("none", 0), ("shuffle", 4)]
+
+
+def test_changes_go_before_the_file(tmp_path: Path) -> None:
+    settings = read_experiment(write(tmp_path, MINIMAL), "smoke", recordings=["a", "b"])
+    assert settings.recordings == ("a", "b")
+
+
+def test_settings_survive_a_round_trip_through_json(tmp_path: Path) -> None:
+    settings = read_experiment(write(tmp_path, MINIMAL), "paper")
+    assert ExperimentSettings.model_validate_json(settings.model_dump_json()) == settings
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("[training]", "[training", "not valid TOML"),
+        ("scales.smoke", "scales.tiny", r"scale 'smoke' is not among \['paper', 'tiny'\]"),
+        ('images = "digits"', "", "scale smoke: images: Field required"),
+        ("seeds = [0, 1]\n", "sedes = [0]\n", "sedes: Extra inputs are not permitted"),
+        ("seeds = [0]\n", "seeds = [0, 0]\n", "seeds: .*expected distinct values"),
+        ("seeds = [0]\n", "seeds = []\n", "seeds: .*at least 1 item"),
+        ('"shuffle"', '"oracle"', "teachers.1.kind: "),
+        ("epochs = 1", "epochs = 0", "training.epochs: .*greater than or equal to 1"),
+        ("alpha = 3", "alpha = -1", "training.regularizer.alpha: "),
+        ("alpha = 3", "alpa = 3", "training.regularizer.alpa: Extra inputs"),
+    ],
+)
+def test_what_cannot_work_is_named_with_the_file(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    assert old in MINIMAL
+    path = write(tmp_path, MINIMAL.replace(old, new))
+    with pytest.raises(ExperimentError, match=message) as info:
+        read_experiment(path, "smoke")
+    assert str(info.value).startswith(str(path))
+    assert "\n" not in str(info.value)
+
+
+def test_a_scale_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    text = MINIMAL.split("[scales.paper]")[0] + "[scales]\nsmoke = 3\n"
+    with pytest.raises(ExperimentError, match=r"scales\.smoke is no table"):
+        read_experiment(write(tmp_path, text), "smoke")
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    text = MINIMAL.replace("epochs = 1", "epochs = 0").replace('"shuffle"', '"oracle"')
+    with pytest.raises(ExperimentError, match=r"teachers\.1\.kind: .*; training\.epochs: "):
+        read_experiment(write(tmp_path, text), "smoke")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"study\.toml: no such file; expected an exp"):
+        read_experiment(tmp_path / "study.toml", "smoke")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_bytes(b"title = '\xff\xfe'")
+    with pytest.raises(ExperimentError, match="not valid TOML"):
+        read_experiment(path, "smoke")

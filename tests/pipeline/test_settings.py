@@ -1,0 +1,110 @@
+"""Where settings come from and which are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.settings import ServerAddress, Settings, SettingsError, load_settings
+
+
+def write(home: Path, text: str) -> dict[str, str]:
+    """A home with this settings file, as the environment that names it."""
+    (home / "settings.toml").write_text(text)
+    return {"NEUROTEACH_HOME": str(home)}
+
+
+def test_everything_lives_in_the_home_folder_by_default(tmp_path: Path) -> None:
+    settings = load_settings({"NEUROTEACH_HOME": str(tmp_path)})
+    assert settings.embedded_folder == tmp_path / "database"
+    assert settings.store == tmp_path / "store"
+    assert settings.logs.parent == settings.checkpoints.parent == settings.home == tmp_path
+    assert (settings.schema_name, settings.device) == ("neuroteach", "auto")
+    assert list(tmp_path.iterdir()) == [], "reading settings makes nothing"
+
+
+def test_home_is_in_the_users_home_by_default() -> None:
+    assert load_settings({}).home == Path.home() / ".neuroteach"
+    assert load_settings({"NEUROTEACH_HOME": "~/brains"}).home == Path.home() / "brains"
+
+
+def test_a_relative_home_does_not_move_with_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_settings({"NEUROTEACH_HOME": "here"}).home == tmp_path / "here"
+
+
+def test_the_environment_goes_before_the_file_and_the_file_before_the_default(
+    tmp_path: Path,
+) -> None:
+    environment = write(tmp_path, 'schema = "from_file"\ndevice = "cpu"\n')
+    assert load_settings(environment).schema_name == "from_file"
+    settings = load_settings(environment | {"NEUROTEACH_SCHEMA": "from_environment"})
+    assert (settings.schema_name, settings.device) == ("from_environment", "cpu")
+    assert load_settings(environment | {"NEUROTEACH_SCHEMA": ""}).schema_name == "from_file"
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("device = ", "not valid TOML"),
+        ('home = "/elsewhere"', "home is set by NEUROTEACH_HOME"),
+        ('stor = "/typo"', "^stor: "),
+        ('device = "gpu"', "^device: .* NEUROTEACH_DEVICE"),
+        ('schema = "No Blanks"', "^schema: .* NEUROTEACH_SCHEMA"),
+        ('database = "sqlite:file"', "^database: .* expected embedded:FOLDER, postgresql://"),
+        ('database = "embedded:"', "^database: .* expected embedded:FOLDER"),
+        ('database = "postgresql:///nowhere"', "^database: .* NEUROTEACH_DATABASE"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load_settings(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:hush@lab.example:port/brain",
+        "postgresql://me:hu#sh@lab.example/brain",
+        "postgresql://me:hush@lab.example:99999999/brain",
+        "postgresql://me:hush@[::1/brain",
+        "oracle://me:hush@lab.example/brain",
+    ],
+)
+def test_a_database_that_cannot_be_read_is_refused_without_repeating_its_password(url: str) -> None:
+    with pytest.raises(SettingsError, match="^database: .*expected embedded:FOLDER") as info:
+        load_settings({"NEUROTEACH_DATABASE": url})
+    assert "hu" not in str(info.value).replace("NEUROTEACH", "")
+
+
+def test_a_servers_url_is_read_with_its_escapes_and_default_ports() -> None:
+    address = ServerAddress.from_url("postgresql://me:a%2Fb%40c@lab.example/brain")
+    assert (address.host, address.port, address.database) == ("lab.example", 5432, "brain")
+    assert (address.user, address.password) == ("me", "a/b@c")
+    assert ServerAddress.from_url("postgresql://me@lab.example").database == "postgres"
+    mysql = ServerAddress.from_url("mysql://me:x@lab.example")
+    assert (mysql.port, mysql.database, mysql.backend) == (3306, None, "mysql")
+    assert ServerAddress.from_url("mysql://me:x@lab.example:3307").port == 3307
+
+
+def test_a_unix_socket_is_named_as_in_libpq() -> None:
+    address = ServerAddress.from_url("postgresql://me:x@/brain?host=%2Ftmp%2Fsocket&port=5433")
+    assert (address.host, address.port, address.database) == ("/tmp/socket", 5433, "brain")
+
+
+@pytest.mark.parametrize(
+    "url, shown",
+    [
+        ("embedded:/data/brain", "embedded:/data/brain"),
+        ("postgresql://me:hush@lab:5433/brain", "postgresql://me@lab:5433/brain"),
+        ("mysql://me:hush@lab", "mysql://me@lab:3306"),
+        ("postgresql://me:hush@/brain?host=%2Ftmp&port=1", "postgresql://me@/tmp:1/brain"),
+    ],
+)
+def test_a_database_is_shown_without_its_password(tmp_path: Path, url: str, shown: str) -> None:
+    settings = Settings(home=tmp_path, database=url, store=tmp_path)
+    assert settings.database_for_display == shown
+    assert (settings.embedded_folder is None) == (not url.startswith("embedded"))

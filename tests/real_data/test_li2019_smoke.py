@@ -1,0 +1,62 @@
+"""The whole road on a real recording and real images, as the documentation types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.database
+
+
+@pytest.mark.timeout(900)
+def test_the_documented_commands_end_in_a_noise_table(
+    v4_file: Path, data_folder: Path, database_url: str, tmp_path: Path
+) -> None:
+    environment = {
+        **os.environ,
+        "NEUROTEACH_HOME": str(tmp_path),
+        "NEUROTEACH_DATABASE": database_url,
+        "NEUROTEACH_SCHEMA": "li2019_smoke",
+        "NEUROTEACH_DEVICE": "cpu",
+        "OMP_NUM_THREADS": "1",
+    }
+
+    def neuroteach(*arguments: str | Path) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline.cli", *map(str, arguments)],
+            env=environment,
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    neuroteach("import", "scan", v4_file, "--name", "v4-210325", "--test-images", "100")
+    archive = data_folder / "cifar10" / "cifar10_jpegs.tar.xz"
+    neuroteach("import", "images", archive, "--name", "cifar10-grey", "--grey")
+    neuroteach("experiment", "add", "experiments/li2019.toml", "--scale", "smoke")
+    neuroteach("populate", "--experiment", "li2019", "--quiet")
+
+    noise = json.loads(neuroteach("results", "noise", "--format", "json"))
+    assert {row["teacher"] for row in noise} == {"none", "neural_model"}
+    assert {row["level"] for row in noise} == {0, 0.1, 0.3}
+    assert all(row["n_images"] == 200 and not row["simulated"] for row in noise)
+
+    (similarity,) = json.loads(neuroteach("results", "similarity", "--format", "json"))
+    # What single trials are worth does not depend on the encoder, so it is pinned.
+    assert similarity["data_correlation"] == pytest.approx(0.527, abs=1e-3)
+    assert similarity["oracle_ceiling"] == pytest.approx(0.907, abs=1e-3)
+    assert similarity["n_images"] == 100
+
+    for name in ("similarity", "noise"):
+        figure = tmp_path / f"{name}.png"
+        neuroteach("figure", name, "-o", figure)
+        assert figure.stat().st_size > 10_000
