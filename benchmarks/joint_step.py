@@ -9,8 +9,8 @@ import argparse
 
 import numpy as np
 import torch
-from alternate import alternate, report
 
+from benchmarks.alternate import alternate, report
 from regularized_training.networks import NetworkConfig
 from regularized_training.regularizers import RegularizerConfig
 from regularized_training.tasks import ImageTask

@@ -99,7 +99,8 @@ class _Session:
         self.database.close()
         self._stop()
         if isinstance(error, (dj.DataJointError, psycopg2.Error)):
-            raise RuntimeError(f"the database refused: {error}") from error
+            said = " ".join(str(error).split())
+            raise RuntimeError(f"the database refused: {said}") from error
 
     def _stop(self) -> None:
         if self.server is not None and self.started:

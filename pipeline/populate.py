@@ -97,6 +97,7 @@ def _populate_table(
     name, computed = type(table).__name__, 0
     far: Progress | None = None
     looked = 0.0
+    _queue_missing(table, restriction)
     table.jobs.refresh(*restriction, delay=-1)
     while keep_going():
         # One key at a time, so that progress shows and a request to stop is heard.
@@ -126,6 +127,20 @@ def _populate_table(
         elif not outcome["error_list"] and not _any_job(table, restriction, "'pending'"):
             break  # nothing was pending; had another worker been quicker, we would look again
     return computed
+
+
+def _queue_missing(table: Any, restriction: list[Any]) -> None:
+    """Add jobs for missing keys in one statement; ``jobs.refresh`` takes one for each key."""
+    jobs, connection = table.jobs, table.connection
+    missing = (table.key_source & base.dj.AndList(restriction)) - table.proj()
+    keys = missing.restrict(base.dj.Not(jobs), semantic_check=False).proj().keys()
+    if keys:
+        # A second ago, so that no rounding puts it into the future.
+        interval = connection.adapter.interval_expr(-1, "second")
+        (due,) = connection.query(f"SELECT CURRENT_TIMESTAMP(3) + {interval}").fetchone()
+        priority = connection._config.jobs.default_priority
+        job = {"status": "pending", "priority": priority, "scheduled_time": due}
+        jobs.insert([{**k, **job} for k in keys], skip_duplicates=True, ignore_extra_fields=True)
 
 
 def _tables(experiment: str | None, scale: str | None) -> Iterator[tuple[Any, list[Any]]]:

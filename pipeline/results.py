@@ -51,7 +51,7 @@ def similarity(experiment: str | None = None, scale: str | None = None) -> pd.Da
     Returns
     -------
     DataFrame
-        ``oracle_ceiling`` is what a perfect model would reach.
+        ``oracle_ceiling``, the agreement of the oracle with itself, is an upper bound.
     """
     base.require_active()
     rows = _rows(

@@ -14,7 +14,7 @@ from predictive_model.neuralpredictors_compat import AdaptiveELU, Stacked2dCore
 
 # Memory for a tensor of 32 MiB and more comes fresh from the operating system each time, and to
 # get it costs more than most layers spend on computing. Smaller parts are taken from what the
-# process already has: a training step on 128 images of 36 x 64 takes half the time.
+# process already has: a training step on 128 images of 36 x 64 takes about two thirds of the time.
 PART_BYTES = 24 * 2**20
 # oneDNN has a fast weight gradient for depthwise kernels of at most this many columns. For wider
 # ones it falls back to a kernel for dense convolutions: for 128 maps of 28 x 56 with 64 channels

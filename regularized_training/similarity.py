@@ -176,8 +176,10 @@ class SimilarityQuality:
     data_correlation : float
         corr(S_oracle, S_data), S_data from just the trials that the oracle was made without.
     oracle_ceiling : float
-        What a perfect model would reach: the square root of the oracle's reliability, which is
-        the Spearman-Brown corrected correlation of oracles from two halves of the trials.
+        How well the oracle agrees with what it would become with endless trials: the square root
+        of its reliability, the Spearman-Brown corrected correlation of oracles from two halves of
+        the trials. An upper bound: the average of similarities of noisy trials is compressed
+        unlike the similarity of noise-free responses, so even a perfect model may stay below it.
     n_repeats : int
         How many trials of each image took turns.
     """
