@@ -32,7 +32,8 @@ from predictive_model.correlation import correlation
 from predictive_model.encoder import CoreConfig, EncoderConfig, encoder_for
 from predictive_model.fitting import FitConfig, FitEpoch, fit
 from predictive_model.recording import Recording
-from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig, natural_stimuli
+from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
+from predictive_model.stimuli import natural_stimuli
 
 BAR = 2.0  # times the trials per second of the usual loop
 TOLERANCE = 0.02  # between validation correlations that count as equal

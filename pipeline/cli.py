@@ -218,7 +218,8 @@ def simulate(
 
     Example: `neuroteach simulate --name sim-a --neurons 200 --images 2000 --seed 1`
     """
-    from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig, natural_stimuli
+    from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
+    from predictive_model.stimuli import natural_stimuli
 
     if repeated >= images:
         raise typer.BadParameter(

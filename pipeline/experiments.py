@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
+from predictive_model.config import Config
 from predictive_model.encoder import EncoderConfig
 from predictive_model.fitting import FitConfig
 from predictive_model.recording import check_name
@@ -25,7 +26,7 @@ class ExperimentError(ValueError):
     """An experiment that cannot be planned: says what was found and what to do."""
 
 
-class ExperimentSettings(BaseModel):
+class ExperimentSettings(Config):
     """What to compute.
 
     Attributes
@@ -44,8 +45,6 @@ class ExperimentSettings(BaseModel):
         teacher ``none``.
     noise : NoiseConfig
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str = Field(min_length=1, max_length=255)
     recordings: tuple[str, ...] = Field(min_length=1)

@@ -6,10 +6,11 @@ import warnings
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from predictive_model.config import Config
 from predictive_model.core import Core
 from predictive_model.modulator import GainModulator
 from predictive_model.neuralpredictors_compat import (
@@ -22,13 +23,7 @@ from predictive_model.readout import FactorisedReadout
 from predictive_model.recording import Recording
 
 
-class Settings(BaseModel):
-    """Base of all settings: frozen, and a name that is not known is refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CoreConfig(Settings):
+class CoreConfig(Config):
     """Stacked convolutions with batch normalisation and ELU, shared by all neurons.
 
     The defaults are those of Walker et al. 2019: three layers of 32 channels, each seeing all
@@ -49,7 +44,7 @@ class CoreConfig(Settings):
     gamma_hidden: float = Field(0.0, ge=0, description="group sparsity of the hidden filters")
 
 
-class ReadoutConfig(Settings):
+class ReadoutConfig(Config):
     """From the core's features to each neuron.
 
     ``gaussian`` is the readout of Lurz et al. 2021: one learned position and feature vector per
@@ -69,14 +64,14 @@ class ReadoutConfig(Settings):
     )
 
 
-class ShifterConfig(Settings):
+class ShifterConfig(Config):
     """Multi-layer perceptron from pupil position to a shift of all readout positions."""
 
     layers: int = Field(3, ge=1)
     hidden_channels: int = Field(5, ge=1)
 
 
-class ModulatorConfig(Settings):
+class ModulatorConfig(Config):
     """Gain of each neuron from behaviour, before or after the output nonlinearity.
 
     Before it as in the static models of Walker et al. 2019, after it as in the movie models of
@@ -89,7 +84,7 @@ class ModulatorConfig(Settings):
     gamma: float = Field(0.01, ge=0)
 
 
-class EncoderConfig(Settings):
+class EncoderConfig(Config):
     """What an encoder is made of.
 
     Examples

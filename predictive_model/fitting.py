@@ -20,8 +20,9 @@ from predictive_model.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from predictive_model.config import Config
 from predictive_model.correlation import correlation
-from predictive_model.encoder import Encoder, EncoderConfig, Settings, encoder_for, memory_format
+from predictive_model.encoder import Encoder, EncoderConfig, encoder_for, memory_format
 from predictive_model.fitted import FittedEncoder
 from predictive_model.recording import Recording, Tier
 
@@ -29,7 +30,7 @@ from predictive_model.recording import Recording, Tier
 LOG_OFFSET = 1e-12
 
 
-class FitConfig(Settings):
+class FitConfig(Config):
     """How an encoder is fitted.
 
     Adam with early stopping on the mean validation correlation. When it has not risen for
@@ -176,8 +177,9 @@ def fit(
 
     Examples
     --------
-    >>> from predictive_model.simulation import SimulatedCortex, natural_stimuli
-    >>> cortex = SimulatedCortex(seed=1)  # doctest: +SKIP
+    >>> from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
+    >>> from predictive_model.stimuli import natural_stimuli
+    >>> cortex = SimulatedCortex(SimulatedCortexConfig(n_neurons=50), seed=1)  # doctest: +SKIP
     >>> scan = cortex.record(natural_stimuli(500), n_repeated=50, n_repeats=10, seed=2, name="a")
     ... # doctest: +SKIP
     >>> fitted = fit(scan, EncoderConfig(), seed=3)  # doctest: +SKIP

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
+from predictive_model.config import Config
 
-class AugmentConfig(BaseModel):
+
+class AugmentConfig(Config):
     """Random crops and mirror images of the training images.
 
     Attributes
@@ -19,8 +21,6 @@ class AugmentConfig(BaseModel):
     flip : bool
         Mirror half of the images left to right. Not for digits and letters.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     padding: int = Field(default=4, ge=0)
     flip: bool = True

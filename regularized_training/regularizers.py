@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from predictive_model.config import Config
 from regularized_training.networks import LayerReader
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 
 
-class RegularizerConfig(BaseModel):
+class RegularizerConfig(Config):
     """How the similarity of features is pulled toward the teacher's.
 
     The paper leaves most of these open; the defaults are this package's choice.
@@ -51,9 +52,7 @@ class RegularizerConfig(BaseModel):
         Height and width to resize the stimuli to; as they were shown by default.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    alpha: float = Field(default=10.0, ge=0, allow_inf_nan=False)
+    alpha: float = Field(default=10.0, ge=0)
     # Below 1e-6 the shrunk value would round to 1 in float32.
     eps: float = Field(default=1e-3, ge=1e-6, lt=1)
     centering: Literal["running", "batch"] = "running"

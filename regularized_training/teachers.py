@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from predictive_model.encoder import Settings
+from predictive_model.config import Config
 from predictive_model.recording import Recording, RecordingError, check_images
 from predictive_model.reliability import reliability
 from regularized_training.similarity import model_similarity, similarity
@@ -18,7 +18,7 @@ from regularized_training.similarity import model_similarity, similarity
 TeacherKind = Literal["none", "neural_model", "neural_data", "shuffle"]
 
 
-class TeacherConfig(Settings):
+class TeacherConfig(Config):
     """Which teacher: the paper's conditions.
 
     ``none``

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,6 +21,7 @@ from predictive_model.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from predictive_model.config import Config
 from regularized_training.batches import AugmentConfig, augment, batches, to_float
 from regularized_training.networks import (
     SIMILARITY_LAYERS,
@@ -42,7 +43,7 @@ class TrainingError(ValueError):
     """A training that cannot go on: says where it stopped and what to change."""
 
 
-class TrainingConfig(BaseModel):
+class TrainingConfig(Config):
     """How to train, with the schedule of Li et al. 2019 by default.
 
     Attributes
@@ -72,18 +73,16 @@ class TrainingConfig(BaseModel):
         How to learn from a teacher; None to train on the task alone.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     epochs: int = Field(default=40, ge=1)
     batch_size: int = Field(default=64, ge=2)
     schedule: Literal["restart", "one_cycle"] = "restart"
-    learning_rate: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    learning_rate: float = Field(default=0.1, gt=0)
     decay_every: int = Field(default=4, ge=1)
     decay: float = Field(default=0.3, gt=0, le=1)
     restart_epoch: int = Field(default=20, ge=1)
     warmup: float = Field(default=0.2, ge=0, lt=1)
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    weight_decay: float = Field(default=5e-4, ge=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=5e-4, ge=0)
     augment: AugmentConfig = AugmentConfig()
     n_train: int | None = Field(default=None, ge=2)
     n_test: int | None = Field(default=None, ge=1)

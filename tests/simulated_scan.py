@@ -17,7 +17,8 @@ from predictive_model.encoder import CoreConfig, EncoderConfig, ModulatorConfig,
 from predictive_model.fitted import FittedEncoder
 from predictive_model.fitting import FitConfig, fit
 from predictive_model.recording import Recording
-from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig, natural_stimuli
+from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
+from predictive_model.stimuli import natural_stimuli
 
 SEED = 1
 SHAPE = (36, 64)

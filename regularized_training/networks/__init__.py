@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from predictive_model.config import Config
 from regularized_training.networks.normalisation import Normalise
 from regularized_training.networks.resnet import ResNet
 
@@ -49,7 +50,7 @@ SIMILARITY_LAYERS: Mapping[ArchitectureName, tuple[str, ...]] = {
 }
 
 
-class NetworkConfig(BaseModel):
+class NetworkConfig(Config):
     """Which network to train.
 
     Attributes
@@ -59,8 +60,6 @@ class NetworkConfig(BaseModel):
     width : int
         Channels of the first layer, to which all others are proportional; 64 in the paper.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: ArchitectureName = "resnet18"
     width: int = Field(default=64, ge=1)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
+from predictive_model.config import Config
 from regularized_training.tasks import balanced_indices
 
 
-class NoiseConfig(BaseModel):
+class NoiseConfig(Config):
     """How much noise, and on which images.
 
     Attributes
@@ -29,8 +30,6 @@ class NoiseConfig(BaseModel):
     batch_size : int
         Changes the speed alone.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     levels: tuple[float, ...] = (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3)
     clamp: bool = True

@@ -27,7 +27,8 @@ from pipeline.experiments import ExperimentSettings, add_experiment
 from pipeline.settings import Settings
 from predictive_model import fitting
 from predictive_model.recording import Recording
-from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig, natural_stimuli
+from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
+from predictive_model.stimuli import natural_stimuli
 from regularized_training import tasks, training
 from schemas import base, encoding, recording, robustness, teaching
 from schemas import training as trainings

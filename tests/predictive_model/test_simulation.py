@@ -9,8 +9,8 @@ from predictive_model.simulation import (
     GREY,
     SimulatedCortex,
     SimulatedCortexConfig,
-    natural_stimuli,
 )
+from predictive_model.stimuli import natural_stimuli
 
 SHAPE = (36, 64)
 
