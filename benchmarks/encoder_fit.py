@@ -152,7 +152,7 @@ def stock_epochs(
         sampler=np.flatnonzero(tiers == "validation").tolist(),
     )
     model = stock_model(recording)
-    loss_of = stock.PoissonLoss(avg=True)
+    loss_of = library.PoissonLoss(avg=True)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
 
     def score(model: nn.Module) -> float:

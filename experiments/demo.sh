@@ -14,7 +14,7 @@ neuroteach database start
 trap 'neuroteach database stop' EXIT
 
 say "1. A simulated scan of visual cortex: no animal was involved in anything below."
-neuroteach simulate --name simulated
+neuroteach simulate --name simulated --images 2000
 say "2. A task: scikit-learn's handwritten digits at 32 x 32 pixels."
 neuroteach import images digits
 say "3. An experiment: no teacher, the denoised brain, and the same with its images exchanged."

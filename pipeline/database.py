@@ -6,7 +6,6 @@ import contextlib
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -93,7 +92,7 @@ def open_database(settings: Settings | None = None, *, create: bool = True) -> D
     else:
         instance = _instance(settings, ServerAddress.from_url(settings.database))
     try:
-        reconnecting(instance.connection)
+        reconnecting(instance.connection, on_reconnect=keep_reservations)
         with activation_lock(instance.connection):
             base.activate(instance.connection, settings.schema_name, create=create)
     except BaseException as error:
@@ -104,7 +103,10 @@ def open_database(settings: Settings | None = None, *, create: bool = True) -> D
                 f"cannot be used ({_one_line(error)})"
             ) from error
         raise
-    base.configure(device=choose_device(settings.device), checkpoints=settings.checkpoints)
+    base.configure(
+        device=choose_device(settings.device),
+        checkpoints=settings.checkpoints,
+    )
     return Database(settings, instance)
 
 
@@ -177,7 +179,26 @@ def activation_lock(connection: Any) -> Iterator[None]:
         connection.query(release)
 
 
-def reconnecting(connection: Any, *, attempts: int = 5, wait: float = 0.5) -> None:
+def keep_reservations(lost: int, found: int) -> None:
+    """Carry the jobs that a lost session of this process had reserved over to its new one."""
+    if base.schema.database is None:
+        return  # the tables are not bound yet, so nothing is reserved
+    for table in base.computed_tables():
+        table.connection.query(
+            f"UPDATE {table().jobs.full_table_name} SET connection_id = %s, "
+            "reserved_time = CURRENT_TIMESTAMP(3) "
+            "WHERE status = 'reserved' AND connection_id = %s",
+            (found, lost),
+        )
+
+
+def reconnecting(
+    connection: Any,
+    *,
+    attempts: int = 5,
+    wait: float = 0.5,
+    on_reconnect: Callable[[int, int], None] = lambda lost, found: None,
+) -> None:
     """Make a connection survive a restart of its PostgreSQL server.
 
     DataJoint 2.3 asks the dead connection for a cursor before it would notice the loss, and keeps
@@ -198,7 +219,9 @@ def reconnecting(connection: Any, *, attempts: int = 5, wait: float = 0.5) -> No
                     raise
                 time.sleep(wait)
             else:
+                lost = connection.connection_id
                 connection.connection_id = connection.adapter.get_connection_id(connection._conn)
+                on_reconnect(lost, connection.connection_id)
                 return
 
     def query(*args: Any, **kwargs: Any) -> Any:
@@ -215,8 +238,3 @@ def reconnecting(connection: Any, *, attempts: int = 5, wait: float = 0.5) -> No
         return plain(*args, reconnect=False, **kwargs)
 
     connection.query = query
-
-
-def size_of_store(store: Path) -> int:
-    """Bytes of all files in the store."""
-    return sum(file.stat().st_size for file in store.rglob("*") if file.is_file())

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -20,6 +20,8 @@ from regularized_training.teachers import TeacherConfig
 from regularized_training.training import TrainingConfig
 from schemas import encoding, experiment, recording, robustness, teaching, training
 from schemas.base import transaction
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]  # as wide as the column
 
 
 class ExperimentError(ValueError):
@@ -51,11 +53,11 @@ class ExperimentSettings(Config):
     images: str
     encoder: EncoderConfig = EncoderConfig()
     fit: FitConfig = FitConfig()
-    encoder_seed: int = Field(0, ge=0)
+    encoder_seed: Seed = 0
     teachers: tuple[TeacherConfig, ...] = Field(min_length=1)
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1)
     noise: NoiseConfig = NoiseConfig()
 
     @field_validator("teachers", mode="before")
@@ -173,6 +175,18 @@ def _check_inputs(settings: ExperimentSettings) -> None:
             raise ExperimentError(
                 f"{column}: {', '.join(missing)} not in the database, which has "
                 f"{', '.join(sorted(known)) or 'none'}; add it with `{how}` first"
+            )
+    images = (training.ImageSet & {"image_set": settings.images}).proj("n_train", "n_test")
+    sizes = images.fetch1()
+    for field, wanted, there in (
+        ("training.n_train", settings.training.n_train, sizes["n_train"]),
+        ("training.n_test", settings.training.n_test, sizes["n_test"]),
+        ("noise.n_images", settings.noise.n_images, sizes["n_test"]),
+    ):
+        if wanted is not None and wanted > there:
+            raise ExperimentError(
+                f"{field}: {wanted}, but image set {settings.images!r} has {there}; lower it, or "
+                "leave it out to use all"
             )
     for scan in settings.recordings:
         row = (recording.Scan & {"scan": scan}).proj("has_pupil", "n_behaviour").fetch1()

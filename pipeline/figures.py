@@ -109,9 +109,9 @@ def noise_figure(experiment: str | None = None, scale: str | None = None) -> Fig
     figure = Figure(figsize=(1.2 + 4.4 * len(sets), 3.6), layout="constrained")
     axes = figure.subplots(1, len(sets), squeeze=False)[0]
     for ax, ((image_set, architecture, width), group) in zip(axes, sets, strict=True):
-        curves = ["teacher", "alpha", "scans", "training_hash", "noise_hash"]
-        for values, curve in group.groupby(curves, sort=False):
-            teacher, alpha = str(values[0]), float(curve["alpha"].iloc[0])
+        curves = [c for c in group.columns if c not in ("level", "accuracy", "sem")]
+        for _, curve in group.groupby(curves, sort=False):
+            teacher, alpha = str(curve["teacher"].iloc[0]), float(curve["alpha"].iloc[0])
             n = int(curve["n_seeds"].min())
             strength = f", α = {alpha:g}" if alpha else ""
             ax.errorbar(

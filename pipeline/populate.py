@@ -13,6 +13,18 @@ from schemas import base, encoding, recording, robustness, teaching, training
 WAIT = 1.0  # seconds between looks at what others are computing
 PROGRESS_AGE = 1.0  # seconds for which what others compute is left out of the progress
 
+# What says which rows of a table are wanted.
+PLANS = {
+    recording.Reliability: encoding.FitPlan,
+    encoding.FittedEncoder: encoding.FitPlan,
+    encoding.EncoderScore: encoding.FitPlan,
+    encoding.PredictedResponses: encoding.FitPlan,
+    teaching.SimilarityQuality: encoding.FitPlan,
+    teaching.Teacher: teaching.TeacherPlan,
+    training.TrainedNetwork: training.TrainingPlan,
+    robustness.NoiseAccuracy: robustness.NoisePlan,
+}
+
 # Errors that say nothing of the computation: a worker was told to stop.
 _STOPPED = ("SystemExit%SIGTERM%", "KeyboardInterrupt%")
 
@@ -28,7 +40,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a table is: `done` of `total` planned rows whose inputs are there."""
+    """How far a table is: `done` of `total` planned rows."""
 
     table: str
     done: int
@@ -149,19 +161,9 @@ def _tables(experiment: str | None, scale: str | None) -> Iterator[tuple[Any, li
     They are instances to keep: each new one reads its job queue's definition from the database,
     which takes longer than all queries of a key together.
     """
-    plans = {
-        recording.Reliability: encoding.FitPlan,
-        encoding.FittedEncoder: encoding.FitPlan,
-        encoding.EncoderScore: encoding.FitPlan,
-        encoding.PredictedResponses: encoding.FitPlan,
-        teaching.SimilarityQuality: encoding.FitPlan,
-        teaching.Teacher: teaching.TeacherPlan,
-        training.TrainedNetwork: training.TrainingPlan,
-        robustness.NoiseAccuracy: robustness.NoisePlan,
-    }
     named = {k: v for k, v in (("experiment", experiment), ("scale", scale)) if v is not None}
     for table in base.computed_tables():
-        yield table(), [plans[table] & named] if named else []
+        yield table(), [PLANS[table] & named] if named else []
 
 
 def progress(experiment: str | None = None, scale: str | None = None) -> list[Progress]:
@@ -171,19 +173,25 @@ def progress(experiment: str | None = None, scale: str | None = None) -> list[Pr
 
 
 def table_progress(table: Any, restriction: list[Any]) -> Progress:
-    """How far one table is."""
+    """How far one table is. Rows count as planned also where their inputs are not there yet."""
     source = table.key_source & base.dj.AndList(restriction)
     todo = len(source - table.proj())
-    total = len(source)
-    return Progress(type(table).__name__, total - todo, total)
+    ready = len(source)
+    plan: Any = restriction[0] if restriction else PLANS[type(table)]()
+    names = [name for name in table.primary_key if name in plan.heading.names]
+    planned = len(base.dj.U(*names) & plan)
+    return Progress(type(table).__name__, ready - todo, max(ready, planned))
 
 
 def _any_job(table: Any, restriction: list[Any], states: str) -> bool:
-    jobs = table.jobs & f"status IN ({states})"
-    if restriction:
-        source = (table.key_source & base.dj.AndList(restriction)).proj()
-        jobs = jobs.restrict(source, semantic_check=False)
-    return bool(len(jobs))
+    return bool(len(_restricted(table.jobs & f"status IN ({states})", table, restriction)))
+
+
+def _restricted(jobs: Any, table: Any, restriction: list[Any]) -> Any:
+    if not restriction:
+        return jobs
+    source = (table.key_source & base.dj.AndList(restriction)).proj()
+    return jobs.restrict(source, semantic_check=False)
 
 
 def _others_at_work(tables: Iterable[tuple[Any, list[Any]]]) -> bool:
@@ -220,15 +228,15 @@ def release_lost_jobs(table: Any) -> None:
         )
 
 
-def failures() -> list[Failure]:
+def failures(experiment: str | None = None, scale: str | None = None) -> list[Failure]:
     """Computations that failed and wait to be tried again."""
     base.require_active()
     found = []
-    for table in base.computed_tables():
-        primary = table().primary_key
-        for job in table().jobs.errors.to_dicts():
-            key = {name: job[name] for name in primary}
-            found.append(Failure(table.__name__, key, job["error_message"]))
+    for table, restriction in _tables(experiment, scale):
+        jobs = _restricted(table.jobs.errors, table, restriction)
+        for job in jobs.to_dicts():
+            key = {name: job[name] for name in table.primary_key}
+            found.append(Failure(type(table).__name__, key, job["error_message"]))
     return found
 
 

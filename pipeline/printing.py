@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import io
 import math
 import sys
 from pathlib import Path
@@ -53,9 +54,13 @@ def print_frame(
         text = frame.to_json(orient="records", date_format="iso", double_precision=15, indent=1)
         text += "\n"
     else:
-        console = Console(file=output.open("w"), width=160) if output else out
-        console.print(_table(frame, title, caveat))
-        return
+        table = _table(frame, title, caveat)
+        if output is None:
+            out.print(table)
+            return
+        page = Console(file=io.StringIO(), width=160)
+        page.print(table)
+        text = page.file.getvalue()  # type: ignore[attr-defined]
     if output:
         output.write_text(text, encoding="utf-8")
     else:
@@ -87,12 +92,13 @@ def _noise_table(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each level, a column for each teacher, mean ± SEM in the cells."""
     import pandas as pd
 
-    keys = ["image_set", "teacher", "alpha", "n_seeds", "training_hash", "noise_hash"]
+    keys = [c for c in frame.columns if c not in ("level", "accuracy", "sem")]
     several = frame["image_set"].nunique() > 1
     columns: dict[str, dict[str, str]] = {}
     for values, group in frame.groupby(keys, sort=False):
-        image_set, teacher, alpha, n, *_ = values
-        name = f"{image_set} {teacher}" if several else str(teacher)
+        condition = dict(zip(keys, values, strict=True))
+        teacher, alpha, n = condition["teacher"], condition["alpha"], condition["n_seeds"]
+        name = f"{condition['image_set']} {teacher}" if several else str(teacher)
         name += f" (alpha {alpha:g}, n = {n})" if alpha else f" (n = {n})"
         if name in columns:
             name += f" {len(columns) + 1}"

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from schemas import base, encoding, experiment, recording, robustness, teaching, training
 
-Result = Literal["similarity", "encoders", "noise"]
-
 
 def encoders(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
-    """One row per fitted encoder: correlations on the test tier beside their ceiling.
+    """One row per fitted encoder: correlations on the test tier beside the oracle.
 
     Returns
     -------
     DataFrame
-        ``single_trial``, ``to_average`` and ``oracle`` are means over neurons; ``oracle`` is the
-        ceiling of ``single_trial``.
+        ``single_trial``, ``to_average`` and ``oracle`` are means over neurons; ``oracle``, what the
+        other repeats say of a trial, is the reference for ``single_trial``.
     """
     base.require_active()
     query = encoding.EncoderScore * encoding.FittedEncoder.proj(
@@ -51,7 +49,7 @@ def similarity(experiment: str | None = None, scale: str | None = None) -> pd.Da
     Returns
     -------
     DataFrame
-        ``oracle_ceiling``, the agreement of the oracle with itself, is an upper bound.
+        ``oracle_ceiling`` is the agreement of the oracle with itself.
     """
     base.require_active()
     rows = _rows(
@@ -80,7 +78,7 @@ def noise_by_seed(experiment: str | None = None, scale: str | None = None) -> pd
     query = (
         robustness.NoiseAccuracy.Level
         * robustness.NoiseAccuracy.proj("n_images")
-        * teaching.TeacherConfig.proj("teacher")
+        * teaching.TeacherConfig.proj("teacher", "teacher_seed")
         * teaching.ScanGroup.proj("simulated", "scans")
         * training.TrainingConfig.proj("alpha", "epochs", "n_train_used")
         * training.NetworkConfig.proj("architecture", "network_width")
@@ -100,6 +98,10 @@ def noise_by_seed(experiment: str | None = None, scale: str | None = None) -> pd
         "level",
         "accuracy",
         "n_images",
+        "teacher_seed",
+        "network_hash",
+        "teacher_hash",
+        "scan_group",
         "training_hash",
         "noise_hash",
     ]
@@ -112,7 +114,8 @@ def noise(experiment: str | None = None, scale: str | None = None) -> pd.DataFra
     Returns
     -------
     DataFrame
-        One row per image set, network, teacher and level. ``sem`` is NaN for a single seed.
+        One row per condition and level, where a condition is all but the seed: image set, network,
+        teacher with its scans and encoders, training and noise. ``sem`` is NaN for a single seed.
     """
     by_seed = noise_by_seed(experiment, scale)
     groups = [c for c in by_seed.columns if c not in ("seed", "accuracy")]
@@ -173,7 +176,7 @@ def caveat(experiment_name: str | None = None, scale: str | None = None) -> str:
         notes.append("the brain was simulated" if every else "some of the scans were simulated")
     scales = set(plan.to_arrays("scale")) if len(plan) else set()
     if scales - {"paper"}:
-        notes.append(f"at reduced scale ({', '.join(sorted(scales))})")
+        notes.append(f"at reduced scale ({', '.join(sorted(scales - {'paper'}))})")
     return "; ".join(notes)
 
 

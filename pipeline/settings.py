@@ -82,8 +82,8 @@ class Settings(BaseModel):
 
     @property
     def checkpoints(self) -> Path:
-        """Folder of the checkpoints of unfinished computations."""
-        return self.home / "checkpoints"
+        """Folder of the checkpoints of unfinished computations of this schema."""
+        return self.home / "checkpoints" / self.schema_name
 
     @property
     def database_for_display(self) -> str:

@@ -17,7 +17,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from pipeline import populate as population
-from pipeline.populate import Failure
 from schemas import base
 
 if TYPE_CHECKING:
@@ -68,26 +67,24 @@ def work(
     quiet: bool,
     as_worker: bool,
     console: Console,
-) -> list[Failure]:
-    """Populate in this process; returns what failed."""
+) -> None:
+    """Populate in this process."""
     if as_worker:
         base.configure(progress=lambda text: print(text, file=sys.stderr, flush=True))
         keep_going = population.until_orphaned()
-        return population.populate(
-            experiment=experiment, scale=scale, keep_going=keep_going
-        ).failures
+        population.populate(experiment=experiment, scale=scale, keep_going=keep_going)
+        return
     display = _Display(console)
     with nullcontext() if quiet else display.bars:
         if not quiet:
             for progress in population.progress(experiment, scale):
                 display.show(progress)
             base.configure(progress=display.line)
-        result = population.populate(
+        population.populate(
             experiment=experiment,
             scale=scale,
             on_progress=(lambda p: None) if quiet else display.show,
         )
-    return result.failures
 
 
 def run(
@@ -98,17 +95,17 @@ def run(
     scale: str | None,
     quiet: bool,
     console: Console,
-) -> list[Failure]:
-    """Populate in `n` processes of their own; returns what failed.
+) -> None:
+    """Populate in `n` processes of their own.
 
     Processes are started afresh rather than forked: a fork would share database session and GPU.
     Each logs to a file of its own in the home folder.
     """
-    known = {(f.table, str(f.key)) for f in population.failures()}
     logs = database.settings.logs
     logs.mkdir(parents=True, exist_ok=True)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    command = [sys.executable, "-m", "pipeline.cli", "populate", "--as-worker"]
+    # -P: nothing in the current folder stands in for our packages.
+    command = [sys.executable, "-P", "-m", "pipeline.cli", "populate", "--as-worker"]
     for option, value in (("--experiment", experiment), ("--scale", scale)):
         command += [option, value] if value is not None else []
     # Processes that each use all cores get in each other's way.
@@ -146,10 +143,8 @@ def run(
             f"{len(crashed)} of {n} workers ended with code {crashed[0]}; see {logs}, then run "
             "`neuroteach populate` again"
         )
-    failures = [f for f in population.failures() if (f.table, str(f.key)) not in known]
-    if not failures and any(p.returncode for p in processes):
+    if any(p.returncode for p in processes) and not population.failures(experiment, scale):
         raise RuntimeError(f"a worker failed; see {logs}")
-    return failures
 
 
 def _stop(processes: list[subprocess.Popen[bytes]]) -> None:

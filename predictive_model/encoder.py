@@ -329,5 +329,5 @@ def encoder_for(
 
 
 def data_key(recording_name: str) -> str:
-    """A recording's name as the name of a submodule, which may not hold a dot."""
-    return recording_name.replace(".", "_")
+    """A recording's name as that of a submodule: without dots, and unlike any method."""
+    return "scan_" + recording_name.replace(".", "_")

@@ -298,6 +298,7 @@ class _Fit:
         return record
 
     def _losses(self, rows: Tensor, mean_weight: Tensor) -> tuple[Tensor, Tensor]:
+        # The Poisson loss; neuralpredictors' takes no weights, which merged repeats need.
         images, pupil, behaviour = self.train.inputs(rows)
         rates = self.encoder(images, pupil=pupil, behaviour=behaviour)
         responses = self.train.responses[rows]

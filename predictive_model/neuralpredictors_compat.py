@@ -34,7 +34,6 @@ with _names_of_2022():
     from neuralpredictors.layers.encoders import FiringRateEncoder
     from neuralpredictors.layers.readouts import FullGaussian2d, MultiReadoutBase
     from neuralpredictors.layers.shifters import MLPShifter
-    from neuralpredictors.measures.modules import PoissonLoss
 
 __all__ = [
     "AdaptiveELU",
@@ -42,7 +41,6 @@ __all__ = [
     "FullGaussian2d",
     "MLPShifter",
     "MultiReadoutBase",
-    "PoissonLoss",
     "Stacked2dCore",
     "training",
 ]
@@ -56,11 +54,13 @@ def training() -> SimpleNamespace:
     with _names_of_2022():
         from neuralpredictors.data.datasets import FileTreeDataset
         from neuralpredictors.data.transforms import NeuroNormalizer, ToTensor
+        from neuralpredictors.measures.modules import PoissonLoss
         from neuralpredictors.training import LongCycler, early_stopping
     return SimpleNamespace(
         FileTreeDataset=FileTreeDataset,
         LongCycler=LongCycler,
         NeuroNormalizer=NeuroNormalizer,
+        PoissonLoss=PoissonLoss,
         ToTensor=ToTensor,
         early_stopping=early_stopping,
     )

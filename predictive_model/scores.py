@@ -1,4 +1,4 @@
-"""How well predictions agree with responses, each score beside the ceiling it belongs to."""
+"""How well predictions agree with responses, beside what the repeats say."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class EncoderScores:
     to_average : (neuron,) or None
         Correlation with the mean over the repeats of each image.
     oracle : (neuron,) or None
-        Leave-one-out oracle correlation on the same trials, the ceiling of ``single_trial``.
+        Leave-one-out oracle correlation on the same trials, the reference for ``single_trial``.
     fraction_oracle : float or None
         Slope through the origin of ``single_trial`` on ``oracle`` over neurons, as in Lurz et
         al. 2021. 1 means that the encoder predicts as well as the other repeats do.

@@ -178,8 +178,9 @@ class SimilarityQuality:
     oracle_ceiling : float
         How well the oracle agrees with what it would become with endless trials: the square root
         of its reliability, the Spearman-Brown corrected correlation of oracles from two halves of
-        the trials. An upper bound: the average of similarities of noisy trials is compressed
-        unlike the similarity of noise-free responses, so even a perfect model may stay below it.
+        the trials. An estimate, and too low where noise dominates; the average of similarities
+        of noisy trials is also compressed unlike the similarity of noise-free responses, so that
+        even a perfect model may stay below it.
     n_repeats : int
         How many trials of each image took turns.
     """
@@ -240,7 +241,7 @@ def _oracle_ceiling(
         depth = int(valid.sum(1).min())
         half = depth // 2
         a = oracle_similarity(shuffled[:, :half], weight)
-        b = oracle_similarity(shuffled[:, half:], weight)
+        b = oracle_similarity(shuffled[:, half : 2 * half], weight)
         r = max(similarity_correlation(a, b), 0.0)
         reliabilities.append(2 * r / (1 + r))
     return float(np.sqrt(np.mean(reliabilities)))

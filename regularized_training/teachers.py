@@ -97,7 +97,18 @@ def neural_model_teacher(
     predicted: Sequence[NDArray[np.float32]],
     weights: Sequence[NDArray[np.float64]],
 ) -> SimilarityTeacher:
-    """Teacher of Eq. 6: similarity of the responses each scan's encoder predicts, averaged."""
+    """Teacher of Eq. 6: similarity of the responses each scan's encoder predicts, averaged.
+
+    Raises
+    ------
+    ValueError
+        If no neuron of a scan is reliable and predicted above chance, so that it says nothing.
+    """
+    if any(not weight.any() for weight in weights):
+        raise ValueError(
+            "weights: all 0 for a scan, so its encoder predicts no neuron above chance; fit it "
+            "better, or leave the scan out"
+        )
     return SimilarityTeacher("neural_model", stimuli, model_similarity(predicted, weights))
 
 

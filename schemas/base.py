@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import datajoint as dj
+import torch
 from pydantic import BaseModel
 
 schema = dj.Schema()
@@ -84,6 +85,7 @@ def activate(connection: Any, name: str, *, create: bool = True) -> None:
     create : bool
         False for users who may not create tables.
     """
+    code_version()  # now, before the files can change under a long computation
     computed = computed_tables()  # imports them all: a table declares itself only once it is known
     schema.activate(name, connection=connection, create_schema=create, create_tables=create)
     if create:
@@ -182,12 +184,12 @@ class Stopwatch:
     def __init__(self) -> None:
         self._started = time.perf_counter()
 
-    def provenance(self, device: str = "cpu") -> dict[str, Any]:
-        """Columns of ``PROVENANCE``."""
+    def provenance(self, device: str = "cpu", at_least: float = 0.0) -> dict[str, Any]:
+        """Columns of ``PROVENANCE``; a resumed computation took ``at_least`` so many seconds."""
         return {
             **code_version(),
-            "device": device,
-            "seconds": time.perf_counter() - self._started,
+            "device": describe_device(device),
+            "seconds": max(at_least, time.perf_counter() - self._started),
             "computed": datetime.now(UTC).replace(tzinfo=None, microsecond=0),
         }
 
@@ -195,6 +197,13 @@ class Stopwatch:
 def transaction(connection: Any) -> AbstractContextManager[Any]:
     """A transaction, or a part of the one that is open already."""
     return nullcontext() if connection.in_transaction else connection.transaction
+
+
+def describe_device(device: str) -> str:
+    """A device's name; of a GPU also its model."""
+    if torch.device(device).type == "cuda" and torch.cuda.is_available():
+        return f"{device} ({torch.cuda.get_device_name(device)})"[:64]
+    return device
 
 
 def checkpoint_path(table: type[dj.Computed], key: Mapping[str, Any]) -> Path | None:

@@ -140,7 +140,8 @@ class FittedEncoder(dj.Computed):
                 f"{e.validation_correlation:.3f}"
             ),
         )
-        return fitted, watch.provenance(computing().device)
+        spent = sum(record.seconds for record in fitted.history)
+        return fitted, watch.provenance(computing().device, at_least=spent)
 
     def make_insert(self, key: dict[str, Any], fitted: Fitted, provenance: dict[str, Any]) -> None:
         """Insert the fitted encoder."""
@@ -165,7 +166,7 @@ class FittedEncoder(dj.Computed):
 
 @schema
 class EncoderScore(dj.Computed):
-    """How well an encoder predicts the test tier, beside what the repeats allow."""
+    """How well an encoder predicts the test tier, beside what the repeats say."""
 
     definition = f"""
         -> FittedEncoder
@@ -174,7 +175,7 @@ class EncoderScore(dj.Computed):
         n_trials      : int32
         single_trial = null : float64           # correlation, mean over neurons
         to_average = null : float64             # correlation to the average, mean over neurons
-        oracle = null : float64                 # leave-one-out oracle, ceiling of single_trial
+        oracle = null : float64                 # leave-one-out oracle, its reference
         fraction_oracle = null : float64        # slope through the origin over neurons
         single_trial_by_neuron = null : <npy@main>
         to_average_by_neuron = null : <npy@main>

@@ -93,7 +93,7 @@ class Scan(dj.Manual):
                 return False
             raise RecordingError(
                 f"name: the database has another scan named {r.name!r}; choose another name, or "
-                "delete that scan first"
+                f"delete it and all that was made of it: (Scan & {{'scan': {r.name!r}}}).delete()"
             )
         row = dict(
             scan=r.name,

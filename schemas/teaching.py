@@ -36,7 +36,7 @@ class SimilarityQuality(dj.Computed):
         n_repeats : int32
         model_correlation = null : float64     # corr(S_oracle, S_model)
         data_correlation = null : float64      # corr(S_oracle, S_data)
-        oracle_ceiling = null : float64        # the oracle with itself, an upper bound
+        oracle_ceiling = null : float64        # agreement of the oracle with itself
         oracle_matrix = null : <npy@main>      # (image, image) float32
         model_matrix = null : <npy@main>
         data_matrix = null : <npy@main>        # of the first trial of each image

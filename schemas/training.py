@@ -65,7 +65,8 @@ class ImageSet(dj.Manual):
                 return False
             raise TaskError(
                 f"name: the database has another image set named {task.name!r}; choose another "
-                "name, or delete that image set first"
+                "name, or delete it and all that was made of it: "
+                f"(ImageSet & {{'image_set': {task.name!r}}}).delete()"
             )
         channels, height, width = task.image_shape
         cls.insert1(
@@ -236,7 +237,8 @@ class TrainedNetwork(dj.Computed):
                 f"{label}: epoch {e.epoch + 1}, accuracy {e.test_accuracy:.3f}"
             ),
         )
-        return trained, watch.provenance(computing().device)
+        spent = sum(record.seconds for record in trained.history)
+        return trained, watch.provenance(computing().device, at_least=spent)
 
     def make_insert(
         self, key: dict[str, Any], trained: training.TrainedNetwork, provenance: dict[str, Any]

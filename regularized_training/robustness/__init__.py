@@ -1,1 +1,1 @@
-"""What a network withstands: noise, attacks, corruptions and distortions."""
+"""What a network withstands, one module per kind of damage to its images."""

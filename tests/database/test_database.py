@@ -348,3 +348,31 @@ def test_a_configuration_is_kept_once_with_its_defaults(database: Database) -> N
     row = encoding.FitConfig.fetch1()
     assert (row["fit_hash"], row["max_epochs"], row["config"]["patience"]) == (key, 7, 5)
     assert encoding.fitting.FitConfig.model_validate(row["config"]) == config
+
+
+def test_a_lost_session_keeps_its_reserved_jobs(database: Database) -> None:
+    """Or another worker would take the computation of a live one for lost."""
+    from schemas.recording import Reliability
+
+    opening.keep_reservations(1, 1)  # of no session: nothing to carry over
+    jobs = Reliability().jobs
+    rng = np.random.default_rng(0)
+    Scan.add(
+        Recording(
+            name="a",
+            images=rng.integers(0, 256, (6, 1, 8, 8)).astype(np.uint8),
+            image_index=np.repeat(np.arange(6), 2),
+            responses=np.ones((12, 2), np.float32),
+            tier=np.repeat(["train", "test"], 6),
+        ),
+        source="test",
+    )
+    jobs.refresh(delay=-1)
+    assert jobs.reserve({"scan": "a"})
+    old = database.connection.connection_id
+    database.connection._conn.close()
+    assert len(Scan()) == 1  # reconnects
+    new = database.connection.connection_id
+    assert new != old
+    populate.release_lost_jobs(Reliability())
+    assert jobs.reserved.to_dicts()[0]["connection_id"] == new

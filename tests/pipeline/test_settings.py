@@ -19,7 +19,8 @@ def test_everything_lives_in_the_home_folder_by_default(tmp_path: Path) -> None:
     settings = load_settings({"NEUROTEACH_HOME": str(tmp_path)})
     assert settings.embedded_folder == tmp_path / "database"
     assert settings.store == tmp_path / "store"
-    assert settings.logs.parent == settings.checkpoints.parent == settings.home == tmp_path
+    assert settings.logs.parent == settings.home == tmp_path
+    assert settings.checkpoints == tmp_path / "checkpoints" / settings.schema_name
     assert (settings.schema_name, settings.device) == ("neuroteach", "auto")
     assert list(tmp_path.iterdir()) == [], "reading settings makes nothing"
 

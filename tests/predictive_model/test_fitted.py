@@ -143,5 +143,5 @@ def test_the_file_says_what_it_is_to_those_who_read_its_header(fitted_small):
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     about = json.loads(header["__metadata__"]["about"])
     assert header["__metadata__"]["format"] == FORMAT
-    assert about["data_key"] == "small_scan"
+    assert about["data_key"] == "scan_small_scan"
     assert about["n_neurons"] == 6

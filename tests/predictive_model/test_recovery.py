@@ -38,7 +38,7 @@ def test_shifter_recovers_how_gaze_moves_receptive_fields(held_out):
     """
     pupil = recording().pupil[held_out]
     moved = (pupil - cortex().pupil_mean) @ cortex().gaze_matrix.T / PIXELS_PER_UNIT
-    shifter = fitted().encoder.shifter["simulated"]
+    shifter = fitted().encoder.shifter["scan_simulated"]
     with torch.no_grad():
         shift = shifter(torch.from_numpy(fitted().normalisation.pupil(pupil))).numpy()
     assert correlation(shift, moved).min() > 0.9
@@ -51,7 +51,7 @@ def test_modulator_recovers_the_gain_of_each_neuron(held_out):
     behaviour = recording().behaviour[held_out]
     z = (behaviour - cortex().behaviour_mean) / cortex().behaviour_std
     true = z @ cortex().gain_coefficients.T
-    modulator = fitted().encoder.modulator["simulated"]
+    modulator = fitted().encoder.modulator["scan_simulated"]
     normalised = fitted().normalisation.behaviour(behaviour)
     with torch.no_grad():
         log_gain = modulator.log_gain(torch.from_numpy(normalised)).numpy()
@@ -81,7 +81,7 @@ def test_most_neurons_are_predicted_better_than_their_trials_predict_each_other(
 def test_readout_recovers_where_receptive_fields_are():
     middle = (np.array(SHAPE[::-1]) - 1) / 2
     true = (cortex().centres - middle) / PIXELS_PER_UNIT
-    learned = fitted().encoder.readout["simulated"].mu.detach().numpy().reshape(-1, 2)
+    learned = fitted().encoder.readout["scan_simulated"].mu.detach().numpy().reshape(-1, 2)
     well = predicted_well()
     assert well.mean() > 0.5
     assert correlation(learned[well], true[well]).min() > 0.85

@@ -53,7 +53,7 @@ def test_the_documented_commands_end_in_a_noise_table(
     (similarity,) = json.loads(neuroteach("results", "similarity", "--format", "json"))
     # What single trials are worth does not depend on the encoder, so it is pinned.
     assert similarity["data_correlation"] == pytest.approx(0.527, abs=1e-3)
-    assert similarity["oracle_ceiling"] == pytest.approx(0.907, abs=1e-3)
+    assert similarity["oracle_ceiling"] == pytest.approx(0.889, abs=1e-3)
     assert similarity["n_images"] == 100
 
     for name in ("similarity", "noise"):
