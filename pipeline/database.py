@@ -179,16 +179,16 @@ def activation_lock(connection: Any) -> Iterator[None]:
         connection.query(release)
 
 
-def keep_reservations(lost: int, found: int) -> None:
+def keep_reservations(connection: Any, lost: int) -> None:
     """Carry the jobs that a lost session of this process had reserved over to its new one."""
-    if base.schema.database is None:
-        return  # the tables are not bound yet, so nothing is reserved
     for table in base.computed_tables():
-        table.connection.query(
+        if table._connection is not connection:
+            continue  # not bound yet, so nothing is reserved
+        connection.query(
             f"UPDATE {table().jobs.full_table_name} SET connection_id = %s, "
             "reserved_time = CURRENT_TIMESTAMP(3) "
             "WHERE status = 'reserved' AND connection_id = %s",
-            (found, lost),
+            (connection.connection_id, lost),
         )
 
 
@@ -197,7 +197,7 @@ def reconnecting(
     *,
     attempts: int = 5,
     wait: float = 0.5,
-    on_reconnect: Callable[[int, int], None] = lambda lost, found: None,
+    on_reconnect: Callable[[Any, int], None] = lambda connection, lost: None,
 ) -> None:
     """Make a connection survive a restart of its PostgreSQL server.
 
@@ -221,7 +221,7 @@ def reconnecting(
             else:
                 lost = connection.connection_id
                 connection.connection_id = connection.adapter.get_connection_id(connection._conn)
-                on_reconnect(lost, connection.connection_id)
+                on_reconnect(connection, lost)
                 return
 
     def query(*args: Any, **kwargs: Any) -> Any:

@@ -354,7 +354,6 @@ def test_a_lost_session_keeps_its_reserved_jobs(database: Database) -> None:
     """Or another worker would take the computation of a live one for lost."""
     from schemas.recording import Reliability
 
-    opening.keep_reservations(1, 1)  # of no session: nothing to carry over
     jobs = Reliability().jobs
     rng = np.random.default_rng(0)
     Scan.add(
