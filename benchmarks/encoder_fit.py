@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, SubsetRandomSampler
 
 from predictive_model import neuralpredictors_compat as stock
 from predictive_model.correlation import correlation
-from predictive_model.encoder import CoreConfig, EncoderConfig, encoder_for
+from predictive_model.encoder import CoreConfig, EncoderConfig, data_key, encoder_for
 from predictive_model.fitting import FitConfig, FitEpoch, fit
 from predictive_model.recording import Recording
 from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
@@ -38,7 +38,8 @@ from predictive_model.stimuli import natural_stimuli
 BAR = 2.0  # times the trials per second of the usual loop
 TOLERANCE = 0.02  # between validation correlations that count as equal
 SEED = 0
-KEY = "scan"
+NAME = "benchmark"
+KEY = data_key(NAME)
 
 SENSORIUM = EncoderConfig(
     core=CoreConfig(
@@ -64,7 +65,7 @@ def simulated_scan(n_neurons: int, n_images: int) -> Recording:
         seed=SEED,
     )
     images = natural_stimuli(n_images + 20)
-    return cortex.record(images, n_repeated=20, n_repeats=5, seed=SEED, name=KEY)
+    return cortex.record(images, n_repeated=20, n_repeats=5, seed=SEED, name=NAME)
 
 
 def write_tree(recording: Recording, root: Path) -> None:
