@@ -177,7 +177,9 @@ def table_progress(table: Any, restriction: list[Any]) -> Progress:
     source = table.key_source & base.dj.AndList(restriction)
     todo = len(source - table.proj())
     ready = len(source)
-    plan: Any = restriction[0] if restriction else PLANS[type(table)]()
+    plan: Any = restriction[0] if restriction else PLANS.get(type(table))
+    if plan is None:  # all that its parents allow is wanted
+        return Progress(type(table).__name__, ready - todo, ready)
     names = [name for name in table.primary_key if name in plan.heading.names]
     planned = len(base.dj.U(*names) & plan)
     return Progress(type(table).__name__, ready - todo, max(ready, planned))
