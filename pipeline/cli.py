@@ -259,6 +259,12 @@ def _embedded() -> Any:
     return server
 
 
+def _keep_running() -> None:
+    marker = load_settings().database_is_kept
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+
+
 @database_app.command("start")
 @reporting_errors
 def database_start() -> None:
@@ -266,7 +272,9 @@ def database_start() -> None:
 
     Example: `neuroteach database start`
     """
-    _embedded().start()
+    server = _embedded()
+    server.start()
+    _keep_running()
     err.print("the database is running")
 
 
@@ -279,6 +287,7 @@ def database_stop(
 
     Example: `neuroteach database stop`
     """
+    load_settings().database_is_kept.unlink(missing_ok=True)
     result = _embedded().stop(force=force)
     err.print(str(result))
     if not result.stopped:
@@ -302,6 +311,7 @@ def database_url() -> None:
         sys.stdout.write(settings.database + "\n")
         return
     s = server.start()
+    _keep_running()
     sys.stdout.write(
         f"postgresql://{s.user}:{quote(s.password)}@/{s.database}"
         f"?host={quote(str(s.socket_folder), safe='')}&port={s.port}\n"

@@ -36,14 +36,14 @@ def reporting_errors(function: Callable[P, R]) -> Callable[P, R]:
 
 
 class Session:
-    """An open database; an embedded server that was started for it is stopped after it."""
+    """An open database; an embedded server is stopped by whoever is the last to use it."""
 
     def __enter__(self) -> Any:
         from pipeline.database import embedded_server, open_database
 
         settings = load_settings()
         self.server = embedded_server(settings)
-        self.started = self.server is not None and not self.server.running()
+        self.kept = settings.database_is_kept
         try:
             self.database = open_database(settings)
         except BaseException:
@@ -63,5 +63,7 @@ class Session:
             raise RuntimeError(f"the database refused: {said}") from error
 
     def _stop(self) -> None:
-        if self.server is not None and self.started:
-            self.server.stop()  # stays up by itself if others use it
+        # Whoever leaves last stops it, also after a command that was killed. It stays up by
+        # itself while others use it.
+        if self.server is not None and not self.kept.exists() and self.server.running():
+            self.server.stop()

@@ -76,6 +76,11 @@ class Settings(BaseModel):
         return Path(rest) if scheme == "embedded" else None
 
     @property
+    def database_is_kept(self) -> Path:
+        """A file that is there while the embedded database is to stay up between commands."""
+        return self.home / "keep-database-running"
+
+    @property
     def logs(self) -> Path:
         """Folder of the workers' logs."""
         return self.home / "logs"
