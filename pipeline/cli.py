@@ -67,6 +67,11 @@ def init() -> None:
         err.print(f"home      {settings.home}")
         err.print(f"database  {settings.database_for_display}")
         err.print(f"store     {settings.store}")
+        if settings.embedded_folder is None and settings.store == settings.home / "store":
+            err.print(
+                "note: arrays and weights go to this machine's home; to share them set "
+                "NEUROTEACH_STORE to a folder that all users of the server reach"
+            )
 
 
 # -- experiments -------------------------------------------------------------------------------
