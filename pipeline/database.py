@@ -205,8 +205,12 @@ def reconnecting(
     the number of the lost session. Inside a transaction the loss is an error: what was written
     before it is gone.
     """
+    import psycopg2
+
     if connection.adapter.backend != "postgresql":
         return
+    # DataJoint translates some of the driver's errors into its own, and lets others through.
+    failures = (base.dj.DataJointError, psycopg2.Error)
     lost_connection = base.dj.errors.LostConnectionError
     plain: Callable[..., Any] = connection.query
 
@@ -214,7 +218,7 @@ def reconnecting(
         for attempt in range(attempts):
             try:
                 connection.connect()
-            except Exception:
+            except failures:
                 if attempt + 1 == attempts:
                     raise
                 time.sleep(wait)
@@ -228,7 +232,7 @@ def reconnecting(
         if not connection._conn.closed:
             try:
                 return plain(*args, reconnect=False, **kwargs)
-            except Exception:
+            except failures:
                 if not connection._conn.closed:
                     raise  # the query is at fault
         if connection._in_transaction:

@@ -6,6 +6,8 @@ on rough ones, without which a mask over a whole image fits noise.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -73,7 +75,7 @@ class FactorisedReadout(nn.Module):
         size = self.spatial.abs()
         return size / (size.sum(1, keepdim=True) + _TINY)
 
-    def forward(self, x: Tensor, *, shift: Tensor | None = None, **unused: object) -> Tensor:
+    def forward(self, x: Tensor, *, shift: Tensor | None = None) -> Tensor:
         """Responses (batch, neuron) to features (batch, channels, height, width)."""
         if shift is not None:
             raise ValueError("a factorised readout cannot be shifted; use a Gaussian one")
@@ -82,7 +84,7 @@ class FactorisedReadout(nn.Module):
         seen = torch.einsum("bpc,np->bnc", places, self.masks)
         return (seen * self.features).sum(2) + self.bias
 
-    def regularizer(self, reduction: str = "sum", average: bool | None = None) -> Tensor:
+    def regularizer(self, reduction: Literal["sum"] = "sum") -> Tensor:
         """Sum over neurons of feature L1 norm and mask roughness."""
         masks = self.masks.view(-1, self.height, self.width)
         rough = masks.diff(dim=1).pow(2).sum() + masks.diff(dim=2).pow(2).sum()
