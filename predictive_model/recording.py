@@ -93,6 +93,9 @@ class Recording:
         Distinct names of the neurons; 0, 1, ... by default.
     behaviour_names : sequence of str, optional
         Distinct names of the behaviour columns.
+    cortical_positions : (neuron, 2 or 3) float32, optional
+        Where each neuron lies in the cortex, micrometres; the third column is depth. Neighbours
+        look at neighbouring places, so a readout can start from it.
     species, area : str
         Where the neurons are, free text.
     simulated : bool
@@ -125,6 +128,7 @@ class Recording:
     tier: NDArray[np.str_] | None = None
     neuron_ids: NDArray[np.int64] | None = None
     behaviour_names: Sequence[str] | None = None
+    cortical_positions: NDArray[np.float32] | None = None
     species: str = ""
     area: str = ""
     simulated: bool = False
@@ -187,6 +191,15 @@ class Recording:
             )
         _check_distinct("behaviour_names", np.array(names, dtype=str))
         set_(self, "behaviour_names", names)
+        if self.cortical_positions is not None:
+            positions = np.asarray(self.cortical_positions)
+            if positions.ndim != 2 or positions.shape not in ((n_neurons, 2), (n_neurons, 3)):
+                raise RecordingError(
+                    f"cortical_positions: shape {positions.shape}, expected ({n_neurons}, 2) or "
+                    f"({n_neurons}, 3), one row for each column of responses"
+                )
+            positions = _float_array("cortical_positions", positions, 2, rows="neurons")
+            set_(self, "cortical_positions", positions)
         tier = self.tier
         tier = assign_tiers(self.image_index) if tier is None else np.asarray(tier).astype(str)
         _check_tiers(tier, self.image_index, n_trials)
@@ -392,7 +405,9 @@ def check_images(images: NDArray) -> None:
         )
 
 
-def _float_array(field: str, values: NDArray, ndim: int) -> NDArray[np.float32]:
+def _float_array(
+    field: str, values: NDArray, ndim: int, *, rows: str = "trials"
+) -> NDArray[np.float32]:
     values = np.asarray(values)
     if values.ndim != ndim:
         raise RecordingError(f"{field}: shape {values.shape}, expected {ndim} dimensions")
@@ -403,8 +418,8 @@ def _float_array(field: str, values: NDArray, ndim: int) -> NDArray[np.float32]:
     bad = ~np.isfinite(values).all(axis=tuple(range(1, ndim)))
     if bad.any():
         raise RecordingError(
-            f"{field}: {int(bad.sum())} trials hold values that are not finite, the first is trial "
-            f"{int(np.flatnonzero(bad)[0])}; leave those trials out of every array"
+            f"{field}: {int(bad.sum())} {rows} hold values that are not finite, the first is "
+            f"{rows[:-1]} {int(np.flatnonzero(bad)[0])}; leave those {rows} out of every array"
         )
     return values
 

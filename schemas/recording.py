@@ -68,6 +68,7 @@ class Scan(dj.Manual):
         image_index : <npy@main>   # (trial,)
         tier        : <npy@main>   # (trial,) 0 train, 1 validation, 2 test
         neuron_ids  : <npy@main>   # (neuron,)
+        cortical_positions : <npy@main>  # (neuron, 2 or 3) micrometres; no rows without
         responses   : <npy@main>   # (trial, neuron) float32
         behaviour   : <npy@main>   # (trial, k) float32; no columns without
         pupil       : <npy@main>   # (trial, 2) float32; no rows without
@@ -85,7 +86,14 @@ class Scan(dj.Manual):
         r = recording
         assert r.tier is not None and r.neuron_ids is not None
         digest = array_digest(
-            r.images, r.image_index, r.responses, r.behaviour, r.pupil, r.tier, r.neuron_ids
+            r.images,
+            r.image_index,
+            r.responses,
+            r.behaviour,
+            r.pupil,
+            r.tier,
+            r.neuron_ids,
+            r.cortical_positions,
         )
         present = (cls & {"scan": r.name}).to_arrays("digest")
         if len(present):
@@ -111,6 +119,11 @@ class Scan(dj.Manual):
             image_index=r.image_index,
             tier=np.array([TIERS.index(t) for t in r.tier], np.int8),
             neuron_ids=r.neuron_ids,
+            cortical_positions=(
+                np.zeros((0, 2), np.float32)
+                if r.cortical_positions is None
+                else r.cortical_positions
+            ),
             responses=r.responses,
             behaviour=np.zeros((r.n_trials, 0), np.float32) if r.behaviour is None else r.behaviour,
             pupil=np.zeros((0, 2), np.float32) if r.pupil is None else r.pupil,
@@ -134,6 +147,9 @@ class Scan(dj.Manual):
             pupil=np.asarray(row["pupil"]) if row["has_pupil"] else None,
             tier=np.array(TIERS)[np.asarray(row["tier"])],
             neuron_ids=np.asarray(row["neuron_ids"]),
+            cortical_positions=(
+                positions if len(positions := np.asarray(row["cortical_positions"])) else None
+            ),
             behaviour_names=row["behaviour_names"],
             species=row["species"],
             area=row["area"],

@@ -21,7 +21,8 @@ or
 and, in the second form, if there are any,
 
 ``behaviour`` (trial, k), ``pupil`` (trial, 2), ``tier`` (trial,) of ``train``, ``validation`` and
-``test``. ``neuron_ids`` (neuron,) may stand in both. What each must hold is said in
+``test``. ``neuron_ids`` (neuron,) and ``cortical_positions`` (neuron, 2 or 3) may stand in both.
+What each must hold is said in
 :class:`~predictive_model.recording.Recording`.
 
     numpy.savez_compressed("scan.npz", images=images, responses=responses, image_index=shown)
@@ -40,7 +41,8 @@ from predictive_model.recording import Recording, RecordingError, assign_tiers
 
 REQUIRED = {"images"}
 ONE_OF = ("trials", "responses")
-OPTIONAL = {"image_index", "behaviour", "pupil", "tier", "neuron_ids"}
+BY_NEURON = {"neuron_ids", "cortical_positions"}
+OPTIONAL = {"image_index", "behaviour", "pupil", "tier"} | BY_NEURON
 
 # What numpy.load raises for files that are damaged, or that are something else.
 UNREADABLE = (
@@ -112,6 +114,7 @@ def read_arrays(
         pupil=arrays.get("pupil"),
         tier=tier,
         neuron_ids=arrays.get("neuron_ids"),
+        cortical_positions=arrays.get("cortical_positions"),
         species=species,
         area=area,
     )
@@ -143,7 +146,7 @@ def _load(path: Path) -> dict[str, NDArray]:
             f"{path}: {sorted(unknown)} are not known; expected images, trials or responses, and "
             f"any of {sorted(OPTIONAL)}"
         )
-    if "trials" in names and (clash := names & (OPTIONAL - {"neuron_ids"})):
+    if "trials" in names and (clash := names & (OPTIONAL - BY_NEURON)):
         raise RecordingError(
             f"{path}: {sorted(clash)} go by trial and cannot stand beside `trials`; use "
             "`responses` and `image_index`"
