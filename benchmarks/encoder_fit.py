@@ -29,7 +29,13 @@ from torch.utils.data import DataLoader, SubsetRandomSampler
 
 from predictive_model import neuralpredictors_compat as stock
 from predictive_model.correlation import correlation
-from predictive_model.encoder import CoreConfig, EncoderConfig, data_key, encoder_for
+from predictive_model.encoder import (
+    CoreConfig,
+    EncoderConfig,
+    build_encoder,
+    data_key,
+    population_of,
+)
 from predictive_model.fitting import FitConfig, FitEpoch, fit
 from predictive_model.recording import Recording
 from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
@@ -95,9 +101,11 @@ def write_tree(recording: Recording, root: Path) -> None:
 
 def stock_model(recording: Recording) -> nn.Module:
     """The network of neuralpredictors' own parts, with the initial weights of this project's."""
-    mean = recording.normalisation.responses(recording.responses[recording.trials_of("train")])
-    ours = encoder_for(
-        recording, SENSORIUM, mean_response=torch.from_numpy(mean.mean(0)), seed=SEED
+    ours = build_encoder(
+        SENSORIUM,
+        {KEY: population_of(recording, SENSORIUM)},
+        image_shape=recording.image_shape,
+        seed=SEED,
     )
     settings, readout = SENSORIUM.core, SENSORIUM.readout
     core = stock.Stacked2dCore(

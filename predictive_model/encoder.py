@@ -1,23 +1,27 @@
-"""Encoder: a convolutional core, a Gaussian readout, and if wanted a shifter and a modulator."""
+"""Encoder: one core for any number of scans, and a readout, shifter and modulator for each."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from predictive_model.config import Config
 from predictive_model.core import Core
-from predictive_model.modulator import GainModulator
+from predictive_model.modulator import Gain
 from predictive_model.neuralpredictors_compat import (
+    MLP,
     FiringRateEncoder,
     FullGaussian2d,
-    MLPShifter,
-    MultiReadoutBase,
+    StaticAffine2d,
 )
 from predictive_model.readout import FactorisedReadout
 from predictive_model.recording import Recording
@@ -36,6 +40,7 @@ class CoreConfig(Config):
     hidden_kernel: int = Field(3, ge=1)
     hidden_dilation: int = Field(1, ge=1)
     depth_separable: bool = False
+    linear: bool = Field(False, description="no nonlinearity between layers: an LN model")
     skip: int = Field(3, ge=0, description="how many earlier layers a layer sees; 0 and 1: one")
     stack: Literal["all", "last"] = "all"
     pad_input: bool = False
@@ -49,13 +54,17 @@ class ReadoutConfig(Config):
 
     ``gaussian`` is the readout of Lurz et al. 2021: one learned position and feature vector per
     neuron. ``factorised`` gives each neuron a spatial mask and a feature vector, for large
-    receptive fields; it takes no shifter.
+    receptive fields; it takes no shifter. With ``positions = "cortical"`` a small network with
+    a final tanh predicts a Gaussian readout's positions from where the neurons lie in the cortex.
     """
 
     kind: Literal["gaussian", "factorised"] = "gaussian"
     gauss_type: Literal["full", "uncorrelated", "isotropic"] = "full"
     init_mu_range: float = Field(0.3, gt=0, le=1)
     init_sigma: float = Field(0.1, gt=0)
+    positions: Literal["free", "cortical"] = "free"
+    position_layers: int = Field(1, ge=0, description="hidden layers, if positions are cortical")
+    position_features: int = Field(30, ge=1, description="units of each of these layers")
     gamma: float = Field(
         0.003, ge=0, description="L1 of the feature vectors, averaged over neurons"
     )
@@ -65,8 +74,14 @@ class ReadoutConfig(Config):
 
 
 class ShifterConfig(Config):
-    """Multi-layer perceptron from pupil position to a shift of all readout positions."""
+    """From pupil position to a shift of all readout positions of a scan.
 
+    ``mlp`` as in Lurz et al. 2021: layers of tanh units. ``affine`` as in Walker et al. 2019: one
+    linear map and a tanh, its mean squared weight penalised by ``gamma``.
+    """
+
+    kind: Literal["mlp", "affine"] = "mlp"
+    gamma: float = Field(0.0, ge=0, description="of an affine shifter")
     layers: int = Field(3, ge=1)
     hidden_channels: int = Field(5, ge=1)
 
@@ -97,76 +112,160 @@ class EncoderConfig(Config):
     readout: ReadoutConfig = ReadoutConfig()
     shifter: ShifterConfig | None = None
     modulator: ModulatorConfig | None = None
+    behaviour_channels: bool = Field(
+        False, description="behaviour enters the core as constant channels beside the image"
+    )
     downsample: int = Field(1, ge=1, description="average pixels in squares of this side first")
 
     @model_validator(mode="after")
-    def _shiftable(self) -> EncoderConfig:
-        if self.shifter is not None and self.readout.kind == "factorised":
-            raise ValueError(
-                "readout.kind: a factorised readout cannot be shifted; use 'gaussian', or set "
-                "shifter to None"
-            )
+    def _possible(self) -> EncoderConfig:
+        if self.readout.kind == "factorised":
+            if self.shifter is not None:
+                raise ValueError(
+                    "readout.kind: a factorised readout cannot be shifted; use 'gaussian', or set "
+                    "shifter to None"
+                )
+            if self.readout.positions == "cortical":
+                raise ValueError(
+                    "readout.positions: a factorised readout has masks instead of positions; use "
+                    "'free'"
+                )
         return self
+
+    @property
+    def uses_behaviour(self) -> bool:
+        """Whether the behaviour of a trial is among the inputs."""
+        return self.modulator is not None or self.behaviour_channels
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """What an encoder has to know of one scan.
+
+    Attributes
+    ----------
+    n_neurons : int
+    n_behaviour : int
+        Columns of behaviour.
+    mean_response : (neuron,) tensor, optional
+        Mean normalised response; the readout's bias starts where the rate equals it.
+    cortical_positions : (neuron, 2 or 3), optional
+        Only the two coordinates along the surface of the cortex are used.
+    """
+
+    n_neurons: int
+    n_behaviour: int = 0
+    mean_response: Tensor | None = None
+    cortical_positions: NDArray[np.float32] | None = None
 
 
 class Encoder(FiringRateEncoder):
-    """Firing rates of all neurons of a scan from images, pupil position and behaviour.
+    """Firing rates of all neurons of some scans from images, pupil position and behaviour.
 
     A ``FiringRateEncoder`` whose modulator may also act on the firing rate itself. Everything is
     normalised: images and pupil z-scored, responses and behaviour in units of their standard
-    deviation (see :class:`~predictive_model.recording.Normalisation`).
+    deviation (see :class:`~predictive_model.recording.Normalisation`). Readout, shifter and
+    modulator are dictionaries with a part for each scan, named by its data key.
     """
 
     def __init__(
         self,
         core: nn.Module,
-        readout: nn.Module,
+        readout: nn.ModuleDict,
         *,
-        data_key: str,
-        shifter: nn.Module | None = None,
-        modulator: nn.Module | None = None,
-        modulator_position: Literal["before", "after"] = "after",
-        downsample: int = 1,
+        shifter: nn.ModuleDict | None = None,
+        modulator: nn.ModuleDict | None = None,
+        config: EncoderConfig,
     ) -> None:
         super().__init__(core, readout, shifter=shifter, modulator=modulator)
-        self.data_key = data_key
-        self.modulator_position = modulator_position
-        self.downsample = downsample
+        self.config = config
+
+    @property
+    def data_keys(self) -> tuple[str, ...]:
+        """Of the scans, in order."""
+        return tuple(self.readout)
 
     def forward(
-        self, images: Tensor, *, pupil: Tensor | None = None, behaviour: Tensor | None = None
+        self,
+        images: Tensor,
+        *,
+        data_key: str | None = None,
+        pupil: Tensor | None = None,
+        behaviour: Tensor | None = None,
     ) -> Tensor:
         """Rates (batch, neuron) of images (batch, c, h, w), pupil (batch, 2), behaviour (batch, k).
+
+        Parameters
+        ----------
+        data_key : str, optional
+            Of the scan; may be left out where there is only one.
 
         Raises
         ------
         ValueError
-            If the encoder has a shifter or modulator and its input is missing.
+            If an input is missing that the encoder needs, or it is not said which scan's neurons
+            are wanted.
         """
+        if data_key is None:
+            if len(self.data_keys) > 1:
+                raise ValueError(f"data_key: expected one of {', '.join(self.data_keys)}")
+            (data_key,) = self.data_keys
+        return self.rates(
+            self.features(images, behaviour=behaviour), data_key, pupil=pupil, behaviour=behaviour
+        )
+
+    def features(self, images: Tensor, *, behaviour: Tensor | None = None) -> Tensor:
+        """What the core, which all scans share, makes of images: (batch, channels, h', w')."""
+        images = downsample(images, self.config.downsample)
+        if self.config.behaviour_channels:
+            if behaviour is None:
+                raise ValueError("this encoder sees behaviour: give behaviour, (batch, k)")
+            channels = behaviour[:, :, None, None].expand(-1, -1, *images.shape[2:])
+            images = torch.cat([images, channels], dim=1)
+        return self.core(images)
+
+    def rates(
+        self,
+        features: Tensor,
+        data_key: str,
+        *,
+        pupil: Tensor | None = None,
+        behaviour: Tensor | None = None,
+    ) -> Tensor:
+        """Rates (batch, neuron) of one scan's neurons from the core's features."""
         shift = None
         if self.shifter is not None:
             if pupil is None:
                 raise ValueError("this encoder has a shifter: give pupil, (batch, 2)")
-            shift = self.shifter[self.data_key](pupil)
+            shift = self.shifter[data_key](pupil)
         if self.modulator is not None and behaviour is None:
             raise ValueError("this encoder has a modulator: give behaviour, (batch, k)")
-        features = self.core(downsample(images, self.downsample))
-        x = self.readout(features, data_key=self.data_key, shift=shift)
-        if self.modulator is not None and self.modulator_position == "before":
-            x = self.modulator[self.data_key](x, behavior=behaviour)
+        modulator = None if self.modulator is None else self.modulator[data_key]
+        before = self.config.modulator is not None and self.config.modulator.position == "before"
+        x = self.readout[data_key](features, shift=shift)
+        if modulator is not None and before:
+            x = modulator(x, behavior=behaviour)
         rates = F.elu(x) + 1
-        if self.modulator is not None and self.modulator_position == "after":
-            rates = self.modulator[self.data_key](rates, behavior=behaviour)
+        if modulator is not None and not before:
+            rates = modulator(rates, behavior=behaviour)
         return rates
 
     def penalty(self) -> Tensor:
-        """All regularisers; none grows with the number of neurons or the size of a batch."""
-        readout = self.readout[self.data_key]
-        penalty = self.core.regularizer()
+        """All regularisers; none grows with the number of neurons, of scans or of a batch's images.
+
+        Those of the core, and the mean over scans of those of readout, shifter and modulator.
+        """
+        scans = [self._penalty_of(key) for key in self.data_keys]
+        return self.core.regularizer() + torch.stack(scans).mean()
+
+    def _penalty_of(self, data_key: str) -> Tensor:
+        readout = self.readout[data_key]
         # The L1 norm of each neuron's feature vector, averaged over neurons.
-        penalty = penalty + readout.regularizer(reduction="sum") / readout.outdims
-        if self.modulator is not None:
-            penalty = penalty + self.modulator.regularizer(self.data_key)
+        penalty = readout.regularizer(reduction="sum") / readout.outdims
+        if self.config.shifter is not None:
+            penalty = penalty + self.config.shifter.gamma * self.shifter[data_key].regularizer()
+        if self.config.modulator is not None:
+            penalty = penalty + self.config.modulator.gamma * self.modulator[data_key].regularizer()
         return penalty
 
 
@@ -177,12 +276,9 @@ def downsample(images: Tensor, factor: int) -> Tensor:
 
 def build_encoder(
     config: EncoderConfig,
+    populations: Mapping[str, Population],
     *,
-    data_key: str,
     image_shape: tuple[int, int, int],
-    n_neurons: int,
-    n_behaviour: int = 0,
-    mean_response: Tensor | None = None,
     seed: int = 0,
 ) -> Encoder:
     """An untrained encoder.
@@ -190,110 +286,163 @@ def build_encoder(
     Parameters
     ----------
     config : EncoderConfig
-    data_key : str
-        Name of the scan; names its readout, shifter and modulator in the state dict.
+    populations : mapping of str to Population
+        Each scan's, by its data key, which names its parts in the state dict.
     image_shape : (channels, height, width)
-    n_neurons : int
-    n_behaviour : int
-        Columns of behaviour, if the encoder has a modulator.
-    mean_response : (neuron,) tensor, optional
-        Mean normalised response; the readout's bias starts where the rate equals it.
     seed : int
         Of the initial weights. The global random state stays as it was.
 
     Raises
     ------
     ValueError
-        If the modulator has nothing to go by, or the core's first kernel exceeds the image.
+        If an input is missing that the configuration asks for, or the core's first kernel exceeds
+        the image.
+
+    Examples
+    --------
+    >>> encoder = build_encoder(EncoderConfig(), {"a": Population(50)}, image_shape=(1, 36, 64))
+    >>> encoder(torch.zeros(2, 1, 36, 64)).shape
+    torch.Size([2, 50])
     """
     channels, height, width = image_shape
-    height, width = height // config.downsample, width // config.downsample
-    core = config.core
+    shape = (channels, height // config.downsample, width // config.downsample)
+    _check_inputs(config, populations, shape)
+    if config.behaviour_channels:
+        shape = (channels + next(iter(populations.values())).n_behaviour, *shape[1:])
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the 2022 release: advice that was followed here
+        torch.manual_seed(seed)
+        core = _build_core(config.core, shape[0])
+        with torch.no_grad():
+            core.eval()
+            (_, *maps) = core(torch.zeros(1, *shape)).shape
+            core.train()
+        # Submodules are made scan by scan, each part in turn.
+        readout = {k: _build_readout(config.readout, p, maps) for k, p in populations.items()}
+        shifter = modulator = None
+        if config.shifter is not None:
+            shifter = nn.ModuleDict({k: _build_shifter(config.shifter) for k in populations})
+        if config.modulator is not None:
+            settings = config.modulator
+            modulator = nn.ModuleDict(
+                {
+                    key: Gain(
+                        population.n_neurons,
+                        population.n_behaviour,
+                        hidden_channels=settings.hidden_channels,
+                        hidden_layers=settings.hidden_layers,
+                    )
+                    for key, population in populations.items()
+                }
+            )
+    return Encoder(
+        core, nn.ModuleDict(readout), shifter=shifter, modulator=modulator, config=config
+    )
+
+
+def _check_inputs(
+    config: EncoderConfig, populations: Mapping[str, Population], shape: tuple[int, int, int]
+) -> None:
+    core, (_, height, width) = config.core, shape
     if not core.pad_input and core.input_kernel > min(height, width):
         raise ValueError(
             f"core.input_kernel: {core.input_kernel} exceeds the image of {height} x {width} "
             "pixels (after downsampling); use a smaller kernel"
         )
-    if config.modulator is not None and n_behaviour == 0:
+    for population in populations.values():
+        if config.modulator is not None and population.n_behaviour == 0:
+            raise ValueError(
+                "modulator: the recording has no behaviour to take a gain from; set modulator to "
+                "None"
+            )
+        if config.behaviour_channels and population.n_behaviour == 0:
+            raise ValueError(
+                "behaviour_channels: the recording has no behaviour; set behaviour_channels to "
+                "False"
+            )
+        if config.readout.positions == "cortical" and population.cortical_positions is None:
+            raise ValueError(
+                "readout.positions: the recording does not say where its neurons lie in the "
+                "cortex; use 'free'"
+            )
+    widths = {p.n_behaviour for p in populations.values()}
+    if config.behaviour_channels and len(widths) > 1:
         raise ValueError(
-            "modulator: the recording has no behaviour to take a gain from; set modulator to None"
+            f"behaviour_channels: scans that share a core have {sorted(widths)} columns of "
+            "behaviour; expected as many in each"
         )
-    bias = None
-    if mean_response is not None:
-        # Inverse of ELU + 1, the output nonlinearity.
-        mean = mean_response.clamp(min=1e-3)
-        bias = torch.where(mean >= 1, mean - 1, torch.log(mean))
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the 2022 release: advice that was followed here
-        torch.manual_seed(seed)
-        stacked = Core(
-            input_channels=channels,
-            hidden_channels=core.hidden_channels,
-            input_kern=core.input_kernel,
-            hidden_kern=core.hidden_kernel,
-            layers=core.layers,
-            gamma_input=core.gamma_input,
-            gamma_hidden=core.gamma_hidden,
-            skip=core.skip,
-            stack=None if core.stack == "all" else -1,
-            pad_input=core.pad_input,
-            momentum=core.momentum,
-            hidden_dilation=core.hidden_dilation,
-            depth_separable=core.depth_separable,
-            bias=False,
-            independent_bn_bias=True,
-            input_regularizer="LaplaceL2norm",
-        )
-        with torch.no_grad():
-            stacked.eval()
-            shape = stacked(torch.zeros(1, channels, height, width)).shape[1:]
-            stacked.train()
-        if config.readout.kind == "gaussian":
-            base_readout: type[nn.Module] = FullGaussian2d
-            readout_settings: dict[str, Any] = dict(
-                bias=True,
-                gauss_type=config.readout.gauss_type,
-                init_mu_range=config.readout.init_mu_range,
-                init_sigma=config.readout.init_sigma,
-                feature_reg_weight=config.readout.gamma,
-            )
-        else:
-            base_readout = FactorisedReadout
-            readout_settings = dict(
-                gamma=config.readout.gamma, smoothness=config.readout.smoothness
-            )
-        readout = MultiReadoutBase(
-            in_shape_dict={data_key: tuple(shape)},
-            n_neurons_dict={data_key: n_neurons},
-            base_readout=base_readout,
-            mean_activity_dict=None if bias is None else {data_key: bias},
-            **readout_settings,
-        )
-        shifter = modulator = None
-        if config.shifter is not None:
-            shifter = MLPShifter(
-                [data_key],
-                input_channels=2,
-                hidden_channels_shifter=config.shifter.hidden_channels,
-                shift_layers=config.shifter.layers,
-            )
-        if config.modulator is not None:
-            modulator = GainModulator(
-                {data_key: n_neurons},
-                n_behaviour,
-                hidden_channels=config.modulator.hidden_channels,
-                hidden_layers=config.modulator.hidden_layers,
-                gamma=config.modulator.gamma,
-            )
-    return Encoder(
-        stacked,
-        readout,
-        data_key=data_key,
-        shifter=shifter,
-        modulator=modulator,
-        modulator_position=config.modulator.position if config.modulator else "after",
-        downsample=config.downsample,
+
+
+def _build_core(core: CoreConfig, input_channels: int) -> Core:
+    return Core(
+        input_channels=input_channels,
+        hidden_channels=core.hidden_channels,
+        input_kern=core.input_kernel,
+        hidden_kern=core.hidden_kernel,
+        layers=core.layers,
+        gamma_input=core.gamma_input,
+        gamma_hidden=core.gamma_hidden,
+        skip=core.skip,
+        stack=None if core.stack == "all" else -1,
+        pad_input=core.pad_input,
+        momentum=core.momentum,
+        hidden_dilation=core.hidden_dilation,
+        depth_separable=core.depth_separable,
+        linear=core.linear,
+        bias=False,
+        independent_bn_bias=True,
+        input_regularizer="LaplaceL2norm",
     )
+
+
+def _build_readout(config: ReadoutConfig, population: Population, maps: list[int]) -> nn.Module:
+    channels, height, width = maps
+    bias = None
+    if population.mean_response is not None:
+        # Inverse of ELU + 1, the output nonlinearity.
+        mean = population.mean_response.clamp(min=1e-3)
+        bias = torch.where(mean >= 1, mean - 1, torch.log(mean))
+    if config.kind == "factorised":
+        return FactorisedReadout(
+            (channels, height, width),
+            population.n_neurons,
+            bias,
+            gamma=config.gamma,
+            smoothness=config.smoothness,
+        )
+    predictor = source = None
+    if config.positions == "cortical":
+        assert population.cortical_positions is not None  # or _check_inputs had refused it
+        source = np.asarray(population.cortical_positions, np.float64)[:, :2]
+        predictor = {
+            "hidden_layers": config.position_layers,
+            "hidden_features": config.position_features,
+            "final_tanh": True,
+        }
+    return FullGaussian2d(
+        in_shape=(channels, height, width),
+        outdims=population.n_neurons,
+        bias=True,
+        gauss_type=config.gauss_type,
+        init_mu_range=config.init_mu_range,
+        init_sigma=config.init_sigma,
+        feature_reg_weight=config.gamma,
+        mean_activity=bias,
+        grid_mean_predictor=predictor,
+        source_grid=source,
+    )
+
+
+def _build_shifter(config: ShifterConfig) -> nn.Module:
+    if config.kind == "mlp":
+        return MLP(
+            input_features=2,
+            hidden_channels=config.hidden_channels,
+            shift_layers=config.layers,
+        )
+    shifter = StaticAffine2d()
+    shifter.initialize()
+    return shifter
 
 
 def memory_format(config: EncoderConfig) -> torch.memory_format:
@@ -309,22 +458,25 @@ def memory_format(config: EncoderConfig) -> torch.memory_format:
     return torch.contiguous_format
 
 
-def encoder_for(
-    recording: Recording, config: EncoderConfig, *, mean_response: Tensor | None, seed: int
-) -> Encoder:
-    """An untrained encoder of a recording's neurons; refuses inputs the recording lacks."""
+def population_of(recording: Recording, config: EncoderConfig) -> Population:
+    """A recording's neurons as an encoder has to know them.
+
+    Raises
+    ------
+    ValueError
+        If the recording lacks an input that the configuration asks for.
+    """
     if config.shifter is not None and recording.pupil is None:
         raise ValueError(
             f"shifter: recording {recording.name!r} has no pupil position; set shifter to None"
         )
-    return build_encoder(
-        config,
-        data_key=data_key(recording.name),
-        image_shape=recording.image_shape,
+    train = recording.responses[recording.trials_of("train")]
+    mean = recording.normalisation.responses(train).mean(0)
+    return Population(
         n_neurons=recording.n_neurons,
         n_behaviour=0 if recording.behaviour is None else recording.behaviour.shape[1],
-        mean_response=mean_response,
-        seed=seed,
+        mean_response=torch.from_numpy(mean),
+        cortical_positions=recording.cortical_positions,
     )
 
 

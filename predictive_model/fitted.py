@@ -15,7 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from predictive_model.encoder import Encoder, EncoderConfig, build_encoder, memory_format
+from predictive_model.encoder import (
+    Encoder,
+    EncoderConfig,
+    Population,
+    build_encoder,
+    memory_format,
+)
 from predictive_model.recording import Normalisation, check_images
 
 if TYPE_CHECKING:
@@ -67,12 +73,14 @@ class FittedEncoder:
     def encoder(self) -> Encoder:
         """The network itself, in evaluation mode."""
         behaviour = self.normalisation.behaviour_std
-        encoder = build_encoder(
-            self.config,
-            data_key=self.data_key,
-            image_shape=self.image_shape,
-            n_neurons=self.n_neurons,
+        source_grid = self.state.get(f"readout.{self.data_key}.source_grid")
+        population = Population(
+            self.n_neurons,
             n_behaviour=0 if behaviour is None else len(behaviour),
+            cortical_positions=None if source_grid is None else source_grid.numpy(),
+        )
+        encoder = build_encoder(
+            self.config, {self.data_key: population}, image_shape=self.image_shape
         )
         encoder.load_state_dict(self.state)
         return encoder.eval().to(memory_format=memory_format(self.config))
@@ -117,15 +125,15 @@ class FittedEncoder:
             )
         norm, n = self.normalisation, len(images)
         encoder = self.encoder.to(device)
-        shifter_input = modulator_input = None
+        shifter_input = behaviour_input = None
         if encoder.shifter is not None:
             assert norm.pupil_mean is not None
             values = _per_image("pupil", pupil, norm.pupil_mean, n)
             shifter_input = torch.from_numpy(norm.pupil(values))
-        if encoder.modulator is not None:
+        if self.config.uses_behaviour:
             assert norm.behaviour_mean is not None
             values = _per_image("behaviour", behaviour, norm.behaviour_mean, n)
-            modulator_input = torch.from_numpy(norm.behaviour(values))
+            behaviour_input = torch.from_numpy(norm.behaviour(values))
         out = np.empty((n, self.n_neurons), np.float32)
         for start in range(0, n, batch_size):
             part = slice(start, start + batch_size)
@@ -133,7 +141,7 @@ class FittedEncoder:
             out[part] = encoder(
                 batch,
                 pupil=None if shifter_input is None else shifter_input[part].to(device),
-                behaviour=None if modulator_input is None else modulator_input[part].to(device),
+                behaviour=None if behaviour_input is None else behaviour_input[part].to(device),
             ).cpu()
         return out * norm.response_scale
 

@@ -1,13 +1,13 @@
-"""Fit an encoder to a recording: in memory, early-stopped, resumable and deterministic."""
+"""Fit an encoder to one or more recordings: in memory, early-stopped, resumable, deterministic."""
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -22,9 +22,16 @@ from predictive_model.checkpoint import (
 )
 from predictive_model.config import Config
 from predictive_model.correlation import correlation
-from predictive_model.encoder import Encoder, EncoderConfig, encoder_for, memory_format
+from predictive_model.encoder import (
+    EncoderConfig,
+    build_encoder,
+    data_key,
+    memory_format,
+    population_of,
+)
 from predictive_model.fitted import FittedEncoder
 from predictive_model.recording import Recording, Tier
+from predictive_model.trials import StimulusGroup, predict_trials, rates, stimulus_groups
 
 # Keeps the logarithm of the Poisson loss finite where the rate is 0, as in neuralpredictors.
 LOG_OFFSET = 1e-12
@@ -36,10 +43,18 @@ class FitConfig(Config):
     Adam with early stopping on the mean validation correlation. When it has not risen for
     ``patience`` epochs the best state is restored and the learning rate multiplied by ``decay``;
     after ``decay_steps`` of these the fit ends.
+
+    The loss is a mean over trials and neurons and the penalties do not grow with either, so all
+    settings keep their meaning whatever the size of batches and populations.
     """
 
-    batch_size: int = Field(128, ge=1)
+    loss: Literal["poisson", "mse"] = "poisson"
+    batch_size: int = Field(128, ge=1, description="distinct images, with all their trials")
     learning_rate: float = Field(0.005, gt=0)
+    weight_decay: float = Field(0.0, ge=0, description="decoupled from the gradient, as in AdamW")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the core in training; all else is float32"
+    )
     max_epochs: int = Field(200, ge=1)
     patience: int = Field(5, ge=1)
     decay: float = Field(0.3, gt=0, lt=1)
@@ -63,83 +78,6 @@ class FitError(RuntimeError):
     """A fit that cannot go on."""
 
 
-@dataclass
-class Trials:
-    """Trials of one tier as tensors in memory, ready to be indexed batch by batch.
-
-    Attributes
-    ----------
-    images : (n, c, h, w) tensor
-        All images of the recording, normalised.
-    image_index : (sample,) tensor
-    responses : (sample, neuron) tensor
-        Normalised.
-    weight : (sample,) tensor
-        Number of trials that a sample stands for.
-    pupil, behaviour : (sample, k) tensors or None
-    """
-
-    images: Tensor
-    image_index: Tensor
-    responses: Tensor
-    weight: Tensor
-    pupil: Tensor | None
-    behaviour: Tensor | None
-
-    def __len__(self) -> int:
-        return len(self.image_index)
-
-    def inputs(self, rows: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Images, pupil and behaviour of some samples."""
-        return (
-            self.images[self.image_index[rows]],
-            None if self.pupil is None else self.pupil[rows],
-            None if self.behaviour is None else self.behaviour[rows],
-        )
-
-
-def trials_in_memory(
-    recording: Recording,
-    tier: Tier,
-    *,
-    pupil: bool,
-    behaviour: bool,
-    merge_repeats: bool = False,
-    device: torch.device | str = "cpu",
-) -> Trials:
-    """Normalised trials of a tier on a device.
-
-    With ``merge_repeats``, trials of the same image become one sample with their mean response
-    and their number as weight. The Poisson loss is linear in the response, so for an encoder
-    that sees nothing but the image the weighted loss is the same, at a fraction of the work.
-    """
-    if merge_repeats and (pupil or behaviour):
-        raise ValueError(
-            "merge_repeats: trials of one image differ in pupil and behaviour, so they can only "
-            "be merged for an encoder that uses neither"
-        )
-    norm = recording.normalisation
-    rows = recording.trials_of(tier)
-    index = recording.image_index[rows]
-    responses = norm.responses(recording.responses[rows])
-    weight = np.ones(len(rows), np.float32)
-    if merge_repeats:
-        shown, where, counts = np.unique(index, return_inverse=True, return_counts=True)
-        total = np.zeros((len(shown), recording.n_neurons), np.float64)
-        np.add.at(total, where, responses)
-        index, responses = shown, (total / counts[:, None]).astype(np.float32)
-        weight = counts.astype(np.float32)
-    images = torch.from_numpy(norm.images(recording.images)).to(device)
-    return Trials(
-        images=images,
-        image_index=torch.from_numpy(index).to(device),
-        responses=torch.from_numpy(responses).to(device),
-        weight=torch.from_numpy(weight).to(device),
-        pupil=_rows(norm.pupil, recording.pupil, rows, device) if pupil else None,
-        behaviour=_rows(norm.behaviour, recording.behaviour, rows, device) if behaviour else None,
-    )
-
-
 def fit(
     recording: Recording,
     config: EncoderConfig,
@@ -150,11 +88,51 @@ def fit(
     checkpoint: Path | None = None,
     progress: Callable[[FitEpoch], None] | None = None,
 ) -> FittedEncoder:
-    """Fit an encoder and return it in its best state.
+    """Fit an encoder to one recording and return it in its best state.
+
+    See :func:`fit_jointly` for parameters and errors.
+
+    Examples
+    --------
+    >>> from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
+    >>> from predictive_model.stimuli import natural_stimuli
+    >>> cortex = SimulatedCortex(SimulatedCortexConfig(n_neurons=50), seed=1)  # doctest: +SKIP
+    >>> scan = cortex.record(natural_stimuli(500), n_repeated=50, n_repeats=10, seed=2, name="a")
+    ... # doctest: +SKIP
+    >>> fitted = fit(scan, EncoderConfig(), seed=3)  # doctest: +SKIP
+    """
+    (fitted,) = fit_jointly(
+        [recording],
+        config,
+        fit_config,
+        seed,
+        device=device,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    return fitted
+
+
+def fit_jointly(
+    recordings: Sequence[Recording],
+    config: EncoderConfig,
+    fit_config: FitConfig | None = None,
+    seed: int = 0,
+    *,
+    device: torch.device | str = "cpu",
+    checkpoint: Path | None = None,
+    progress: Callable[[FitEpoch], None] | None = None,
+) -> list[FittedEncoder]:
+    """Fit encoders that share one core, and return them in their best common state.
+
+    Each step takes a batch of images and all scans that saw them; scans with the same images and
+    tiers share each pass of the core, others take turns. Early stopping goes by the mean
+    validation correlation over the neurons of all scans.
 
     Parameters
     ----------
-    recording : Recording
+    recordings : sequence of Recording
+        With distinct names and images of one shape.
     config : EncoderConfig
     fit_config : FitConfig, optional
     seed : int
@@ -166,27 +144,53 @@ def fit(
     progress : callable, optional
         Called with each finished :class:`FitEpoch`.
 
+    Returns
+    -------
+    list of FittedEncoder
+        One for each recording, in order.
+
     Raises
     ------
     ValueError
-        If the encoder asks for inputs that the recording lacks.
+        If the encoder asks for inputs that a recording lacks, or the recordings do not go
+        together.
     CheckpointError
         If the checkpoint was written by another fit.
     FitError
-        If the loss is no longer finite.
+        If the loss is no longer finite, or a recording has too few trials to validate on.
 
     Examples
     --------
-    >>> from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
-    >>> from predictive_model.stimuli import natural_stimuli
-    >>> cortex = SimulatedCortex(SimulatedCortexConfig(n_neurons=50), seed=1)  # doctest: +SKIP
-    >>> scan = cortex.record(natural_stimuli(500), n_repeated=50, n_repeats=10, seed=2, name="a")
-    ... # doctest: +SKIP
-    >>> fitted = fit(scan, EncoderConfig(), seed=3)  # doctest: +SKIP
+    >>> a, b = fit_jointly([scan_a, scan_b], EncoderConfig())  # doctest: +SKIP
     """
-    return _Fit(recording, config, fit_config or FitConfig(), seed, torch.device(device)).run(
+    _check_together(recordings)
+    return _Fit(recordings, config, fit_config or FitConfig(), seed, torch.device(device)).run(
         checkpoint, progress
     )
+
+
+def _check_together(recordings: Sequence[Recording]) -> None:
+    if not recordings:
+        raise ValueError("recordings: none, expected at least one")
+    keys = [data_key(r.name) for r in recordings]
+    if len(set(keys)) < len(keys):
+        raise ValueError(
+            f"recordings: names {', '.join(r.name for r in recordings)} are not distinct; '.' and "
+            "'_' count as the same"
+        )
+    shapes = {r.image_shape for r in recordings}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"recordings: images of shapes {sorted(shapes)}, expected one shape, since the scans "
+            "share a core; crop or resize them"
+        )
+    for recording in recordings:
+        n = len(recording.trials_of("validation"))
+        if n < 2:
+            raise FitError(
+                f"recording {recording.name!r} has {n} validation trials, expected at least 2: "
+                "early stopping goes by them"
+            )
 
 
 class _Fit:
@@ -194,44 +198,38 @@ class _Fit:
 
     def __init__(
         self,
-        recording: Recording,
+        recordings: Sequence[Recording],
         config: EncoderConfig,
         fit_config: FitConfig,
         seed: int,
         device: torch.device,
     ) -> None:
-        self.recording, self.config, self.fit_config = recording, config, fit_config
+        self.recordings, self.config, self.fit_config = recordings, config, fit_config
         self.seed, self.device = seed, device
-        uses = {"pupil": config.shifter is not None, "behaviour": config.modulator is not None}
-        norm = recording.normalisation
-        rows = recording.trials_of("train")
-        mean = torch.from_numpy(norm.responses(recording.responses[rows]).mean(0))
-        self.encoder = encoder_for(recording, config, mean_response=mean, seed=seed)
-        self.encoder.to(device, memory_format=memory_format(config))
-        self.train = trials_in_memory(
-            recording, "train", **uses, merge_repeats=not any(uses.values()), device=device
+        self.encoder = build_encoder(
+            config,
+            {data_key(r.name): population_of(r, config) for r in recordings},
+            image_shape=recordings[0].image_shape,
+            seed=seed,
         )
-        self.validation = trials_in_memory(recording, "validation", **uses, device=device)
-        # One copy of the images serves both tiers.
-        self.validation = replace(self.validation, images=self.train.images)
-        if len(self.validation) < 2:
-            raise FitError(
-                f"recording {recording.name!r} has {len(self.validation)} validation trials, "
-                "expected at least 2: early stopping goes by them"
-            )
-        self.optimizer = torch.optim.Adam(
+        self.encoder.to(device, memory_format=memory_format(config))
+        self.train = stimulus_groups(recordings, "train", config, merge=True, device=device)
+        self.validation = stimulus_groups(recordings, "validation", config, device=device)
+        self.optimizer = torch.optim.AdamW(
             self.encoder.parameters(),
             lr=fit_config.learning_rate,
+            weight_decay=fit_config.weight_decay,
             fused=device.type in ("cpu", "cuda"),
         )
         self.epoch = self.decays = self.waited = 0
         self.best = -np.inf
+        self.best_of_scans: dict[str, float] = {}
         self.best_state = self._copy_of_weights()
         self.history: list[FitEpoch] = []
 
     def run(
         self, checkpoint: Path | None, progress: Callable[[FitEpoch], None] | None
-    ) -> FittedEncoder:
+    ) -> list[FittedEncoder]:
         belongs_to = self._fingerprint() if checkpoint else ""
         devices = [self.device] if self.device.type == "cuda" else []
         # The readout samples positions from the global generator; a fork of it keeps the seed
@@ -250,46 +248,53 @@ class _Fit:
                 if progress:
                     progress(record)
         self.encoder.load_state_dict(self.best_state)
+        return [self._fitted(recording) for recording in self.recordings]
+
+    def _fitted(self, recording: Recording) -> FittedEncoder:
+        """The encoder of one scan: the common core and the scan's own parts."""
+        key = data_key(recording.name)
+        others = [f".{other}." for other in self.encoder.data_keys if other != key]
         return FittedEncoder(
             config=self.config,
-            data_key=self.encoder.data_key,
-            image_shape=self.recording.image_shape,
-            n_neurons=self.recording.n_neurons,
-            normalisation=self.recording.normalisation,
-            state={k: v.cpu().contiguous() for k, v in self.best_state.items()},
+            data_key=key,
+            image_shape=recording.image_shape,
+            n_neurons=recording.n_neurons,
+            normalisation=recording.normalisation,
+            state={
+                name: value.cpu().contiguous()
+                for name, value in self.best_state.items()
+                if not any(other in name for other in others)
+            },
             fit_config=self.fit_config,
             seed=self.seed,
             history=tuple(self.history),
-            validation_correlation=float(self.best),
+            validation_correlation=self.best_of_scans.get(key, float("nan")),
         )
 
     def _one_epoch(self) -> FitEpoch:
         started = time.perf_counter()
         self.encoder.train()
-        sums = torch.zeros(2, device=self.device)  # a GPU is waited for at the end only
-        order = torch.randperm(len(self.train)).to(self.device)
-        batches = order.split(self.fit_config.batch_size)
-        mean_weight = self.train.weight.mean()
-        for rows in batches:
-            loss, penalty = self._losses(rows, mean_weight)
+        sums = torch.zeros(3, device=self.device)  # a GPU is waited for at the end only
+        for group, inputs in self._batches():
+            loss, penalty = self._losses(group, inputs)
             self.optimizer.zero_grad(set_to_none=True)
             (loss + penalty).backward()
             self.optimizer.step()
-            sums += torch.stack((loss.detach(), penalty.detach())) * len(rows)
+            one = torch.ones_like(loss)
+            sums += torch.stack((loss.detach(), penalty.detach(), one)) * len(inputs)
         self.epoch += 1
-        loss_mean, penalty_mean = (sums / len(order)).tolist()
-        if not np.isfinite(loss_mean):
+        loss_sum, penalty_sum, count = sums.tolist()
+        if not np.isfinite(loss_sum):
             raise FitError(
-                f"the loss is {loss_mean} in epoch {self.epoch}; lower fit.learning_rate, now "
-                f"{self.fit_config.learning_rate}"
+                f"the loss is {loss_sum / count} in epoch {self.epoch}; lower fit.learning_rate, "
+                f"now {self.fit_config.learning_rate}"
             )
-        score = self._validation_correlation()
         rate = self.optimizer.param_groups[0]["lr"]
-        self._note(score)
+        score = self._validate()
         record = FitEpoch(
             epoch=self.epoch,
-            loss=loss_mean,
-            penalty=penalty_mean,
+            loss=loss_sum / count,
+            penalty=penalty_sum / count,
             validation_correlation=score,
             learning_rate=rate,
             seconds=time.perf_counter() - started,
@@ -297,25 +302,58 @@ class _Fit:
         self.history.append(record)
         return record
 
-    def _losses(self, rows: Tensor, mean_weight: Tensor) -> tuple[Tensor, Tensor]:
-        # The Poisson loss; neuralpredictors' takes no weights, which merged repeats need.
-        images, pupil, behaviour = self.train.inputs(rows)
-        rates = self.encoder(images, pupil=pupil, behaviour=behaviour)
-        responses = self.train.responses[rows]
-        weight = (self.train.weight[rows] / mean_weight)[:, None]
-        loss = ((rates - responses * torch.log(rates + LOG_OFFSET)) * weight).mean()
-        return loss, self.encoder.penalty()
+    def _batches(self) -> list[tuple[StimulusGroup, Tensor]]:
+        """All training inputs in random order, groups mixed."""
+        batches = [
+            (group, inputs)
+            for group in self.train
+            for inputs in torch.randperm(len(group))
+            .to(self.device)
+            .split(self.fit_config.batch_size)
+        ]
+        if len(self.train) == 1:
+            return batches
+        return [batches[i] for i in torch.randperm(len(batches)).tolist()]
 
-    def _validation_correlation(self) -> float:
+    def _losses(self, group: StimulusGroup, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss, a mean over the scans that saw these inputs, and penalty."""
+        with torch.autocast(
+            self.device.type,
+            dtype=torch.bfloat16,
+            enabled=self.fit_config.precision == "bfloat16",
+        ):
+            features = group.features(self.encoder, inputs)
+        features = features.float()
+        losses = []
+        for scan in group.scans:
+            rows, where = scan.of(inputs)
+            if len(rows) == 0:
+                continue
+            predicted = rates(self.encoder, scan, rows, where, features)
+            recorded, weight = scan.responses[rows], scan.weight[rows, None]
+            losses.append((self._loss(predicted, recorded) * weight).mean())
+        return torch.stack(losses).mean(), self.encoder.penalty()
+
+    def _loss(self, predicted: Tensor, recorded: Tensor) -> Tensor:
+        # neuralpredictors' Poisson loss takes no weights, which merged repeats need.
+        if self.fit_config.loss == "poisson":
+            return predicted - recorded * torch.log(predicted + LOG_OFFSET)
+        return (predicted - recorded).square()
+
+    def _validate(self) -> float:
+        """Mean validation correlation; keeps the best state, or decays the rate where none is."""
         predicted = predict_trials(self.encoder, self.validation)
-        return float(correlation(predicted, self.validation.responses.cpu().numpy()).mean())
-
-    def _note(self, score: float) -> None:
-        """Early stopping: keep the best state, decay the learning rate when it is not beaten."""
+        each = {
+            scan.data_key: correlation(predicted[scan.data_key], scan.responses.cpu().numpy())
+            for group in self.validation
+            for scan in group.scans
+        }
+        score = float(np.concatenate(list(each.values())).mean())
         if score > self.best + self.fit_config.tolerance:
             self.best, self.waited = score, 0
+            self.best_of_scans = {key: float(values.mean()) for key, values in each.items()}
             self.best_state = self._copy_of_weights()
-            return
+            return score
         self.waited += 1
         if self.waited >= self.fit_config.patience:
             self.waited = 0
@@ -323,26 +361,30 @@ class _Fit:
             self.encoder.load_state_dict(self.best_state)
             for group in self.optimizer.param_groups:
                 group["lr"] *= self.fit_config.decay
+        return score
 
     def _copy_of_weights(self) -> dict[str, Tensor]:
         return {k: v.detach().clone() for k, v in self.encoder.state_dict().items()}
 
     def _fingerprint(self) -> str:
-        recording = self.recording
         return fingerprint(
             what="encoder fit",
             encoder=self.config.model_dump(mode="json"),
             fit=self.fit_config.model_dump(mode="json"),
             seed=self.seed,
-            name=recording.name,
-            data=array_digest(
-                recording.images,
-                recording.image_index,
-                recording.responses,
-                recording.behaviour,
-                recording.pupil,
-                recording.tier,
-            ),
+            names=[r.name for r in self.recordings],
+            data=[
+                array_digest(
+                    r.images,
+                    r.image_index,
+                    r.responses,
+                    r.behaviour,
+                    r.pupil,
+                    r.tier,
+                    r.cortical_positions,
+                )
+                for r in self.recordings
+            ],
         )
 
     def _state(self) -> dict[str, Any]:
@@ -350,6 +392,7 @@ class _Fit:
             "weights": self.encoder.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best": float(self.best),
+            "best_of_scans": self.best_of_scans,
             "best_state": self.best_state,
             "epoch": self.epoch,
             "decays": self.decays,
@@ -365,34 +408,12 @@ class _Fit:
         self.encoder.load_state_dict(saved["weights"])
         self.optimizer.load_state_dict(copy.deepcopy(saved["optimizer"]))
         self.best, self.best_state = saved["best"], saved["best_state"]
+        self.best_of_scans = saved["best_of_scans"]
         self.epoch, self.decays, self.waited = saved["epoch"], saved["decays"], saved["waited"]
         self.history = [FitEpoch(**record) for record in saved["history"]]
         torch.set_rng_state(saved["rng"])
         if "cuda_rng" in saved:
             torch.cuda.set_rng_state(saved["cuda_rng"], self.device)
-
-
-@torch.inference_mode()
-def predict_trials(encoder: Encoder, trials: Trials, batch_size: int = 512) -> np.ndarray:
-    """Normalised predictions for every sample, (sample, neuron); each image passes the core once
-    where neither pupil nor behaviour tells its trials apart.
-    """
-    training = encoder.training
-    encoder.eval()
-    try:
-        if trials.pupil is None and trials.behaviour is None:
-            shown, where = trials.image_index.unique(return_inverse=True)
-            out = torch.cat(
-                [encoder(trials.images[part]).cpu() for part in shown.split(batch_size)]
-            )
-            return out[where.cpu()].numpy()
-        parts = []
-        for rows in _split(len(trials), batch_size):
-            images, pupil, behaviour = trials.inputs(rows)
-            parts.append(encoder(images, pupil=pupil, behaviour=behaviour).cpu())
-        return torch.cat(parts).numpy()
-    finally:
-        encoder.train(training)
 
 
 def predict_recording(
@@ -407,7 +428,7 @@ def predict_recording(
     """
     rows = recording.trials_of(tier)
     index = recording.image_index[rows]
-    if fitted.config.shifter is None and fitted.config.modulator is None:
+    if fitted.config.shifter is None and not fitted.config.uses_behaviour:
         shown, where = np.unique(index, return_inverse=True)
         return fitted.predict(recording.images[shown], device=device)[where]
     return fitted.predict(
@@ -416,17 +437,3 @@ def predict_recording(
         behaviour=None if recording.behaviour is None else recording.behaviour[rows],
         device=device,
     )
-
-
-def _split(n: int, batch_size: int) -> Iterator[Tensor]:
-    yield from torch.arange(n).split(batch_size)
-
-
-def _rows(
-    normalise: Callable[[np.ndarray], np.ndarray],
-    values: np.ndarray | None,
-    rows: np.ndarray,
-    device: torch.device | str,
-) -> Tensor:
-    assert values is not None  # encoder_for refused a recording without them
-    return torch.from_numpy(normalise(values[rows]).astype(np.float32)).to(device)

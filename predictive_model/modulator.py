@@ -5,8 +5,6 @@ neuralpredictors 0.3.0 has a place for a modulator and no modulator to put there
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
@@ -58,30 +56,3 @@ class Gain(nn.Module):
         output = self.mlp[-1]
         assert isinstance(output, nn.Linear)
         return output.weight.pow(2).mean()
-
-
-class GainModulator(nn.ModuleDict):
-    """One :class:`Gain` for each scan, with the interface of neuralpredictors' shifters."""
-
-    def __init__(
-        self,
-        n_neurons: Mapping[str, int],
-        n_inputs: int,
-        *,
-        hidden_channels: int,
-        hidden_layers: int,
-        gamma: float,
-    ) -> None:
-        super().__init__(
-            {
-                key: Gain(n, n_inputs, hidden_channels=hidden_channels, hidden_layers=hidden_layers)
-                for key, n in n_neurons.items()
-            }
-        )
-        self.gamma = gamma
-
-    def regularizer(self, data_key: str) -> Tensor:
-        """Penalty of one scan's gain."""
-        gain = self[data_key]
-        assert isinstance(gain, Gain)
-        return gain.regularizer() * self.gamma

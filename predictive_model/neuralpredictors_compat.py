@@ -33,15 +33,16 @@ with _names_of_2022():
     from neuralpredictors.layers.cores import Stacked2dCore
     from neuralpredictors.layers.encoders import FiringRateEncoder
     from neuralpredictors.layers.readouts import FullGaussian2d, MultiReadoutBase
-    from neuralpredictors.layers.shifters import MLPShifter
+    from neuralpredictors.layers.shifters import MLP, StaticAffine2d
 
 __all__ = [
+    "MLP",
     "AdaptiveELU",
     "FiringRateEncoder",
     "FullGaussian2d",
-    "MLPShifter",
     "MultiReadoutBase",
     "Stacked2dCore",
+    "StaticAffine2d",
     "training",
 ]
 

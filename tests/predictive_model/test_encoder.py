@@ -10,21 +10,21 @@ from predictive_model.encoder import (
     CoreConfig,
     EncoderConfig,
     ModulatorConfig,
+    Population,
     ReadoutConfig,
     ShifterConfig,
     build_encoder,
     downsample,
-    encoder_for,
 )
-from predictive_model.fitting import FitConfig
+from predictive_model.fitting import FitConfig, fit
 from tests.predictive_model.conftest import small_recording
 
 SHAPE = (1, 10, 12)
 
 
-def build(config, n_neurons=5, **more):
-    more = {"data_key": "a", "image_shape": SHAPE, "n_behaviour": 2, "seed": 3} | more
-    return build_encoder(config, n_neurons=n_neurons, **more)
+def build(config, n_neurons=5, seed=3, **population):
+    populations = {"a": Population(n_neurons, **{"n_behaviour": 2} | population)}
+    return build_encoder(config, populations, image_shape=SHAPE, seed=seed)
 
 
 @pytest.fixture
@@ -204,10 +204,10 @@ def test_inputs_that_a_recording_lacks_are_refused(small):
     scan = small_recording(behaviour=None, pupil=None)
     with pytest.raises(ValueError, match=r"shifter: recording 'small.scan' has no pupil.*to None"):
         config = small.model_copy(update={"shifter": ShifterConfig()})
-        encoder_for(scan, config, mean_response=None, seed=0)
+        fit(scan, config)
     with pytest.raises(ValueError, match=r"modulator: the recording has no behaviour.*to None"):
         config = small.model_copy(update={"modulator": ModulatorConfig()})
-        encoder_for(scan, config, mean_response=None, seed=0)
+        fit(scan, config)
 
 
 def test_a_kernel_larger_than_the_image_is_refused(small):

@@ -14,9 +14,10 @@ from predictive_model.fitting import (
     FitError,
     _Fit,
     fit,
+    fit_jointly,
     predict_recording,
-    trials_in_memory,
 )
+from predictive_model.trials import stimulus_groups
 from tests.predictive_model.conftest import small_recording
 
 
@@ -170,55 +171,59 @@ def test_a_damaged_checkpoint_is_refused(scan, small, quick, tmp_path):
 # -- trials --------------------------------------------------------------------------------
 
 
-def test_merged_repeats_give_the_loss_and_gradients_of_single_trials(small, quick):
-    """Where the encoder sees the image only, and its readout samples no positions."""
+def whole_batch(scan, config, settings):
+    """A fit of a scan, and its loss over all training trials, positions not sampled."""
+    fitting = _Fit([scan], config, settings, 0, torch.device("cpu"))
+    fitting.encoder.eval()
+    (group,) = fitting.train
+    loss, _ = fitting._losses(group, torch.arange(len(group)))
+    return fitting, loss
+
+
+@pytest.mark.parametrize("loss", ["poisson", "mse"])
+def test_merged_repeats_give_the_gradients_of_single_trials(small, quick, loss):
+    """Where the encoder sees the image only; the loss itself differs by a constant at most."""
     scan = small_recording()
     scan = scan.with_tiers(np.where(scan.image_index < 100, "train", "validation"))
-    fitting = _Fit(scan, small, quick, 0, torch.device("cpu"))
-    fitting.encoder.eval()
+    settings = quick.model_copy(update={"loss": loss})
     found = {}
-    for merged in (True, False):
-        trials = trials_in_memory(scan, "train", pupil=False, behaviour=False, merge_repeats=merged)
-        fitting.train = trials
-        fitting.encoder.zero_grad()
-        loss, _ = fitting._losses(torch.arange(len(trials)), trials.weight.mean())
-        loss.backward()
+    for merge in (True, False):
+        fitting = _Fit([scan], small, settings, 0, torch.device("cpu"))
+        fitting.encoder.eval()
+        (group,) = stimulus_groups([scan], "train", small, merge=merge)
+        value, _ = fitting._losses(group, torch.arange(len(group)))
+        value.backward()
         gradient = {
             k: p.grad.clone() for k, p in fitting.encoder.named_parameters() if p.grad is not None
         }
-        found[merged] = len(trials), loss.item(), gradient
-    assert (found[True][0], found[False][0]) == (100, 160)
-    assert found[True][1] == pytest.approx(found[False][1], rel=1e-5)
-    assert found[True][2].keys() == found[False][2].keys()
-    for name, gradient in found[False][2].items():
-        torch.testing.assert_close(found[True][2][name], gradient, rtol=1e-3, atol=1e-6)
+        found[merge] = len(group), len(group.scans[0]), value.item(), gradient
+    assert (found[True][:2], found[False][:2]) == ((100, 100), (100, 160))
+    if loss == "poisson":
+        assert found[True][2] == pytest.approx(found[False][2], rel=1e-5)
+    assert found[True][3].keys() == found[False][3].keys()
+    for name, gradient in found[False][3].items():
+        torch.testing.assert_close(found[True][3][name], gradient, rtol=1e-3, atol=1e-6)
 
 
-def test_the_loss_is_the_poisson_deviance_up_to_a_constant(scan, small, quick):
-    fitting = _Fit(scan, small, quick, 0, torch.device("cpu"))
-    fitting.encoder.eval()
-    rows = torch.arange(20)
-    images = fitting.train.images[fitting.train.image_index[rows]]
-    with torch.no_grad():
-        loss, _ = fitting._losses(rows, torch.tensor(1.0))
-        rates = fitting.encoder(images)
-        expected = torch.nn.functional.poisson_nll_loss(
-            rates, fitting.train.responses[rows], log_input=False, eps=1e-12
-        )
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
-
-
-def test_merged_repeats_are_means_with_their_number_as_weight(scan):
-    merged = trials_in_memory(scan, "test", pupil=False, behaviour=False, merge_repeats=True)
-    assert (merged.weight == 4).all()
-    expected = scan.normalisation.responses(scan.repeated_trials(np.arange(20)).mean(1))
-    np.testing.assert_allclose(merged.responses, expected, rtol=1e-5)
-    np.testing.assert_array_equal(merged.image_index, np.arange(20))
-
-
-def test_trials_that_differ_in_more_than_the_image_are_not_merged(scan):
-    with pytest.raises(ValueError, match="merge_repeats: trials of one image differ in pupil"):
-        trials_in_memory(scan, "train", pupil=True, behaviour=False, merge_repeats=True)
+def test_the_loss_is_the_poisson_deviance_up_to_a_constant_or_the_squared_error(scan, whole, quick):
+    rows = scan.trials_of("train")
+    norm = scan.normalisation
+    for loss in ("poisson", "mse"):
+        fitting, value = whole_batch(scan, whole, quick.model_copy(update={"loss": loss}))
+        with torch.no_grad():
+            rates = fitting.encoder(
+                torch.from_numpy(norm.images(scan.images[scan.image_index[rows]])),
+                pupil=torch.from_numpy(norm.pupil(scan.pupil[rows])),
+                behaviour=torch.from_numpy(norm.behaviour(scan.behaviour[rows])),
+            )
+        recorded = torch.from_numpy(norm.responses(scan.responses[rows]))
+        if loss == "poisson":
+            expected = torch.nn.functional.poisson_nll_loss(
+                rates, recorded, log_input=False, eps=1e-12
+            )
+        else:
+            expected = torch.nn.functional.mse_loss(rates, recorded)
+        assert value.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_predictions_are_in_the_order_of_trials_and_under_their_own_behaviour(
@@ -249,3 +254,93 @@ def test_a_recording_without_validation_trials_is_refused(scan, small, quick):
     without = scan.with_tiers(np.where(scan.image_index < 20, "test", "train"))
     with pytest.raises(FitError, match="has 0 validation trials, expected at least 2"):
         fit(without, small, quick)
+
+
+# -- scans that share a core ---------------------------------------------------------------
+
+
+def two_scans(**changes):
+    """Two populations that saw the same images, and in the same tiers."""
+    first = small_recording(name="first", **changes)
+    other = small_recording(seed=0, name="other", **changes)
+    return first, replace(other, responses=other.responses[:, ::-1].copy())
+
+
+def core_of(fitted):
+    return {k: v for k, v in fitted.state.items() if k.startswith("core.")}
+
+
+def test_scans_share_a_core_and_have_their_own_readouts(whole, quick):
+    first, other = two_scans()
+    a, b = fit_jointly([first, other], whole, quick, seed=1)
+    assert same(core_of(a), core_of(b))
+    assert (a.data_key, b.data_key) == ("scan_first", "scan_other")
+    assert not any("scan_other" in name for name in a.state)
+    for scan, fitted in ((first, a), (other, b)):
+        predicted = predict_recording(fitted, scan, "test")
+        recorded = scan.responses[scan.trials_of("test")]
+        assert correlation(predicted, recorded).mean() > 0.2
+        predicted = predict_recording(fitted, scan, "validation")
+        recorded = scan.responses[scan.trials_of("validation")]
+        found = correlation(predicted, recorded).mean()
+        assert found == pytest.approx(fitted.validation_correlation, abs=1e-5)
+
+
+def test_scans_with_other_images_take_turns(small, quick):
+    first = small_recording(name="first")
+    other = replace(first, name="other", images=first.images[::-1].copy())
+    a, b = fit_jointly([first, other], small, quick, seed=1)
+    assert same(core_of(a), core_of(b))
+    groups = stimulus_groups([first, other], "train", small)
+    assert [len(group.scans) for group in groups] == [1, 1]
+
+
+def test_one_pass_of_the_core_serves_all_scans_that_saw_an_image(whole, quick):
+    """The loss over a shared batch is the mean of those of the scans, computed one by one."""
+    scans = two_scans()
+    fitting = _Fit(scans, whole, quick, 0, torch.device("cpu"))
+    fitting.encoder.eval()
+    (group,) = fitting.train
+    assert len(group.scans) == 2
+    inputs = torch.tensor([5, 3, 40])
+    together, _ = fitting._losses(group, inputs)
+    alone = []
+    for scan in scans:
+        (single,) = stimulus_groups([scan], "train", whole)
+        alone.append(fitting._losses(single, inputs)[0].item())
+    assert together.item() == pytest.approx(np.mean(alone), rel=1e-5)
+
+
+def test_a_killed_joint_fit_goes_on_to_the_same_weights(whole, quick, tmp_path):
+    scans, path = two_scans(), tmp_path / "fit.pt"
+    expected = fit_jointly(scans, whole, quick, seed=1)
+    with pytest.raises(Killed):
+        fit_jointly(scans, whole, quick, seed=1, checkpoint=path, progress=kill_after(2))
+    for a, b in zip(
+        fit_jointly(scans, whole, quick, seed=1, checkpoint=path), expected, strict=True
+    ):
+        assert same(a.state, b.state)
+        assert a.validation_correlation == b.validation_correlation
+
+
+def test_scans_that_do_not_go_together_are_refused(small, quick):
+    scan = small_recording(name="a.b")
+    with pytest.raises(ValueError, match="recordings: none"):
+        fit_jointly([], small, quick)
+    with pytest.raises(ValueError, match="a.b, a_b are not distinct; '.' and '_' count"):
+        fit_jointly([scan, replace(scan, name="a_b")], small, quick)
+    with pytest.raises(ValueError, match=r"shapes \[\(1, 10, 11\), \(1, 10, 12\)\], expected one"):
+        fit_jointly([scan, replace(scan, name="b", images=scan.images[..., 1:])], small, quick)
+
+
+# -- precision -----------------------------------------------------------------------------
+
+
+def test_a_core_in_half_precision_learns_nearly_the_same(scan, small, quick, fitted_small):
+    settings = quick.model_copy(update={"precision": "bfloat16"})
+    fitted = fit(scan, small, settings, seed=1)
+    assert all(v.dtype != torch.bfloat16 for v in fitted.state.values())
+    assert not same(fitted.state, fitted_small.state)
+    assert fitted.validation_correlation == pytest.approx(
+        fitted_small.validation_correlation, abs=0.1
+    )

@@ -6,7 +6,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from predictive_model.encoder import EncoderConfig, ReadoutConfig, ShifterConfig, build_encoder
+from predictive_model.encoder import (
+    EncoderConfig,
+    Population,
+    ReadoutConfig,
+    ShifterConfig,
+    build_encoder,
+)
 from predictive_model.readout import FactorisedReadout
 
 CHANNELS, HEIGHT, WIDTH, NEURONS = 3, 4, 5, 6
@@ -60,7 +66,7 @@ def test_penalty_does_not_grow_with_the_number_of_neurons() -> None:
     config = EncoderConfig(readout=ReadoutConfig(kind="factorised", gamma=1.0))
     penalties = []
     for n in (5, 10):
-        encoder = build_encoder(config, data_key="a", image_shape=(1, 16, 20), n_neurons=n)
+        encoder = build_encoder(config, {"a": Population(n)}, image_shape=(1, 16, 20))
         with torch.no_grad():
             encoder.readout["a"].features.fill_(0.1)
         penalties.append(encoder.penalty().item())

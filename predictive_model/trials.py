@@ -1,0 +1,249 @@
+"""Trials in memory, arranged so that each image passes the core once however many trials show it.
+
+Shifter, readout and modulator act on what the core makes of an image. So all trials of an image,
+and all scans that saw the same images, share one pass of the core, which is most of the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from predictive_model.encoder import Encoder, EncoderConfig, data_key
+from predictive_model.recording import Recording, Tier
+
+
+@dataclass(frozen=True, eq=False)
+class ScanTrials:
+    """Trials of one scan in one tier, in the order of the inputs that they share.
+
+    Attributes
+    ----------
+    data_key : str
+    rows : (trial,) int
+        Which trial of the recording each is; empty where trials were merged.
+    responses : (trial, neuron) tensor
+        Normalised.
+    weight : (trial,) tensor
+        How many trials each stands for, divided by the mean over trials.
+    first : (input + 1,) tensor
+        Trials from ``first[i]`` up to ``first[i + 1]`` are those of input i.
+    one_each : bool
+        Every input has exactly one trial.
+    pupil, behaviour : (trial, k) tensors or None
+    """
+
+    data_key: str
+    rows: NDArray[np.int64]
+    responses: Tensor
+    weight: Tensor
+    first: Tensor
+    one_each: bool
+    pupil: Tensor | None
+    behaviour: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.responses)
+
+    def of(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Trials of some inputs, and to which of these each belongs: None if one to each."""
+        if self.one_each:
+            return inputs, None
+        start = self.first[inputs]
+        count = self.first[inputs + 1] - start
+        where = torch.repeat_interleave(count)
+        before = count.cumsum(0) - count  # trials of the inputs before this one
+        return (start - before)[where] + torch.arange(len(where), device=where.device), where
+
+
+@dataclass(frozen=True, eq=False)
+class StimulusGroup:
+    """Scans that saw the same images, and the distinct inputs of the core that they share.
+
+    Attributes
+    ----------
+    images : (n, c, h, w) tensor
+        Normalised.
+    index : (input,) tensor
+        Which image each input is.
+    behaviour : (input, k) tensor or None
+        Channels beside the image, where the core sees behaviour: then each trial is an input.
+    scans : tuple of ScanTrials
+    """
+
+    images: Tensor
+    index: Tensor
+    behaviour: Tensor | None
+    scans: tuple[ScanTrials, ...]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def features(self, encoder: Encoder, inputs: Tensor) -> Tensor:
+        """What the core makes of some inputs."""
+        behaviour = None if self.behaviour is None else self.behaviour[inputs]
+        return encoder.features(self.images[self.index[inputs]], behaviour=behaviour)
+
+
+def rates(
+    encoder: Encoder, trials: ScanTrials, rows: Tensor, where: Tensor | None, features: Tensor
+) -> Tensor:
+    """Rates (trial, neuron) of trials whose inputs are at ``where`` among the core's features."""
+    return encoder.rates(
+        features if where is None else features[where],
+        trials.data_key,
+        pupil=None if trials.pupil is None else trials.pupil[rows],
+        behaviour=None if trials.behaviour is None else trials.behaviour[rows],
+    )
+
+
+def stimulus_groups(
+    recordings: Sequence[Recording],
+    tier: Tier,
+    config: EncoderConfig,
+    *,
+    merge: bool = False,
+    device: torch.device | str = "cpu",
+) -> list[StimulusGroup]:
+    """Trials of a tier of one or more scans on a device.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+    tier : str
+    config : EncoderConfig
+        Says which inputs the encoder uses.
+    merge : bool
+        Let trials of the same input become one, with their mean response and their number as
+        weight, if the encoder sees nothing but the image. The losses' gradients are linear in
+        the response, so they stay the same, at a fraction of the work.
+    device : torch.device or str
+
+    Returns
+    -------
+    list of StimulusGroup
+        In order of the scans; those without trials in the tier are in none.
+    """
+    merge = merge and config.shifter is None and not config.uses_behaviour
+    alike: list[list[Recording]] = []
+    for recording in recordings:
+        if not len(recording.trials_of(tier)):
+            continue
+        for group in alike:
+            if not config.behaviour_channels and _same_images(group[0], recording):
+                group.append(recording)
+                break
+        else:
+            alike.append([recording])
+    return [_group(group, tier, config, merge, device) for group in alike]
+
+
+def _same_images(a: Recording, b: Recording) -> bool:
+    """Whether the core sees the same: equal images under equal normalisation."""
+    norms = [(r.normalisation.image_mean, r.normalisation.image_std) for r in (a, b)]
+    return norms[0] == norms[1] and (a.images is b.images or np.array_equal(a.images, b.images))
+
+
+def _group(
+    recordings: Sequence[Recording],
+    tier: Tier,
+    config: EncoderConfig,
+    merge: bool,
+    device: torch.device | str,
+) -> StimulusGroup:
+    norm = recordings[0].normalisation
+    behaviour = None
+    if config.behaviour_channels:
+        (recording,) = recordings
+        rows = recording.trials_of(tier)
+        index = recording.image_index[rows]
+        behaviour = _normalised(norm.behaviour, recording.behaviour, rows).to(device)
+        inputs = [np.arange(len(rows))]
+    else:
+        shown = [r.image_index[r.trials_of(tier)] for r in recordings]
+        index = np.unique(np.concatenate(shown))
+        inputs = [np.searchsorted(index, images) for images in shown]
+    # Only the images that are shown: copies of the others would cost memory.
+    distinct, place = np.unique(index, return_inverse=True)
+    return StimulusGroup(
+        images=torch.from_numpy(norm.images(recordings[0].images[distinct])).to(device),
+        index=torch.from_numpy(place).to(device),
+        behaviour=behaviour,
+        scans=tuple(
+            _scan_trials(r, tier, of, len(index), config, merge, device)
+            for r, of in zip(recordings, inputs, strict=True)
+        ),
+    )
+
+
+def _scan_trials(
+    recording: Recording,
+    tier: Tier,
+    inputs: NDArray[np.int64],
+    n_inputs: int,
+    config: EncoderConfig,
+    merge: bool,
+    device: torch.device | str,
+) -> ScanTrials:
+    order = np.argsort(inputs, kind="stable")
+    rows = recording.trials_of(tier)[order]
+    norm = recording.normalisation
+    responses = norm.responses(recording.responses[rows])
+    count = np.bincount(inputs, minlength=n_inputs)
+    weight = np.ones(len(rows), np.float32)
+    if merge and (count > 1).any():
+        shown = np.flatnonzero(count)
+        starts = np.concatenate([[0], np.cumsum(count[shown])[:-1]])
+        total = np.add.reduceat(responses, starts, axis=0, dtype=np.float64)
+        responses = (total / count[shown, None]).astype(np.float32)
+        weight = count[shown].astype(np.float32)
+        rows, count = rows[:0], (count > 0).astype(count.dtype)
+    pupil = behaviour = None
+    if config.shifter is not None:
+        pupil = _normalised(norm.pupil, recording.pupil, rows).to(device)
+    if config.uses_behaviour:
+        behaviour = _normalised(norm.behaviour, recording.behaviour, rows).to(device)
+    return ScanTrials(
+        data_key=data_key(recording.name),
+        rows=rows,
+        responses=torch.from_numpy(responses).to(device),
+        weight=torch.from_numpy(weight / weight.mean()).to(device),
+        first=torch.from_numpy(np.concatenate([[0], np.cumsum(count)])).to(device),
+        one_each=bool((count == 1).all()),
+        pupil=pupil,
+        behaviour=behaviour,
+    )
+
+
+def _normalised(
+    normalise: Callable[[NDArray], NDArray], values: NDArray | None, rows: NDArray[np.int64]
+) -> Tensor:
+    assert values is not None  # build_encoder refused a recording without them
+    return torch.from_numpy(normalise(values[rows]).astype(np.float32))
+
+
+@torch.inference_mode()
+def predict_trials(
+    encoder: Encoder, groups: Sequence[StimulusGroup], batch_size: int = 256
+) -> dict[str, NDArray[np.float32]]:
+    """Normalised predictions for the trials of each scan, (trial, neuron), by data key."""
+    training = encoder.training
+    encoder.eval()
+    out: dict[str, list[Tensor]] = {}
+    try:
+        for group in groups:
+            for inputs in torch.arange(len(group), device=group.index.device).split(batch_size):
+                features = group.features(encoder, inputs)
+                for scan in group.scans:
+                    rows, where = scan.of(inputs)
+                    out.setdefault(scan.data_key, []).append(
+                        rates(encoder, scan, rows, where, features).cpu()
+                    )
+    finally:
+        encoder.train(training)
+    return {key: torch.cat(parts).numpy() for key, parts in out.items()}
