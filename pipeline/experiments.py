@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from predictive_model.config import Config
 from predictive_model.encoder import EncoderConfig
 from predictive_model.fitting import FitConfig
+from predictive_model.recipes import read_recipe
 from predictive_model.recording import check_name
 from regularized_training.networks import NetworkConfig
 from regularized_training.robustness.noise import NoiseConfig
@@ -36,10 +37,12 @@ class ExperimentSettings(Config):
     title : str
     recordings : tuple of str
         Names of scans, whose similarity is averaged.
-    images : str
-        Name of the image set the networks learn.
+    images : str, optional
+        Name of the image set the networks learn. Without teachers, only encoders are fitted.
     encoder, fit, encoder_seed
         How each scan's encoder is built and fitted.
+    share_core : bool
+        Fit all scans together, with one core.
     teachers : tuple of TeacherConfig
         A plain string is the kind of a teacher.
     network, training, seeds
@@ -50,14 +53,15 @@ class ExperimentSettings(Config):
 
     title: str = Field(min_length=1, max_length=255)
     recordings: tuple[str, ...] = Field(min_length=1)
-    images: str
+    images: str | None = None
     encoder: EncoderConfig = EncoderConfig()
     fit: FitConfig = FitConfig()
     encoder_seed: Seed = 0
-    teachers: tuple[TeacherConfig, ...] = Field(min_length=1)
+    share_core: bool = False
+    teachers: tuple[TeacherConfig, ...] = ()
     network: NetworkConfig = NetworkConfig()
-    training: TrainingConfig
-    seeds: tuple[Seed, ...] = Field(min_length=1)
+    training: TrainingConfig | None = None
+    seeds: tuple[Seed, ...] = ()
     noise: NoiseConfig = NoiseConfig()
 
     @field_validator("teachers", mode="before")
@@ -74,11 +78,23 @@ class ExperimentSettings(Config):
             raise ValueError("expected distinct values")
         return value
 
+    @model_validator(mode="after")
+    def _complete(self) -> ExperimentSettings:
+        needed = {"images": self.images, "training": self.training, "seeds": self.seeds}
+        missing = [name for name, value in needed.items() if not value]
+        if self.teachers and missing:
+            raise ValueError(
+                f"{', '.join(missing)}: missing, but networks are to be taught; give them, or "
+                "leave out teachers to fit encoders only"
+            )
+        return self
+
 
 def read_experiment(path: Path | str, scale: str, **changes: Any) -> ExperimentSettings:
     """Read an experiment file at one scale.
 
     The table ``scales.SCALE`` of the file overrides what stands outside of ``scales``, key by key.
+    ``recipe`` names a published model, whose ``encoder`` and ``fit`` the file's override likewise.
 
     Parameters
     ----------
@@ -108,6 +124,11 @@ def read_experiment(path: Path | str, scale: str, **changes: Any) -> ExperimentS
     if not isinstance(scales[scale], dict):
         raise ExperimentError(f"{path}: scales.{scale} is no table; write [scales.{scale}]")
     merged = _merge(_merge(content, scales[scale]), changes)
+    if (recipe := merged.pop("recipe", None)) is not None:
+        try:
+            merged = _merge(read_recipe(recipe), merged)
+        except ValueError as error:
+            raise ExperimentError(f"{path}: {error}") from error
     try:
         return ExperimentSettings.model_validate(merged)
     except ValidationError as error:
@@ -151,7 +172,9 @@ def add_experiment(settings: ExperimentSettings, *, name: str, scale: str) -> bo
             f"experiment {name!r} at scale {scale!r} is in the database with other settings; give "
             "this one another name with --name"
         )
-    _check_inputs(settings)
+    _check_scans(settings)
+    if settings.teachers:
+        _check_images(settings)
     with transaction(experiment.Experiment.connection):
         experiment.Experiment.insert1(
             {
@@ -165,17 +188,18 @@ def add_experiment(settings: ExperimentSettings, *, name: str, scale: str) -> bo
     return True
 
 
-def _check_inputs(settings: ExperimentSettings) -> None:
-    for table, column, names, how in (
-        (recording.Scan, "scan", settings.recordings, "neuroteach import scan"),
-        (training.ImageSet, "image_set", (settings.images,), "neuroteach import images"),
-    ):
-        known = set(table.to_arrays(column))
-        if missing := [n for n in names if n not in known]:
-            raise ExperimentError(
-                f"{column}: {', '.join(missing)} not in the database, which has "
-                f"{', '.join(sorted(known)) or 'none'}; add it with `{how}` first"
-            )
+def _check_known(table: Any, column: str, names: Sequence[str], how: str) -> None:
+    known = set(table.to_arrays(column))
+    if missing := [n for n in names if n not in known]:
+        raise ExperimentError(
+            f"{column}: {', '.join(missing)} not in the database, which has "
+            f"{', '.join(sorted(known)) or 'none'}; add it with `{how}` first"
+        )
+
+
+def _check_images(settings: ExperimentSettings) -> None:
+    assert settings.images is not None and settings.training is not None
+    _check_known(training.ImageSet, "image_set", [settings.images], "neuroteach import images")
     images = (training.ImageSet & {"image_set": settings.images}).proj("n_train", "n_test")
     sizes = images.fetch1()
     for field, wanted, there in (
@@ -188,21 +212,51 @@ def _check_inputs(settings: ExperimentSettings) -> None:
                 f"{field}: {wanted}, but image set {settings.images!r} has {there}; lower it, or "
                 "leave it out to use all"
             )
+
+
+def _check_scans(settings: ExperimentSettings) -> None:
+    _check_known(recording.Scan, "scan", settings.recordings, "neuroteach import scan")
+    encoder = settings.encoder
     for scan in settings.recordings:
-        row = (recording.Scan & {"scan": scan}).proj("has_pupil", "n_behaviour").fetch1()
-        if settings.encoder.shifter is not None and not row["has_pupil"]:
+        row = (recording.Scan & {"scan": scan}).proj("has_pupil", "n_behaviour", "n_trials")
+        has_pupil, n_behaviour, n_trials = row.fetch1("has_pupil", "n_behaviour", "n_trials")
+        for field, lacks, what in (
+            ("recordings", not n_trials, "trials, only an encoder of its neurons; leave it out"),
+            (
+                "encoder.shifter",
+                encoder.shifter and not has_pupil,
+                "pupil position; leave the shifter out",
+            ),
+            (
+                "encoder.modulator",
+                encoder.modulator and not n_behaviour,
+                "behaviour; leave the modulator out",
+            ),
+            (
+                "encoder.behaviour_channels",
+                encoder.behaviour_channels and not n_behaviour,
+                "behaviour; set behaviour_channels to false",
+            ),
+        ):
+            if lacks:
+                raise ExperimentError(f"{field}: scan {scan!r} has no {what}")
+    if settings.share_core:
+        sizes = recording.StimulusSet.proj("channels", "height", "width")
+        scans = [{"scan": scan} for scan in settings.recordings]
+        rows = (recording.Scan.proj("stimulus_set") * sizes & scans).to_dicts()
+        shapes = sorted({(row["channels"], row["height"], row["width"]) for row in rows})
+        if len(shapes) > 1:
             raise ExperimentError(
-                f"encoder.shifter: scan {scan!r} has no pupil position; leave the shifter out"
-            )
-        if settings.encoder.modulator is not None and not row["n_behaviour"]:
-            raise ExperimentError(
-                f"encoder.modulator: scan {scan!r} has no behaviour; leave the modulator out"
+                f"share_core: the scans' images have shapes {shapes}, expected one shape; leave "
+                "share_core out, or import the images at one size"
             )
 
 
 def _plan(settings: ExperimentSettings, key: dict[str, str]) -> None:
     encoder_hash = encoding.EncoderConfig.add(settings.encoder)
-    fit_hash = encoding.FitConfig.add(settings.fit)
+    fit_hash = encoding.FitConfig.add(
+        settings.fit, settings.recordings if settings.share_core else ()
+    )
     seeds = {settings.encoder_seed, *settings.seeds}
     experiment.Seed.insert([{"seed": s} for s in seeds], skip_duplicates=True)
     members = [
@@ -212,6 +266,9 @@ def _plan(settings: ExperimentSettings, key: dict[str, str]) -> None:
     group = teaching.ScanGroup.add(members)
     nobody = teaching.ScanGroup.add([])
     encoding.FitPlan.insert([{**key, **m} for m in members])
+    if not settings.teachers:
+        return
+    assert settings.training is not None
     network_hash = training.NetworkConfig.add(settings.network)
     noise_hash = robustness.NoiseConfig.add(settings.noise)
     for teacher in settings.teachers:

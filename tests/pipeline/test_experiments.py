@@ -89,6 +89,13 @@ def test_changes_go_before_the_file(tmp_path: Path) -> None:
     assert settings.recordings == ("a", "b")
 
 
+def test_a_recipe_is_what_the_file_overrides(tmp_path: Path) -> None:
+    text = 'recipe = "sensorium2022"\n' + MINIMAL + "\n[encoder.core]\nlayers = 2\n"
+    settings = read_experiment(write(tmp_path, text), "smoke")
+    assert (settings.encoder.core.layers, settings.encoder.core.hidden_channels) == (2, 64)
+    assert settings.fit.learning_rate == 0.009
+
+
 def test_settings_survive_a_round_trip_through_json(tmp_path: Path) -> None:
     settings = read_experiment(write(tmp_path, MINIMAL), "paper")
     assert ExperimentSettings.model_validate_json(settings.model_dump_json()) == settings
@@ -99,10 +106,11 @@ def test_settings_survive_a_round_trip_through_json(tmp_path: Path) -> None:
     [
         ("[training]", "[training", "not valid TOML"),
         ("scales.smoke", "scales.tiny", r"scale 'smoke' is not among \['paper', 'tiny'\]"),
-        ('images = "digits"', "", "scale smoke: images: Field required"),
+        ('images = "digits"', "", "images: missing, but networks are to be taught; give them, or"),
+        ("title", 'recipe = "walker"\ntitle', "recipe: 'walker', expected one of .*walker2019"),
         ("seeds = [0, 1]\n", "sedes = [0]\n", "sedes: Extra inputs are not permitted"),
         ("seeds = [0]\n", "seeds = [0, 0]\n", "seeds: .*expected distinct values"),
-        ("seeds = [0]\n", "seeds = []\n", "seeds: .*at least 1 item"),
+        ("seeds = [0]\n", "seeds = []\n", "seeds: missing, but networks are to be taught"),
         ('"shuffle"', '"oracle"', "teachers.1.kind: "),
         ("epochs = 1", "epochs = 0", "training.epochs: .*greater than or equal to 1"),
         ("alpha = 3", "alpha = -1", "training.regularizer.alpha: "),
