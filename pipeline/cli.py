@@ -12,7 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.cli_encoders import predict
+from pipeline.cli_exports import export_app
 from pipeline.cli_inputs import import_app, simulate
+from pipeline.cli_search import search_app
 from pipeline.cli_session import Session, reporting_errors
 from pipeline.printing import Format, err, plain, print_frame
 from pipeline.settings import SettingsError, load_settings
@@ -32,20 +35,31 @@ results_app = typer.Typer(help="Print results.")
 database_app = typer.Typer(help="Start, stop and name the database.")
 for sub, name in (
     (import_app, "import"),
+    (export_app, "export"),
     (experiment_app, "experiment"),
+    (search_app, "search"),
     (results_app, "results"),
     (database_app, "database"),
 ):
     sub.info.no_args_is_help = True
     app.add_typer(sub, name=name)
 app.command()(simulate)
+app.command()(predict)
 
 
 class FigureChoice(enum.StrEnum):
     """Figures there are."""
 
     similarity = "similarity"
+    stability = "stability"
+    spectra = "spectra"
+    pairs = "pairs"
     noise = "noise"
+    receptive_fields = "receptive-fields"
+    filters = "filters"
+    gaze = "gaze"
+    gain = "gain"
+    most_exciting_images = "most-exciting-images"
 
 
 Experiment = Annotated[str | None, typer.Option("--experiment", "-e", help="Only this experiment.")]
@@ -227,6 +241,16 @@ def _result_command(name: str, title: str, help_text: str) -> None:
 
 
 _result_command("similarity", "Agreement with the oracle's similarity", "How good is the denoiser?")
+_result_command(
+    "stability",
+    "Spread of similarity over scans (Eq. 4) and repeats (Eq. 5)",
+    "How stable is similarity over scans and repeats?",
+)
+_result_command(
+    "spectra",
+    "Range and effective dimension of similarity",
+    "How wide and how many-dimensional are recorded and predicted similarity?",
+)
 _result_command("encoders", "Encoders", "How well are neurons predicted?")
 _result_command("noise", "Accuracy under Gaussian noise", "How robust are the networks?")
 
@@ -238,6 +262,9 @@ def figure(
     output: Annotated[Path, typer.Option("--output", "-o", help="PNG, PDF, SVG ...")],
     experiment: Experiment = None,
     scale: Scale = None,
+    scan: Annotated[
+        str | None, typer.Option(help="Only this scan, in a figure of encoders.")
+    ] = None,
 ) -> None:
     """Draw a figure.
 
@@ -246,7 +273,7 @@ def figure(
     from pipeline import figures
 
     with Session():
-        figures.draw(name.value, output, experiment=experiment, scale=scale)
+        figures.draw(name.value, output, experiment=experiment, scale=scale, scan=scan)
     err.print(f"wrote {output}")
 
 

@@ -2,46 +2,124 @@
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
 import typer
 
+from pipeline.cli_encoders import import_encoder, import_stimuli
 from pipeline.cli_session import Session, reporting_errors
-from pipeline.printing import err
+from pipeline.printing import err, plain
 from pipeline.settings import load_settings
 
-import_app = typer.Typer(help="Bring recordings and images into the database.")
+import_app = typer.Typer(help="Bring recordings, encoders and images into the database.")
+import_app.command("encoder")(import_encoder)
+import_app.command("stimuli")(import_stimuli)
+
+
+class ScanFormat(enum.StrEnum):
+    """Formats that recordings come in."""
+
+    npz = "npz"
+    sensorium = "sensorium"
+    nwb = "nwb"
 
 
 @import_app.command("scan")
 @reporting_errors
 def import_scan(
-    file: Annotated[Path, typer.Argument(help="An .npz file of arrays.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="An .npz file of arrays, a Sensorium file tree (folder or .zip), an .nwb file, or "
+            "a folder of such; several at once if you like."
+        ),
+    ],
     name: Annotated[
         str | None, typer.Option(help="Name of the scan; the file's by default.")
+    ] = None,
+    format: Annotated[
+        ScanFormat | None, typer.Option("--format", "-f", help="What it looks like by default.")
     ] = None,
     test_images: Annotated[
         int | None,
         typer.Option(help="Hold out so many repeated images, where every image was repeated."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Chooses test and validation images.")] = 0,
+    downsample: Annotated[
+        int, typer.Option(min=1, help="Average squares of so many pixels a side.")
+    ] = 1,
     species: Annotated[str, typer.Option(help="For instance: macaque.")] = "",
     area: Annotated[str, typer.Option(help="For instance: V4.")] = "",
+    responses: Annotated[
+        str | None, typer.Option(help="NWB: take the responses of this name, or `units`.")
+    ] = None,
+    images: Annotated[
+        str | None, typer.Option(help="NWB: take the stimulus template of this name.")
+    ] = None,
+    presentations: Annotated[
+        str | None, typer.Option(help="NWB: take the trials of this name.")
+    ] = None,
+    window_start: Annotated[
+        float,
+        typer.Option(
+            min=-10, max=10, help="NWB: seconds from onset to the window of the response."
+        ),
+    ] = 0.05,
+    window_length: Annotated[
+        float,
+        typer.Option(
+            min=0.001, max=60, help="NWB: seconds that the window of the response is long."
+        ),
+    ] = 0.5,
+    width_first: Annotated[
+        bool, typer.Option("--width-first", help="NWB: images are stored width first.")
+    ] = False,
+    clip_negative: Annotated[
+        bool, typer.Option("--clip-negative", help="NWB: set negative responses to 0.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and report only.")] = False,
 ) -> None:
-    """Import a recording.
+    """Import recordings. All are read and checked before any is written.
 
     Example: `neuroteach import scan session.npz --name v4-210325 --test-images 100`
     """
-    from predictive_model.importers.arrays import read_arrays
+    from predictive_model.importers import NwbOptions, scan_recording
 
-    recording = read_arrays(
-        file, name=name, test_images=test_images, seed=seed, species=species, area=area
+    paths = _scans_among(files)
+    if name is not None and len(paths) > 1:
+        raise typer.BadParameter(
+            f"{len(paths)} scans cannot share one name; leave it to their files",
+            param_hint="--name",
+        )
+    options = NwbOptions(
+        window_start=window_start,
+        window_length=window_length,
+        responses=responses,
+        images=images,
+        presentations=presentations,
+        clip_negative=clip_negative,
+        width_first=width_first,
     )
-    _describe(recording)
+
+    def read(path: Path) -> tuple[Any, Any]:
+        return scan_recording(
+            path,
+            format=None if format is None else format.value,
+            name=name,
+            test_images=test_images,
+            seed=seed,
+            downsample=downsample,
+            species=species,
+            area=area,
+            nwb=options,
+        )
+
+    checked = _check_all(paths, read)
     if not dry_run:
-        _add_scan(recording, source=file.name)
+        _add_all(paths, checked, read)
 
 
 @import_app.command("images")
@@ -122,16 +200,84 @@ def simulate(
     _add_scan(recording, source=f"SimulatedCortex, seed {seed}: {config.model_dump_json()}")
 
 
+def _scans_among(files: list[Path]) -> list[Path]:
+    """The paths given, and what is in those that are folders of scans."""
+    from predictive_model.importers import is_recording
+
+    paths: list[Path] = []
+    for file in files:
+        if not file.is_dir() or is_recording(file):
+            paths.append(file)
+            continue
+        found = [path for path in sorted(file.iterdir()) if is_recording(path)]
+        if not found:
+            raise ValueError(
+                f"{file}: holds neither a file tree of `data` and `meta` nor .npz, .zip or .nwb "
+                "files"
+            )
+        paths += found
+    names: dict[str, Path] = {}
+    for path in paths:
+        name = path.name.removesuffix(path.suffix) if path.is_file() else path.name
+        if name in names:
+            raise ValueError(
+                f"{path}: would have the same name as {names[name]}; import them one by one, each "
+                "with its --name"
+            )
+        names[name] = path
+    return paths
+
+
+def _check_all(paths: list[Path], read: Callable[[Path], tuple[Any, Any]]) -> Any:
+    """Read and report all scans. Returns the only one; of several, memory holds one at a time."""
+    only = None
+    failed = 0
+    for path in paths:
+        try:
+            recording, report = read(path)
+            only = recording if len(paths) == 1 else None
+            del recording
+        except (ValueError, OSError) as error:
+            if len(paths) == 1:
+                raise
+            failed += 1
+            err.print(f"[red]error:[/red] {plain(str(error))}")
+        else:
+            err.print(plain(str(report)))
+    if failed:
+        raise ValueError(
+            f"{failed} of {len(paths)} scans cannot be imported, so none was; mend or omit them"
+        )
+    return only
+
+
+def _add_all(paths: list[Path], only: Any, read: Callable[[Path], tuple[Any, Any]]) -> None:
+    """Insert scans, each whole or not at all. Several are read once more, one after the other."""
+    from schemas.recording import Scan
+
+    failed = 0
+    with Session():
+        for path in paths:
+            try:
+                recording = read(path)[0] if only is None else only
+                added = Scan.add(recording, source=path.name)
+                del recording
+            except (ValueError, OSError) as error:
+                if only is not None:
+                    raise
+                failed += 1
+                err.print(f"[red]error:[/red] {plain(f'{path}: {error}')}")
+            else:
+                said = "imported" if added else "was there already"
+                err.print(said if only is not None else plain(f"{path.name}: {said}"))
+    if failed:
+        raise ValueError(f"{failed} of {len(paths)} scans were not imported")
+
+
 def _describe(recording: Any) -> None:
-    tiers = ", ".join(f"{len(recording.trials_of(t))} {t}" for t in ("train", "validation", "test"))
-    extras = [x for x in ("behaviour", "pupil") if getattr(recording, x) is not None]
-    err.print(
-        f"{recording.name}: {recording.n_images} images of "
-        f"{' x '.join(map(str, recording.image_shape))}, {recording.n_trials} trials ({tiers}), "
-        f"{recording.n_neurons} neurons, {int((recording.repeats > 1).sum())} images repeated"
-        + "".join(f", {extra}" for extra in extras)
-        + (", simulated" if recording.simulated else "")
-    )
+    from predictive_model.importers.report import report_of
+
+    err.print(plain(str(report_of(recording))))
 
 
 def _add_scan(recording: Any, *, source: str) -> None:

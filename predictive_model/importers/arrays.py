@@ -20,10 +20,10 @@ or
 
 and, in the second form, if there are any,
 
-``behaviour`` (trial, k), ``pupil`` (trial, 2), ``tier`` (trial,) of ``train``, ``validation`` and
-``test``. ``neuron_ids`` (neuron,) and ``cortical_positions`` (neuron, 2 or 3) may stand in both.
-What each must hold is said in
-:class:`~predictive_model.recording.Recording`.
+``behaviour`` (trial, k) and ``behaviour_names`` (k,), ``pupil`` (trial, 2), ``tier`` (trial,) of
+``train``, ``validation`` and ``test``. ``neuron_ids`` (neuron,), ``cortical_positions``
+(neuron, 2 or 3), the texts ``species`` and ``area``, and ``simulated``, true or false, may stand in
+both. What each must hold is said in :class:`~predictive_model.recording.Recording`.
 
     numpy.savez_compressed("scan.npz", images=images, responses=responses, image_index=shown)
 """
@@ -31,30 +31,24 @@ What each must hold is said in
 from __future__ import annotations
 
 import zipfile
-import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from predictive_model.importers import npy, pixels
+from predictive_model.importers.npy import UNREADABLE
+from predictive_model.importers.report import ScanReport, count_tiers
 from predictive_model.recording import Recording, RecordingError, assign_tiers
 
 REQUIRED = {"images"}
 ONE_OF = ("trials", "responses")
-BY_NEURON = {"neuron_ids", "cortical_positions"}
-OPTIONAL = {"image_index", "behaviour", "pupil", "tier"} | BY_NEURON
+OF_SCAN = {"neuron_ids", "cortical_positions", "species", "area", "simulated"}
+OPTIONAL = {"image_index", "behaviour", "behaviour_names", "pupil", "tier"} | OF_SCAN
 
-# What numpy.load raises for files that are damaged, or that are something else.
-UNREADABLE = (
-    ValueError,
-    OSError,
-    EOFError,
-    AttributeError,
-    TypeError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+T = TypeVar("T")
 
 
 def read_arrays(
@@ -63,6 +57,7 @@ def read_arrays(
     name: str | None = None,
     test_images: int | None = None,
     seed: int = 0,
+    downsample: int = 1,
     species: str = "",
     area: str = "",
 ) -> Recording:
@@ -77,7 +72,10 @@ def read_arrays(
         Hold out this many repeated images as the test tier, where every image was repeated.
     seed : int
         Chooses validation images, and test images if asked to.
+    downsample : int
+        Average squares of so many pixels a side.
     species, area : str
+        What the file says by default.
 
     Raises
     ------
@@ -93,6 +91,8 @@ def read_arrays(
         images = images[:, None]
     if np.issubdtype(images.dtype, np.floating):
         images = images.astype(np.float32)
+    if downsample != 1 and images.ndim == 4:
+        images = pixels.downsample(images, downsample)
     if "trials" in arrays:
         responses, index = _from_trials(arrays["trials"], len(images))
     else:
@@ -114,10 +114,101 @@ def read_arrays(
         pupil=arrays.get("pupil"),
         tier=tier,
         neuron_ids=arrays.get("neuron_ids"),
+        behaviour_names=_names(arrays.get("behaviour_names")),
         cortical_positions=arrays.get("cortical_positions"),
-        species=species,
-        area=area,
+        species=species or _text(arrays, "species"),
+        area=area or _text(arrays, "area"),
+        simulated=_truth(arrays, "simulated"),
     )
+
+
+def describe_arrays(path: Path | str) -> ScanReport:
+    """What is in an ``.npz`` file by the headers of its arrays; only those of tiers are read.
+
+    Raises
+    ------
+    FileNotFoundError, RecordingError
+        As :func:`read_arrays`, but for what only the values of images and responses could tell.
+    """
+    path = Path(path)
+    shapes, small = _shapes(path)
+    images, responses = shapes["images"], shapes.get("responses") or shapes["trials"]
+    if len(images) not in (3, 4):
+        raise RecordingError(
+            f"{path}: images: shape {images}, expected (n, height, width) or (n, channels, "
+            "height, width)"
+        )
+    k = shapes["behaviour"][1] if len(shapes.get("behaviour", ())) == 2 else 0
+    index = small.get("image_index")
+    repeats = None if index is None else np.unique(index, return_counts=True)[1]
+    return ScanReport(
+        format="npz",
+        name=path.stem,
+        image_shape=(1, *images[1:]) if len(images) == 3 else images[1:],  # type: ignore[arg-type]
+        n_images=images[0],
+        n_trials=responses[0] if "responses" in shapes else None,
+        n_neurons=responses[-1] if responses else 0,
+        tiers=count_tiers(small.get("tier")),
+        n_repeated=None if repeats is None else int((repeats > 1).sum()),
+        behaviour=_names(small.get("behaviour_names")) or tuple(f"behaviour_{i}" for i in range(k)),
+        pupil="pupil" in shapes,
+        positions="cortical_positions" in shapes,
+        simulated=_truth(small, "simulated"),
+    )
+
+
+def _shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, NDArray]]:
+    """Shapes of all arrays in a file, and the few small ones that say what a scan is."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected an .npz file of arrays")
+    try:
+        archive = zipfile.ZipFile(path)
+    except UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    with archive:
+        members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
+        _check_members(path, set(members))
+
+        def of(key: str, reader: Callable[[BinaryIO, int, str], T]) -> T:
+            try:
+                with archive.open(members[key]) as file:
+                    return reader(cast("BinaryIO", file), members[key].file_size, f"{path}: {key}")
+            except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+                raise _unreadable(path, error) from error
+
+        shapes = {key: of(key, npy.read_header).shape for key in members}
+        small = {
+            key: of(key, npy.read_array)
+            for key in {"image_index", "tier", "behaviour_names", "simulated"} & set(members)
+        }
+    return shapes, small
+
+
+def _names(values: NDArray | None) -> tuple[str, ...] | None:
+    if values is None:
+        return None
+    if values.ndim != 1 or values.dtype.kind != "U":
+        raise RecordingError(
+            f"behaviour_names: shape {values.shape} of {values.dtype}, expected a text for each "
+            "column of behaviour"
+        )
+    return tuple(values.tolist())
+
+
+def _text(arrays: dict[str, NDArray], key: str) -> str:
+    value = arrays.get(key, np.array(""))
+    if value.ndim or value.dtype.kind != "U":
+        raise RecordingError(f"{key}: shape {value.shape} of {value.dtype}, expected one text")
+    return str(value)
+
+
+def _truth(arrays: dict[str, NDArray], key: str) -> bool:
+    value = arrays.get(key, np.array(False))
+    if value.ndim or value.dtype != bool:
+        raise RecordingError(
+            f"{key}: shape {value.shape} of {value.dtype}, expected one true or false"
+        )
+    return bool(value)
 
 
 def _load(path: Path) -> dict[str, NDArray]:
@@ -131,10 +222,19 @@ def _load(path: Path) -> dict[str, NDArray]:
                 if not isinstance(value, np.ndarray):
                     raise ValueError(f"{key!r} is not an array")
     except UNREADABLE as error:
-        raise RecordingError(
-            f"{path}: cannot be read as an .npz file of plain arrays ({error}); write it with "
-            "numpy.savez_compressed"
-        ) from error
+        raise _unreadable(path, error) from error
+    _check_members(path, names)
+    return arrays
+
+
+def _unreadable(path: Path, error: Exception) -> RecordingError:
+    return RecordingError(
+        f"{path}: cannot be read as an .npz file of plain arrays ({error}); write it with "
+        "numpy.savez_compressed"
+    )
+
+
+def _check_members(path: Path, names: set[str]) -> None:
     if missing := REQUIRED - names:
         raise RecordingError(f"{path}: lacks {sorted(missing)}; it holds {sorted(names)}")
     if sum(key in names for key in ONE_OF) != 1:
@@ -146,12 +246,11 @@ def _load(path: Path) -> dict[str, NDArray]:
             f"{path}: {sorted(unknown)} are not known; expected images, trials or responses, and "
             f"any of {sorted(OPTIONAL)}"
         )
-    if "trials" in names and (clash := names & (OPTIONAL - BY_NEURON)):
+    if "trials" in names and (clash := names & (OPTIONAL - OF_SCAN)):
         raise RecordingError(
             f"{path}: {sorted(clash)} go by trial and cannot stand beside `trials`; use "
             "`responses` and `image_index`"
         )
-    return arrays
 
 
 def _from_trials(trials: NDArray, n_images: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -93,7 +93,17 @@ def one_line_error(result: Result) -> str:
 
 def test_there_is_a_command_for_every_step() -> None:
     first = {command[0] for command in COMMANDS}
-    steps = {"init", "import", "simulate", "experiment", "populate", "status", "results", "figure"}
+    steps = {
+        "init",
+        "import",
+        "export",
+        "simulate",
+        "experiment",
+        "populate",
+        "status",
+        "results",
+        "figure",
+    }
     assert steps | {"database"} <= first
 
 
@@ -206,6 +216,74 @@ def test_a_dry_run_of_an_import_only_reports(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
+def scan_file(path: Path, seed: int = 0) -> Path:
+    """A recording of no importance."""
+    rng = np.random.default_rng(seed)
+    np.savez(
+        path,
+        images=rng.integers(0, 256, (30, 1, 8, 8)).astype(np.uint8),
+        image_index=np.r_[np.arange(30), 0, 1, 2],
+        responses=rng.random((33, 5)).astype(np.float32),
+    )
+    return path
+
+
+def test_a_dry_run_of_a_folder_checks_all_its_scans(run: Run, tmp_path: Path) -> None:
+    from predictive_model.exporters import write_recording
+    from predictive_model.importers import read_recording
+
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    recording = read_recording(scan_file(scans / "a.npz"))
+    write_recording(recording, scans / "b.nwb", format="nwb")
+    write_recording(recording, scans / "c.zip", format="sensorium")
+    write_recording(recording, scans / "d", format="sensorium")
+    (scans / "README.txt").write_text("four scans")
+    result = run("import", "scan", scans, "--dry-run", "--downsample", "2")
+    assert (result.exit_code, result.stdout) == (0, "")
+    expected = "30 images of 1 x 4 x 4, 33 trials (24 train, 3 validation, 6 test), 5 neurons"
+    lines = result.stderr.splitlines()
+    assert [line.partition(", 3 images repeated")[0] for line in lines] == [
+        f"{name}: {expected}" for name in "abcd"
+    ]
+    assert not (tmp_path / "home").exists()
+    again = run("import", "scan", scans, "--dry-run", "--name", "one")
+    assert again.exit_code == 2 and "4 scans cannot share one name" in again.stderr
+    scan_file(scans / "d.npz")
+    message = one_line_error(run("import", "scan", scans, "--dry-run"))
+    assert "d.npz: would have the same name as" in message
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:500]), "cannot be read as an .npz file"),
+        (lambda path: path.unlink(), "no such file"),
+        (lambda path: np.savez(path, images=np.ones(3)), "expected either `trials` or"),
+    ],
+    ids=["truncated", "missing", "without responses"],
+)
+def test_one_bad_scan_among_several_is_named_and_none_is_imported(
+    run: Run, tmp_path: Path, spoil: Callable[[Path], Any], message: str
+) -> None:
+    """All are checked before the database is opened, which here would start it."""
+    files = [scan_file(tmp_path / f"{name}.npz") for name in ("a", "b", "c")]
+    spoil(files[1])
+    result = run("import", "scan", *files)
+    assert (result.exit_code, result.stdout) == (1, "")
+    lines = result.stderr.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["a", "error", "c", "error"]
+    assert str(files[1]) in lines[1] and message in lines[1]
+    assert lines[3] == ("error: 1 of 3 scans cannot be imported, so none was; mend or omit them")
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_folder_without_scans_is_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    message = one_line_error(run("import", "scan", tmp_path / "empty", "--dry-run"))
+    assert message.startswith(f"{tmp_path / 'empty'}: holds neither a file tree")
+
+
 def test_a_server_that_is_not_ours_is_neither_started_nor_stopped(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,7 +374,7 @@ def test_what_the_database_refuses_is_one_line(run_with_database: Run, tmp_path:
 @pytest.mark.database
 def test_results_alone_are_on_standard_output(planned: Run, tmp_path: Path) -> None:
     note = "note: the brain was simulated; at reduced scale (smoke)\n"
-    for name in ("noise", "encoders", "similarity"):
+    for name in ("noise", "encoders", "similarity", "stability", "spectra"):
         result = planned("results", name, "--format", "json")
         assert (result.exit_code, json.loads(result.stdout), result.stderr) == (0, [], note)
         result = planned("results", name, "--format", "csv")
@@ -346,3 +424,46 @@ def test_an_experiment_is_planned_once(planned: Run, study: Path) -> None:
     changed = planned("experiment", "add", study, "--scale", "smoke")
     assert "give this one another name with --name" in one_line_error(changed)
     assert planned("experiment", "add", study, "-s", "smoke", "--name", "other").exit_code == 0
+
+
+@pytest.mark.database
+def test_a_scan_is_exported_and_is_the_same_when_it_comes_back(
+    run_with_database: Run, tmp_path: Path
+) -> None:
+    run = run_with_database
+    size = ("--images", "40", "--repeated", "12", "--repeats", "3", "--height", "18")
+    assert run("simulate", "--neurons", "5", *size, "--width", "32").exit_code == 0
+    folder = tmp_path / "exported"
+    folder.mkdir()
+    forms = (("npz", ".npz"), ("nwb", ".nwb"), ("sensorium", ".zip"), ("sensorium", ""))
+    for format, ending in forms:
+        path = folder / f"simulated{ending}"
+        result = run("export", "scan", "simulated", "--format", format, "-o", path)
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert result.stderr == f"wrote {path}, a simulated scan\n"
+        back = run("import", "scan", path)
+        assert back.exit_code == 0
+        assert back.stderr.splitlines()[-1] == "was there already", back.stderr
+    again = run("export", "scan", "simulated", "--format", format, "-o", path)
+    assert "is there already" in one_line_error(again)
+    message = one_line_error(run("export", "scan", "b", "-f", "npz", "-o", folder / "b.npz"))
+    assert message == "scan: b is not in the database, which has simulated"
+    assert sorted(p.name for p in folder.iterdir()) == sorted(f"simulated{e}" for _, e in forms)
+
+
+@pytest.mark.database
+def test_of_several_scans_those_that_the_database_has_otherwise_stay_out_whole(
+    run_with_database: Run, tmp_path: Path
+) -> None:
+    run = run_with_database
+    a, b, c = (scan_file(tmp_path / f"{name}.npz", seed) for seed, name in enumerate("abc"))
+    assert run("import", "scan", b).exit_code == 0
+    scan_file(b, seed=9)
+    result = run("import", "scan", a, b, c)
+    assert (result.exit_code, result.stdout) == (1, "")
+    said = result.stderr.splitlines()[3:]
+    assert said[0] == "a.npz: imported" and said[2] == "c.npz: imported"
+    assert said[1].startswith(f"error: {b}: name: the database has another scan named 'b'")
+    assert said[3] == "error: 1 of 3 scans were not imported"
+    again = run("import", "scan", a, c)
+    assert again.stderr.splitlines()[2:] == ["a.npz: was there already", "c.npz: was there already"]

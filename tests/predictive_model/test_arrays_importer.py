@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from predictive_model.importers.arrays import read_arrays
+from predictive_model.importers.arrays import describe_arrays, read_arrays
 from predictive_model.recording import RecordingError
 
 N = 24
@@ -191,6 +191,14 @@ REFUSED = {
         make(image_index=np.arange(N)), r"image_index: shape \(24,\), expected \(32,\)",
     ),
     "negative responses": (make(responses=-make()["responses"]), "responses: .* are negative"),
+    "names of no behaviour": (
+        make(behaviour_names=np.array(["running"])), "behaviour_names: 1 names for 0 columns",
+    ),
+    "numbers as names": (
+        make(behaviour_names=np.arange(2)), r"behaviour_names: shape \(2,\) of int64, expected a",
+    ),
+    "several species": (make(species=np.array(["a", "b"])), r"species: shape \(2,\) of <U1, exp"),
+    "simulated perhaps": (make(simulated=np.array(0.5)), r"simulated: shape \(\) of float64"),
     "the same neuron twice": (make(neuron_ids=np.array([1, 1, 2])), "neuron_ids: 1 stands there 2"),
 }  # fmt: skip
 
@@ -209,9 +217,27 @@ def test_tiers_in_the_file_leave_nothing_to_choose(write):
         read_arrays(write(**make(tier=tier)), test_images=3)
 
 
-def test_a_missing_file_is_named(tmp_path):
+@pytest.mark.parametrize("read", [read_arrays, describe_arrays])
+def test_a_missing_file_is_named(tmp_path, read):
     with pytest.raises(FileNotFoundError, match="nowhere.npz: no such file"):
-        read_arrays(tmp_path / "nowhere.npz")
+        read(tmp_path / "nowhere.npz")
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, (_, message) in REFUSED.items() if "known" in message or "lacks" in message]
+)
+def test_a_description_refuses_the_wrong_arrays_as_reading_does(write, name):
+    arrays, message = REFUSED[name]
+    with pytest.raises(RecordingError, match=message):
+        describe_arrays(write(**arrays))
+
+
+def test_a_description_does_not_guess_how_many_repeats_are_missing(write):
+    report = describe_arrays(write(images=make()["images"], trials=trials()))
+    assert (report.n_images, report.n_trials, report.n_neurons) == (N, None, 3)
+    assert str(report) == (
+        "scan7: 24 images of 1 x 6 x 8, ? trials (tiers to be chosen), 3 neurons"
+    )
 
 
 @pytest.mark.parametrize("kept", [0, 10, 0.3, 0.9])

@@ -1,0 +1,264 @@
+"""Recordings from NWB files (Neurodata Without Borders) that show images and record neurons.
+
+NWB leaves open where things stand. This is where they are looked for; what is found in several
+places is refused until :class:`NwbOptions` names one of them.
+
+**Images**, each distinct one once: an ``ImageSeries`` or ``OpticalSeries`` of
+(image, height, width[, colour]), or ``Images``, among the stimulus templates. ``Images`` are in the
+order of ``order_of_images``, or of their names without it.
+
+**Presentations**, the trials: a table of intervals (``trials`` first) with a column
+``image_index``, ``frame``, ``stimulus_index``, ``image``, ``image_name``, ``stimulus`` or
+``image_id`` of numbers of images from 0, or names of ``Images``; or an ``IndexSeries`` among the
+stimuli, whose presentations last until the next. Negative or missing numbers are blanks and left
+out. A column ``tier`` of the table is taken as it is; otherwise tiers are assigned.
+
+**Responses** to each presentation, the first of these that is there:
+
+1. a ``TimeSeries`` called ``responses`` in a processing module, (presentation, neuron), as our
+   own exporter writes it, with a table ``neurons`` beside it;
+2. ``RoiResponseSeries``: the mean over the samples in a window after onset, by default half a
+   second from 50 ms on, as in Walker et al. 2019. Deconvolved activity (by its name) goes before
+   dF/F, dF/F before raw fluorescence; neuropil is passed over;
+3. ``units`` with ``spike_times``: the number of spikes in the window.
+
+Neurons are named by the column ``neuron_id`` of their table or its ids. Their positions are its
+column ``position``, or ``x``, ``y`` and maybe ``z``, micrometres.
+
+**Behaviour**, interpolated at the middle of each presentation: ``PupilTracking`` of one value (size
+of the pupil), series of ``BehavioralTimeSeries`` or of a processing module called ``running``,
+``speed``, ``velocity``, ``treadmill`` or ``locomotion`` somewhere in their name, and a series
+``behaviour`` of several columns with their names in ``comments``. **Pupil position**: the
+``SpatialSeries`` of an ``EyeTracking``, (time, 2). Missing samples, such as blinks, are bridged.
+
+Species, area (``location`` of the neurons or the imaging plane) and the keyword ``simulated`` are
+kept. ``predictive_model.exporters.nwb`` says what our own exporter writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from pynwb import NWBHDF5IO, NWBFile
+
+from predictive_model.config import Config
+from predictive_model.importers.nwb_activity import Activity, find_activity
+from predictive_model.importers.nwb_behaviour import Behaviour, find_behaviour
+from predictive_model.importers.nwb_presentations import (
+    ImageStack,
+    Presentations,
+    find_presentations,
+)
+from predictive_model.importers.report import ScanReport, count_tiers
+from predictive_model.recording import Recording, RecordingError, assign_tiers
+
+
+class NwbOptions(Config):
+    """Which parts of an NWB file to take, and how.
+
+    Attributes
+    ----------
+    window_start, window_length : float
+        Seconds after a presentation's onset, and from there, in which the response is measured.
+    responses, images, presentations : str, optional
+        Names of what to take where a file holds several; ``units`` for spikes.
+    clip_negative : bool
+        Set negative responses, as dF/F has them, to 0. The Poisson encoder takes none, and
+        deconvolved activity is better.
+    width_first : bool
+        Images are stored as (image, width, height), as the schema says and few do.
+    """
+
+    window_start: float = Field(default=0.05, ge=-10, le=10)
+    window_length: float = Field(default=0.5, gt=0, le=60)
+    responses: str | None = None
+    images: str | None = None
+    presentations: str | None = None
+    clip_negative: bool = False
+    width_first: bool = False
+
+
+def read_nwb(
+    path: Path | str,
+    *,
+    name: str | None = None,
+    test_images: int | None = None,
+    seed: int = 0,
+    downsample: int = 1,
+    species: str = "",
+    area: str = "",
+    options: NwbOptions | None = None,
+) -> Recording:
+    """Read a recording from an NWB file; the module's docstring says what is looked for where.
+
+    Parameters
+    ----------
+    path : Path or str
+    name : str, optional
+        Of the scan; the file's name without its ending by default.
+    test_images : int, optional
+        Hold out this many repeated images as the test tier, where every image was repeated.
+    seed : int
+        Chooses validation images, and test images if asked to.
+    downsample : int
+        Average squares of so many pixels a side.
+    species, area : str
+        What the file says by default.
+    options : NwbOptions, optional
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    RecordingError
+        If it cannot be read, lacks something, holds it more than once, or contradicts itself.
+
+    Examples
+    --------
+    ``read_nwb("session.nwb", options=NwbOptions(responses="Deconvolved"))``
+    """
+    return scan_nwb(
+        path,
+        name=name,
+        test_images=test_images,
+        seed=seed,
+        downsample=downsample,
+        species=species,
+        area=area,
+        options=options,
+    )[0]
+
+
+def describe_nwb(path: Path | str, *, options: NwbOptions | None = None) -> ScanReport:
+    """What is in an NWB file by its tables and the shapes of its data; these are not read."""
+    path = Path(path)
+    options = options or NwbOptions()
+    with _opened(path) as file:
+        found, images, activity, behaviour = _find(file, options)
+        repeats = np.bincount(found.image_index, minlength=images.n)
+        return ScanReport(
+            format="nwb",
+            name=path.stem,
+            image_shape=images.shape,
+            n_images=images.n,
+            n_trials=len(found.start),
+            n_neurons=activity.n_neurons,
+            tiers=count_tiers(found.tier),
+            n_repeated=int((repeats > 1).sum()),
+            behaviour=behaviour.names,
+            pupil=behaviour.pupil is not None,
+            positions=activity.positions is not None,
+            simulated=_simulated(file),
+            notes=(*found.notes, *images.notes, *activity.notes, *behaviour.notes),
+        )
+
+
+def scan_nwb(
+    path: Path | str,
+    *,
+    name: str | None = None,
+    test_images: int | None = None,
+    seed: int = 0,
+    downsample: int = 1,
+    species: str = "",
+    area: str = "",
+    options: NwbOptions | None = None,
+) -> tuple[Recording, tuple[str, ...]]:
+    """As :func:`read_nwb`, with notes on what was left out or is unusual."""
+    path = Path(path)
+    options = options or NwbOptions()
+    with _opened(path) as file:
+        found, images, activity, behaviour = _find(file, options)
+        tier = found.tier
+        if tier is not None and test_images is not None:
+            raise RecordingError("tier: the file has tiers, so test_images has nothing to choose")
+        if tier is None:
+            tier = assign_tiers(found.image_index, test_images=test_images, seed=seed)
+        responses = activity.read(found, options.window_start, options.window_length)
+        responses, clipped = _not_negative(responses, activity.name, clip=options.clip_negative)
+        columns, pupil, bridged = behaviour.at((found.start + found.stop) / 2)
+        recording = Recording(
+            name=name or path.stem,
+            images=images.read(downsample),
+            image_index=found.image_index,
+            responses=responses,
+            behaviour=columns,
+            pupil=pupil,
+            tier=tier,
+            neuron_ids=activity.ids,
+            behaviour_names=behaviour.names or None,
+            cortical_positions=activity.positions,
+            species=species or _species(file),
+            area=area or activity.area,
+            simulated=_simulated(file),
+        )
+    notes = (*found.notes, *images.notes, *activity.notes, *behaviour.notes, *clipped, *bridged)
+    return recording, notes
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[NWBFile]:
+    """An NWB file whose data are read only where they are sliced."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected an NWB file")
+    with contextlib.ExitStack() as stack:
+        with warnings.catch_warnings():
+            # They are about the versions of cached schemas, which nobody here can mend.
+            warnings.simplefilter("ignore")
+            try:
+                io = stack.enter_context(NWBHDF5IO(str(path), "r"))
+                file = io.read()
+            except Exception as error:  # HDF5, hdmf and pynwb raise whatever they met
+                said = " ".join(str(error).split())[:200]
+                raise RecordingError(
+                    f"{path}: cannot be read as an NWB file ({said}); check it with "
+                    "`pynwb-validate`"
+                ) from error
+        try:
+            yield file
+        except OSError as error:
+            raise RecordingError(
+                f"{path}: is damaged ({error}); copy or download it again"
+            ) from error
+
+
+def _find(
+    file: NWBFile, options: NwbOptions
+) -> tuple[Presentations, ImageStack, Activity, Behaviour]:
+    found, images = find_presentations(
+        file,
+        presentations=options.presentations,
+        images=options.images,
+        width_first=options.width_first,
+    )
+    activity = find_activity(file, options.responses, n_rows=found.n_rows)
+    return found, images, activity, find_behaviour(file)
+
+
+def _not_negative(
+    responses: NDArray[np.float32], name: str, *, clip: bool
+) -> tuple[NDArray[np.float32], list[str]]:
+    negative = int((responses < 0).sum())
+    if not negative:
+        return responses, []
+    if not clip:
+        raise RecordingError(
+            f"responses: {negative} values of {name!r} are negative, as dF/F can be; the Poisson "
+            "encoder needs deconvolved activity, so name a series that holds it, or clip them to 0"
+        )
+    share = negative / responses.size
+    return responses.clip(0), [f"{negative} negative responses ({share:.1%}) were set to 0"]
+
+
+def _species(file: NWBFile) -> str:
+    return (file.subject.species if file.subject is not None else None) or ""
+
+
+def _simulated(file: NWBFile) -> bool:
+    return "simulated" in ([] if file.keywords is None else [str(k) for k in file.keywords[:]])

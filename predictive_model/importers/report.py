@@ -1,0 +1,111 @@
+"""What is in a recording's file, for people to read before they import it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from predictive_model.recording import TIERS, Recording
+
+Format = Literal["npz", "sensorium", "nwb"]
+
+
+@dataclass(frozen=True)
+class ScanReport:
+    """Sizes and peculiarities of one scan.
+
+    Attributes
+    ----------
+    format : str
+        ``npz``, ``sensorium``, ``nwb``, or empty for a recording that was made in memory.
+    name : str
+    image_shape : (channels, height, width)
+    n_images, n_trials, n_repeated : int or None
+        None where only reading the arrays could tell.
+    n_neurons : int
+    tiers : mapping of str to int
+        Trials in each tier; empty where tiers are yet to be chosen.
+    behaviour : tuple of str
+        Names of the behaviour columns.
+    pupil, positions, simulated : bool
+    notes : tuple of str
+        What is left out or unusual, in whole sentences.
+    """
+
+    format: str
+    name: str
+    image_shape: tuple[int, int, int]
+    n_images: int | None
+    n_trials: int | None
+    n_neurons: int
+    tiers: Mapping[str, int]
+    n_repeated: int | None = None
+    behaviour: tuple[str, ...] = ()
+    pupil: bool = False
+    positions: bool = False
+    simulated: bool = False
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """One line of sizes, and one for each note."""
+        images, trials = ("?" if n is None else n for n in (self.n_images, self.n_trials))
+        tiers = ", ".join(f"{self.tiers.get(tier, 0)} {tier}" for tier in TIERS)
+        shape = " x ".join(map(str, self.image_shape))
+        parts = [
+            f"{images} images of {shape}",
+            f"{trials} trials ({tiers if self.tiers else 'tiers to be chosen'})",
+            f"{self.n_neurons} neurons",
+        ]
+        if self.n_repeated is not None:
+            parts.append(f"{self.n_repeated} images repeated")
+        if self.behaviour:
+            parts.append(f"behaviour ({', '.join(self.behaviour)})")
+        parts += [
+            word
+            for word, there in (
+                ("pupil", self.pupil),
+                ("cortical positions", self.positions),
+                ("simulated", self.simulated),
+            )
+            if there
+        ]
+        lines = [f"{self.name}: {', '.join(parts)}", *(f"  note: {note}" for note in self.notes)]
+        return "\n".join(lines)
+
+
+def report_of(recording: Recording, *, format: str = "", notes: tuple[str, ...] = ()) -> ScanReport:
+    """The report of a recording that was read or made.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> images = rng.integers(0, 256, (20, 1, 8, 8)).astype(np.uint8)
+    >>> scan = Recording("toy", images, np.r_[:20, 0, 1], rng.random((22, 5), np.float32))
+    >>> report = report_of(scan)
+    >>> report.n_neurons, report.n_repeated, report.tiers
+    (5, 2, {'test': 4, 'train': 16, 'validation': 2})
+    """
+    return ScanReport(
+        format=format,
+        name=recording.name,
+        image_shape=recording.image_shape,
+        n_images=recording.n_images,
+        n_trials=recording.n_trials,
+        n_neurons=recording.n_neurons,
+        tiers=count_tiers(recording.tier),
+        n_repeated=int((recording.repeats > 1).sum()),
+        behaviour=tuple(recording.behaviour_names or ()),
+        pupil=recording.pupil is not None,
+        positions=recording.cortical_positions is not None,
+        simulated=recording.simulated,
+        notes=notes,
+    )
+
+
+def count_tiers(tier: np.ndarray | None) -> dict[str, int]:
+    """Trials in each tier."""
+    names, counts = np.unique(np.asarray([] if tier is None else tier), return_counts=True)
+    return {str(name): int(n) for name, n in zip(names, counts, strict=True)}
