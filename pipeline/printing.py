@@ -72,6 +72,7 @@ def _table(frame: pd.DataFrame, title: str, caveat: str) -> Table:
 
     if "level" in frame and "accuracy" in frame and len(frame):
         frame = _noise_table(frame)
+    frame = _scores_of_ceilings(frame)
     table = Table(title=title, caption=f"Note: {caveat}." if caveat else None)
     # Hashes that are the same in all rows, and what the note says, would only make it wide.
     shown = [c for c in frame.columns if c != "simulated" and not _dull_hash(frame, str(c))]
@@ -86,6 +87,24 @@ def _table(frame: pd.DataFrame, title: str, caveat: str) -> Table:
 
 def _dull_hash(frame: pd.DataFrame, column: str) -> bool:
     return column.endswith("_hash") and frame[column].nunique() <= 1
+
+
+def _scores_of_ceilings(frame: pd.DataFrame) -> pd.DataFrame:
+    """Each score and its ceiling in one cell; what else there is stands in csv, json, parquet."""
+    ceilings = [str(c) for c in frame.columns if str(c).endswith("_ceiling")]
+    scores = [s for s in (c.removesuffix("_ceiling") for c in ceilings) if s in frame]
+    if not scores:
+        return frame
+    frame = frame.copy()
+    for score in scores:
+        pairs = frame[[score, f"{score}_ceiling"]].astype(float).to_numpy()
+        frame[score] = [
+            "" if math.isnan(value) else f"{value:.3f}" + ("" if math.isnan(c) else f"\nof {c:.3g}")
+            for value, c in pairs
+        ]
+    beside = {f"{s}_{end}" for s in scores for end in ("low", "high", "ceiling")}
+    beside |= {f"n_{s}" for s in scores} | {"n_trials", "n_images", "n_epochs", "fit_seconds"}
+    return frame.drop(columns=[c for c in frame.columns if c in beside])
 
 
 def _noise_table(frame: pd.DataFrame) -> pd.DataFrame:

@@ -59,8 +59,48 @@ def reliability(recording: Recording, *, bias_correct: bool = False) -> Reliabil
     )
 
 
+def checked_trials(trials: NDArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Trials from which repeats can be compared, and which of them there are.
+
+    Parameters
+    ----------
+    trials : (image, repeat, neuron)
+        NaN where an image has fewer repeats.
+
+    Returns
+    -------
+    trials : (image, repeat, neuron) float64
+        From each neuron's smallest response on: so that all variances of a constant neuron are
+        0, which rounding would spoil otherwise.
+    valid : (image, repeat) bool
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two images, an image has fewer than two repeats, or a repeat is
+        missing for some neurons only.
+    """
+    trials = np.asarray(trials, np.float64)
+    if trials.ndim != 3:
+        raise ValueError(f"trials: shape {trials.shape}, expected (image, repeat, neuron)")
+    finite = np.isfinite(trials)
+    valid = finite.all(2)
+    partial = int((finite.any(2) & ~valid).sum())
+    if partial:
+        raise ValueError(
+            f"trials: {partial} repeats are missing for some neurons and not for others; leave "
+            "those neurons or those repeats out"
+        )
+    few = int((valid.sum(1) < 2).sum())
+    if few:
+        raise ValueError(f"trials: {few} images have fewer than two repeats; leave them out")
+    if len(trials) < 2:
+        raise ValueError(f"trials: {len(trials)} images, expected at least 2 to compare")
+    return trials - np.nanmin(trials, axis=(0, 1)), valid
+
+
 def signal_and_noise(
-    trials: NDArray[np.float32], *, bias_correct: bool = False
+    trials: NDArray, *, bias_correct: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Eq. 1 of Li et al. 2019: sigma_a^2 = Var_i(E_t r_ait) and eta_a^2 = E_i(Var_t r_ait).
 
@@ -77,18 +117,12 @@ def signal_and_noise(
     signal, noise : (neuron,) float64
         sigma_a and eta_a.
     """
-    trials = np.asarray(trials, np.float64)
-    n = np.isfinite(trials).sum(1)
-    if (n < 2).any():
-        raise ValueError(
-            f"trials: {int((n < 2).any(1).sum())} images have fewer than two "
-            "repeats; leave them out"
-        )
+    trials, valid = checked_trials(trials)
     mean = np.nanmean(trials, axis=1)
     variance = np.nanvar(trials, axis=1, ddof=1)
     signal = mean.var(0, ddof=1)
     if bias_correct:
-        signal = np.maximum(signal - (variance / n).mean(0), 0)
+        signal = np.maximum(signal - (variance / valid.sum(1)[:, None]).mean(0), 0)
     return np.sqrt(signal), np.sqrt(variance.mean(0))
 
 
@@ -100,7 +134,7 @@ def signal_to_noise(signal: NDArray[np.float64], noise: NDArray[np.float64]) -> 
     return np.divide(signal, noise, out=np.zeros_like(signal), where=noise > 0)
 
 
-def oracle_correlation(trials: NDArray[np.float32]) -> NDArray[np.float64]:
+def oracle_correlation(trials: NDArray) -> NDArray[np.float64]:
     """Leave-one-out oracle: correlation of each trial with the mean of the image's other trials.
 
     Parameters
@@ -113,13 +147,8 @@ def oracle_correlation(trials: NDArray[np.float32]) -> NDArray[np.float64]:
     (neuron,) float64
         Pearson correlation over all trials; 0 for a constant neuron.
     """
-    trials = np.asarray(trials, np.float64)
-    valid = np.isfinite(trials).all(2)
+    trials, valid = checked_trials(trials)
     n = valid.sum(1)
-    if (n < 2).any():
-        raise ValueError(
-            f"trials: {int((n < 2).sum())} images have fewer than two repeats; leave them out"
-        )
     total = np.nansum(trials, axis=1, keepdims=True)
     others = (total - trials) / (n[:, None, None] - 1)
     return correlation(others[valid], trials[valid])

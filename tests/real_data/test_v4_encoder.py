@@ -19,4 +19,4 @@ def test_v4_responses_to_held_out_images_are_predicted(v4: Recording) -> None:
     assert scores.oracle.mean() == pytest.approx(0.4515, abs=1e-3)
     # A fit of full length reaches more; see docs/results.
     assert scores.to_average.mean() > 0.25
-    assert scores.fraction_oracle is not None and scores.fraction_oracle > 0.35
+    assert scores.fraction_oracle_slope is not None and scores.fraction_oracle_slope > 0.35
