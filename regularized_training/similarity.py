@@ -126,10 +126,14 @@ def model_weight(recording: Recording, fitted: FittedEncoder) -> NDArray[np.floa
     predicted worse than by chance gets 0: the paper does not say, and a negative weight would
     turn its response around.
     """
+    return reliability(recording).weight * predictability(recording, fitted)
+
+
+def predictability(recording: Recording, fitted: FittedEncoder) -> NDArray[np.float64]:
+    """v_a of Eq. 6 of Li et al. 2019, (neuron,); 0 where it is below, see :func:`model_weight`."""
     predicted = predict_recording(fitted, recording, "validation")
     recorded = recording.responses[recording.trials_of("validation")]
-    v = correlation(predicted, recorded)
-    return reliability(recording).weight * np.maximum(v, 0)
+    return np.maximum(correlation(predicted, recorded), 0)
 
 
 def model_similarity(
