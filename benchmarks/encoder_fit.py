@@ -1,11 +1,13 @@
 """What fitting an encoder costs: this project's fit against the usual loop on neuralpredictors.
 
-python benchmarks/encoder_fit.py [--epochs 4] [--images 1100] [--neurons 200] [--json]
+python -m benchmarks.encoder_fit [--epochs 4] [--images 1100] [--neurons 1000] [--json]
 
 Both fit the network of the Sensorium challenge to one simulated scan, from the same initial
 weights, with the same loss, penalties, optimiser and batch size. The usual loop reads a tree of
 files through a DataLoader and stops early by neuralpredictors' own rule. The two take turns, epoch
-by epoch; an epoch is all training trials and one validation.
+by epoch; an epoch is all training trials and one validation. What memory each needs is measured
+afterwards, in processes of their own that fit for one epoch: how much their peak resident memory
+exceeds what the process held before, with the recording and all libraries loaded.
 """
 
 from __future__ import annotations
@@ -15,12 +17,16 @@ import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -41,10 +47,11 @@ from predictive_model.recording import Recording
 from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
 from predictive_model.stimuli import natural_stimuli
 
-BAR = 2.0  # times the trials per second of the usual loop
+BAR = 3.0  # times the trials per second of the usual loop
 TOLERANCE = 0.02  # between validation correlations that count as equal
 SEED = 0
 NAME = "benchmark"
+LOOPS = ("neuralpredictors", "neuroteach")
 KEY = data_key(NAME)
 
 SENSORIUM = EncoderConfig(
@@ -192,24 +199,64 @@ def stock_epochs(
         yield
 
 
+def memory_of(loop: str, recording: Recording) -> int:
+    """Megabytes by which an epoch raises this process's resident memory at most."""
+    settings = FitConfig(max_epochs=1)
+    process, done = psutil.Process(), threading.Event()
+    with tempfile.TemporaryDirectory() as folder:
+        if loop == "neuralpredictors":
+            write_tree(recording, Path(folder))
+        stock.training()
+        before = peak = process.memory_info().rss
+
+        def watch() -> None:
+            nonlocal peak
+            while not done.wait(0.01):
+                peak = max(peak, process.memory_info().rss)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        if loop == "neuralpredictors":
+            next(stock_epochs(recording, Path(folder), settings, []))
+        else:
+            fit(recording, SENSORIUM, settings, SEED)
+        done.set()
+        watcher.join()
+    return (peak - before) // 2**20
+
+
+def memory_in_processes(args: argparse.Namespace) -> dict[str, int]:
+    """Megabytes that each loop needs, each measured in a process of its own."""
+    options = [f"--{name}={getattr(args, name)}" for name in ("images", "neurons", "threads")]
+    command = [sys.executable, "-m", "benchmarks.encoder_fit", *options, "--memory-of"]
+    return {
+        loop: int(subprocess.run([*command, loop], check=True, capture_output=True).stdout)
+        for loop in LOOPS
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=4, help="the first one is not timed")
     parser.add_argument("--images", type=int, default=1100, help="a tenth of them for validation")
-    parser.add_argument("--neurons", type=int, default=200)
+    parser.add_argument("--neurons", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=1, help="one is disturbed least by others")
     parser.add_argument("--json", action="store_true", help="print a JSON object last")
+    parser.add_argument("--memory-of", choices=LOOPS, help="print MB that one loop needs, only")
     args = parser.parse_args()
     if args.epochs < 2:
         parser.error("--epochs: at least 2, since the first one is not timed")
     torch.set_num_threads(args.threads)
 
     recording = simulated_scan(args.neurons, args.images)
+    if args.memory_of:
+        print(memory_of(args.memory_of, recording))
+        return
     n_trials = len(recording.trials_of("train"))
     # Neither side decays its learning rate in so few epochs.
     settings = FitConfig(max_epochs=args.epochs, patience=args.epochs + 1)
     scores: list[float] = []
-    seconds: dict[str, list[float]] = {"neuralpredictors": [], "neuroteach": []}
+    seconds: dict[str, list[float]] = {loop: [] for loop in LOOPS}
     with tempfile.TemporaryDirectory() as folder:
         write_tree(recording, Path(folder))
         usual = stock_epochs(recording, Path(folder), settings, scores)
@@ -221,7 +268,9 @@ def main() -> None:
             seconds["neuroteach"].append(epoch.seconds)
 
         fitted = fit(recording, SENSORIUM, settings, SEED, progress=take_turns)
-    report(args, recording, n_trials, seconds, [max(scores[1:]), fitted.validation_correlation])
+    memory = memory_in_processes(args)
+    correlations = [max(scores[1:]), fitted.validation_correlation]
+    report(args, recording, n_trials, seconds, correlations, memory)
 
 
 def report(
@@ -230,6 +279,7 @@ def report(
     n_trials: int,
     seconds: dict[str, list[float]],
     correlations: list[float],
+    memory: dict[str, int],
 ) -> None:
     timed = {name: values[1:] for name, values in seconds.items()}
     rates = {name: n_trials / statistics.median(values) for name, values in timed.items()}
@@ -249,10 +299,15 @@ def report(
         "machine": platform.machine(),
         "torch": torch.__version__,
     }
-    table = Table("loop", "trials/s", "median s/epoch", "validation correlation", title=title)
+    columns = ("loop", "trials/s", "median s/epoch", "validation correlation", "memory, MB")
+    table = Table(*columns, title=title)
     for name, values in timed.items():
         table.add_row(
-            name, f"{rates[name]:.0f}", f"{statistics.median(values):.2f}", f"{scores[name]:.3f}"
+            name,
+            f"{rates[name]:.0f}",
+            f"{statistics.median(values):.2f}",
+            f"{scores[name]:.3f}",
+            str(memory[name]),
         )
     console = Console()
     console.print(table)
@@ -274,6 +329,7 @@ def report(
             "validation_correlation": scores,
             "tolerance": TOLERANCE,
             "equal_correlation": equal,
+            "memory_mb": memory,
             **facts,
         }
         print(json.dumps(result))

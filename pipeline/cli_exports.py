@@ -1,17 +1,17 @@
-"""The commands that write scans of the database to files that others can read."""
+"""The commands that write scans and denoised responses to files that others can read."""
 
 from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pipeline.cli_session import Session, reporting_errors
 from pipeline.printing import err
 
-export_app = typer.Typer(help="Write recordings to files.")
+export_app = typer.Typer(help="Write recordings and denoised responses to files.")
 
 
 class ExportFormat(enum.StrEnum):
@@ -45,11 +45,55 @@ def export_scan(
     from schemas.recording import Scan
 
     with Session():
-        names = sorted(Scan.to_arrays("scan").tolist())
-        if name not in names:
-            raise LookupError(
-                f"scan: {name} is not in the database, which has {', '.join(names) or 'none'}"
-            )
+        _require_scan(name)
         recording = Scan.load({"scan": name})
     written = write_recording(recording, output, format=format.value, overwrite=overwrite)
     err.print(f"wrote {written}" + (", a simulated scan" if recording.simulated else ""))
+
+
+@export_app.command("responses")
+@reporting_errors
+def export_responses(
+    name: Annotated[str, typer.Argument(help="Name of a scan in the database.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="An .npz file.")],
+    experiment: Annotated[
+        str | None,
+        typer.Option("--experiment", "-e", help="Whose encoder, if the scan has several."),
+    ] = None,
+    scale: Annotated[str | None, typer.Option("--scale", "-s", help="Of the experiment.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file if it is there.")
+    ] = False,
+) -> None:
+    """Write the denoised responses to a scan's images: what its encoder predicts.
+
+    The file holds `images`, `responses` (image, neuron) with pupil and behaviour at their means,
+    `repeats` (image,), `neuron_ids`, `weight` (neuron,), which is w_a v_a of Li et al. 2019 and NaN
+    without repeated images, and `simulated`.
+
+    Example: `neuroteach export responses my-scan -o denoised.npz`
+    """
+    import numpy as np
+
+    from pipeline.results import denoised_responses
+    from predictive_model.exporters.whole import written_whole
+
+    if output.suffix != ".npz":
+        raise ValueError(f"{output}: ending {output.suffix!r}, expected .npz")
+    with Session():
+        _require_scan(name)
+        arrays: dict[str, Any] = denoised_responses(name, experiment, scale)
+    with written_whole(output, overwrite=overwrite) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    images, neurons = arrays["responses"].shape
+    err.print(f"wrote {output}: responses of {neurons} neurons to {images} images")
+
+
+def _require_scan(name: str) -> None:
+    from schemas.recording import Scan
+
+    names = sorted(Scan.to_arrays("scan").tolist())
+    if name not in names:
+        raise LookupError(
+            f"scan: {name} is not in the database, which has {', '.join(names) or 'none'}"
+        )

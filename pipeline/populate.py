@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from schemas import base, encoding, recording, robustness, teaching, training
+from schemas import base, encoding, experiment, recording, robustness, stability, teaching, training
 
 WAIT = 1.0  # seconds between looks at what others are computing
 PROGRESS_AGE = 1.0  # seconds for which what others compute is left out of the progress
@@ -16,10 +16,13 @@ PROGRESS_AGE = 1.0  # seconds for which what others compute is left out of the p
 # What says which rows of a table are wanted.
 PLANS = {
     recording.Reliability: encoding.FitPlan,
+    encoding.SharedCore: encoding.FitPlan,
     encoding.FittedEncoder: encoding.FitPlan,
     encoding.EncoderScore: encoding.FitPlan,
     encoding.PredictedResponses: encoding.FitPlan,
     teaching.SimilarityQuality: encoding.FitPlan,
+    stability.SimilarityStructure: encoding.FitPlan,
+    stability.SimilarityStability: experiment.Experiment,
     teaching.Teacher: teaching.TeacherPlan,
     training.TrainedNetwork: training.TrainingPlan,
     robustness.NoiseAccuracy: robustness.NoisePlan,
@@ -87,24 +90,36 @@ def populate(
     tables = list(_tables(experiment, scale))
     while keep_going():
         computed = sum(
-            _populate_table(table, restriction, result, on_progress, keep_going)
+            populate_table(table, restriction, result, on_progress, keep_going)
             for table, restriction in tables
         )
         base.remove_finished_checkpoints()
         if not computed:
-            if not _others_at_work(tables):
+            if not others_at_work(tables):
                 break
             time.sleep(WAIT)
     return result
 
 
-def _populate_table(
+def populate_table(
     table: Any,
     restriction: list[Any],
     result: PopulateResult,
     on_progress: Callable[[Progress], None],
     keep_going: Callable[[], bool],
 ) -> int:
+    """Compute all that is pending of one table, and say how much that was.
+
+    Parameters
+    ----------
+    table : datajoint.Computed
+    restriction : list
+        Only the keys in this.
+    result : PopulateResult
+        To which counts and failures are added.
+    on_progress, keep_going : callable
+        As :func:`populate` takes them.
+    """
     release_lost_jobs(table)
     name, computed = type(table).__name__, 0
     far: Progress | None = None
@@ -163,7 +178,15 @@ def _tables(experiment: str | None, scale: str | None) -> Iterator[tuple[Any, li
     """
     named = {k: v for k, v in (("experiment", experiment), ("scale", scale)) if v is not None}
     for table in base.computed_tables():
-        yield table(), [PLANS[table] & named] if named else []
+        yield table(), [_plan(table) & named] if named else []
+
+
+def _plan(table: type[Any]) -> Any:
+    """Rows that say which of a table are wanted; None if all that its parents allow."""
+    plan = PLANS.get(table)
+    if table is encoding.SharedCore:
+        return plan & (encoding.FitConfig & "n_scans > 0")
+    return plan
 
 
 def progress(experiment: str | None = None, scale: str | None = None) -> list[Progress]:
@@ -177,7 +200,7 @@ def table_progress(table: Any, restriction: list[Any]) -> Progress:
     source = table.key_source & base.dj.AndList(restriction)
     todo = len(source - table.proj())
     ready = len(source)
-    plan: Any = restriction[0] if restriction else PLANS.get(type(table))
+    plan: Any = restriction[0] if restriction else _plan(type(table))
     if plan is None:  # all that its parents allow is wanted
         return Progress(type(table).__name__, ready - todo, ready)
     names = [name for name in table.primary_key if name in plan.heading.names]
@@ -196,7 +219,8 @@ def _restricted(jobs: Any, table: Any, restriction: list[Any]) -> Any:
     return jobs.restrict(source, semantic_check=False)
 
 
-def _others_at_work(tables: Iterable[tuple[Any, list[Any]]]) -> bool:
+def others_at_work(tables: Iterable[tuple[Any, list[Any]]]) -> bool:
+    """Whether anything is reserved or pending in tables, each with what restricts it."""
     for table, restriction in tables:
         release_lost_jobs(table)
         if _any_job(table, restriction, "'reserved', 'pending'"):

@@ -42,6 +42,15 @@ class Core(Stacked2dCore):
                 elif isinstance(child, nn.Conv2d) and DepthwiseConv2d.suits(child):
                     setattr(layer, name, DepthwiseConv2d.like(child))
 
+    def regularizer(self) -> Tensor:
+        """Group sparsity and smoothness; what has no weight may be undefined, and is left out."""
+        penalty = self.features[0].conv.weight.new_zeros(())
+        if self.gamma_hidden:
+            penalty = penalty + self.gamma_hidden * self.group_sparsity()
+        if self.gamma_input:
+            penalty = penalty + self.gamma_input * self.laplace()
+        return penalty
+
     def forward(self, input_: Tensor) -> Tensor:
         """Maps (batch, channels, height, width) of images of the same kind."""
         seen = max(self.skip, 1) if self.num_layers > 1 else 1

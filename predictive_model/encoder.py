@@ -16,11 +16,12 @@ from torch.nn import functional as F
 
 from predictive_model.config import Config
 from predictive_model.core import Core
+from predictive_model.front_end import FrontEnd, FrontEndConfig
+from predictive_model.gaussian_readout import GaussianReadout
 from predictive_model.modulator import Gain
 from predictive_model.neuralpredictors_compat import (
     MLP,
     FiringRateEncoder,
-    FullGaussian2d,
     StaticAffine2d,
 )
 from predictive_model.readout import FactorisedReadout
@@ -44,9 +45,20 @@ class CoreConfig(Config):
     skip: int = Field(3, ge=0, description="how many earlier layers a layer sees; 0 and 1: one")
     stack: Literal["all", "last"] = "all"
     pad_input: bool = False
+    input_dropout: float = Field(0.0, ge=0, lt=1, description="of whole channels, in training")
+    output_dropout: float = Field(0.0, ge=0, lt=1, description="of whole channels, in training")
     momentum: float = Field(0.1, gt=0, le=1, description="of batch normalisation")
     gamma_input: float = Field(0.02, ge=0, description="smoothness of the input filters")
     gamma_hidden: float = Field(0.0, ge=0, description="group sparsity of the hidden filters")
+
+    @model_validator(mode="after")
+    def _has_smoothness(self) -> CoreConfig:
+        if self.input_kernel < 3 and self.gamma_input:
+            raise ValueError(
+                f"gamma_input: {self.gamma_input:g}, expected 0 for an input_kernel of "
+                f"{self.input_kernel}, since smoothness compares a pixel with those around it"
+            )
+        return self
 
 
 class ReadoutConfig(Config):
@@ -108,6 +120,9 @@ class EncoderConfig(Config):
     3
     """
 
+    front_end: FrontEndConfig | None = Field(
+        None, description="fixed filters, whose maps the core sees in place of pixels"
+    )
     core: CoreConfig = CoreConfig()
     readout: ReadoutConfig = ReadoutConfig()
     shifter: ShifterConfig | None = None
@@ -168,8 +183,11 @@ class Encoder(FiringRateEncoder):
     modulator are dictionaries with a part for each scan, named by its data key.
     """
 
+    front_end: FrontEnd | None
+
     def __init__(
         self,
+        front_end: FrontEnd | None,
         core: nn.Module,
         readout: nn.ModuleDict,
         *,
@@ -178,6 +196,7 @@ class Encoder(FiringRateEncoder):
         config: EncoderConfig,
     ) -> None:
         super().__init__(core, readout, shifter=shifter, modulator=modulator)
+        self.front_end = front_end
         self.config = config
 
     @property
@@ -210,19 +229,24 @@ class Encoder(FiringRateEncoder):
             if len(self.data_keys) > 1:
                 raise ValueError(f"data_key: expected one of {', '.join(self.data_keys)}")
             (data_key,) = self.data_keys
-        return self.rates(
-            self.features(images, behaviour=behaviour), data_key, pupil=pupil, behaviour=behaviour
-        )
+        features = self.features(self.core_inputs(images), behaviour=behaviour)
+        return self.rates(features, data_key, pupil=pupil, behaviour=behaviour)
 
-    def features(self, images: Tensor, *, behaviour: Tensor | None = None) -> Tensor:
-        """What the core, which all scans share, makes of images: (batch, channels, h', w')."""
+    def core_inputs(self, images: Tensor) -> Tensor:
+        """What the core sees of images, (batch, c', h', w'): nothing in it is ever learned."""
         images = downsample(images, self.config.downsample)
+        return images if self.front_end is None else self.front_end(images)
+
+    def features(self, core_inputs: Tensor, *, behaviour: Tensor | None = None) -> Tensor:
+        """What the core, which all scans share, makes of its inputs: (batch, channels, h', w')."""
         if self.config.behaviour_channels:
             if behaviour is None:
                 raise ValueError("this encoder sees behaviour: give behaviour, (batch, k)")
-            channels = behaviour[:, :, None, None].expand(-1, -1, *images.shape[2:])
-            images = torch.cat([images, channels], dim=1)
-        return self.core(images)
+            channels = behaviour[:, :, None, None].expand(-1, -1, *core_inputs.shape[2:])
+            core_inputs = torch.cat([core_inputs, channels], dim=1)
+        settings = self.config.core
+        seen = F.dropout2d(core_inputs, settings.input_dropout, self.training)
+        return F.dropout2d(self.core(seen), settings.output_dropout, self.training)
 
     def rates(
         self,
@@ -306,6 +330,10 @@ def build_encoder(
     """
     channels, height, width = image_shape
     shape = (channels, height // config.downsample, width // config.downsample)
+    front_end = None
+    if config.front_end is not None:
+        front_end = FrontEnd(config.front_end, shape)
+        shape = front_end.out_shape
     _check_inputs(config, populations, shape)
     if config.behaviour_channels:
         shape = (channels + next(iter(populations.values())).n_behaviour, *shape[1:])
@@ -336,7 +364,7 @@ def build_encoder(
                 }
             )
     return Encoder(
-        core, nn.ModuleDict(readout), shifter=shifter, modulator=modulator, config=config
+        front_end, core, nn.ModuleDict(readout), shifter=shifter, modulator=modulator, config=config
     )
 
 
@@ -347,7 +375,7 @@ def _check_inputs(
     if not core.pad_input and core.input_kernel > min(height, width):
         raise ValueError(
             f"core.input_kernel: {core.input_kernel} exceeds the image of {height} x {width} "
-            "pixels (after downsampling); use a smaller kernel"
+            "pixels (after downsampling and front end); use a smaller kernel"
         )
     for population in populations.values():
         if config.modulator is not None and population.n_behaviour == 0:
@@ -419,7 +447,7 @@ def _build_readout(config: ReadoutConfig, population: Population, maps: list[int
             "hidden_features": config.position_features,
             "final_tanh": True,
         }
-    return FullGaussian2d(
+    return GaussianReadout(
         in_shape=(channels, height, width),
         outdims=population.n_neurons,
         bias=True,

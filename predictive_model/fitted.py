@@ -93,7 +93,7 @@ class FittedEncoder:
         *,
         pupil: NDArray[np.float32] | None = None,
         behaviour: NDArray[np.float32] | None = None,
-        batch_size: int = 256,
+        batch_size: int = 64,
         device: torch.device | str = "cpu",
     ) -> NDArray[np.float32]:
         """Predicted responses, in the units of the recording.

@@ -26,6 +26,7 @@ from predictive_model.encoder import (
     EncoderConfig,
     build_encoder,
     data_key,
+    downsample,
     memory_format,
     population_of,
 )
@@ -193,6 +194,11 @@ def _check_together(recordings: Sequence[Recording]) -> None:
             )
 
 
+def _train_images(recording: Recording, downsampled: int) -> Tensor:
+    images = recording.images[recording.images_of("train")]
+    return downsample(torch.from_numpy(recording.normalisation.images(images)), downsampled)
+
+
 class _Fit:
     """State of one fit."""
 
@@ -212,9 +218,13 @@ class _Fit:
             image_shape=recordings[0].image_shape,
             seed=seed,
         )
+        if self.encoder.front_end is not None:
+            self.encoder.front_end.standardise(
+                _train_images(recording, config.downsample) for recording in recordings
+            )
         self.encoder.to(device, memory_format=memory_format(config))
-        self.train = stimulus_groups(recordings, "train", config, merge=True, device=device)
-        self.validation = stimulus_groups(recordings, "validation", config, device=device)
+        self.train = stimulus_groups(self.encoder, recordings, "train", merge=True, device=device)
+        self.validation = stimulus_groups(self.encoder, recordings, "validation", device=device)
         self.optimizer = torch.optim.AdamW(
             self.encoder.parameters(),
             lr=fit_config.learning_rate,

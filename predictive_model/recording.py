@@ -332,7 +332,8 @@ def assign_tiers(
         Fraction of the images outside the test tier that become the validation tier.
     test_images : int, optional
         Hold out this many random repeated images instead of all of them. Needed where every
-        image was repeated, since nothing would be left to train on.
+        image was repeated, since nothing would be left to train on, and where none was, as in
+        a recording of trial averages: there it chooses among all images.
     seed : int
         Chooses the images.
 
@@ -348,12 +349,13 @@ def assign_tiers(
     shown, repeats = np.unique(image_index, return_counts=True)
     test = shown[repeats >= 2]
     if test_images is not None:
-        if not 2 <= test_images <= len(test):
-            raise RecordingError(
-                f"test_images: {test_images}, expected 2 to {len(test)}, the number of repeated "
-                "images"
-            )
-        test = rng.choice(test, test_images, replace=False)
+        held_out, most, why = test, len(test), "the number of repeated images"
+        if len(test) == 0:
+            held_out, most = shown, len(shown) - 2
+            why = f"so that of {len(shown)} images two are left to learn from"
+        if not 2 <= test_images <= most:
+            raise RecordingError(f"test_images: {test_images}, expected 2 to {most}, {why}")
+        test = rng.choice(held_out, test_images, replace=False)
     rest = np.setdiff1d(shown, test)
     if len(rest) < 2:
         raise RecordingError(

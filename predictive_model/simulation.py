@@ -12,6 +12,7 @@ from scipy.signal import lfilter
 from scipy.stats import norm
 
 from predictive_model.config import Config
+from predictive_model.gabor import gabor_pairs
 from predictive_model.recording import Recording
 from predictive_model.stimuli import natural_stimuli
 
@@ -363,17 +364,9 @@ class SimulatedCortex:
         y, x = (np.arange(-m, s + m, dtype=np.float32) for s in self.config.image_shape)
         dx = x - self.centres[:, :1].astype(np.float32)
         dy = y - self.centres[:, 1:].astype(np.float32)
-        cos, sin = (f(self.orientation).astype(np.float32)[:, None, None] for f in (np.cos, np.sin))
-        across = cos * dx[:, None, :] + sin * dy[:, :, None]
-        along = cos * dy[:, :, None] - sin * dx[:, None, :]
-        sigma = self.sigma.astype(np.float32)[:, :, None, None]
-        envelope = np.exp(-((across / sigma[:, 0]) ** 2 + (along / sigma[:, 1]) ** 2) / 2)
-        angle = (2 * np.pi * self.frequency).astype(np.float32)[:, None, None] * across
-        even, odd = (envelope * f(angle) for f in (np.cos, np.sin))
-        for gabor in (even, odd):
-            light = gabor.sum((1, 2)) / envelope.sum((1, 2))
-            gabor -= light[:, None, None] * envelope
-            gabor /= np.linalg.norm(gabor, axis=(1, 2), keepdims=True)
+        even, odd = gabor_pairs(
+            dx, dy, orientation=self.orientation, frequency=self.frequency, sigma=self.sigma
+        )
         cos, sin = (f(self.phase).astype(np.float32)[:, None, None] for f in (np.cos, np.sin))
         partner = (cos * odd - sin * even)[self.is_complex]
         pairs = np.concatenate([cos * even + sin * odd, partner])

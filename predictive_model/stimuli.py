@@ -1,16 +1,21 @@
-"""Natural stimuli for simulated scans, cut from the photographs that scikit-learn ships."""
+"""Natural stimuli: cut from the photographs that scikit-learn ships, or any images made to fit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_sample_images
+from torch.nn import functional as F
+
+from predictive_model.recording import check_images
 
 # Photographs of natural scenes are alike at every scale; these are the scales that are cut.
 DOWNSAMPLING = tuple(np.geomspace(1, 6, 10))
 MINIMAL_CONTRAST = 15.0  # standard deviation in grey levels; sky and wall fall below it
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601
 
 
 def natural_stimuli(n: int, shape: tuple[int, int] = (36, 64), seed: int = 0) -> NDArray[np.uint8]:
@@ -56,10 +61,58 @@ def natural_stimuli(n: int, shape: tuple[int, int] = (36, 64), seed: int = 0) ->
     return np.stack(list(found.values())[:n])[:, None]
 
 
+def fit_images(images: NDArray, shape: tuple[int, int]) -> NDArray:
+    """Grey images of a wanted shape: cropped centrally to its proportions, then resized.
+
+    Nothing is stretched. Images that are only cropped keep their pixels; resizing is bicubic and
+    averages where it makes smaller.
+
+    Parameters
+    ----------
+    images : (n, 1 or 3, height, width) uint8 or float32
+        Colour is turned into ITU-R 601 luma.
+    shape : (height, width)
+
+    Returns
+    -------
+    (n, 1, height, width) of the type of `images`
+
+    Raises
+    ------
+    ValueError
+        If the images are not grey or colour, one is blank, or the shape is empty.
+
+    Examples
+    --------
+    >>> fit_images(np.zeros((2, 3, 64, 64), np.uint8), (36, 64)).shape
+    (2, 1, 36, 64)
+    """
+    check_images(images)
+    if min(shape) < 1:
+        raise ValueError(f"shape: {shape}, expected (height, width), each at least 1")
+    height, width = images.shape[2:]
+    rows = min(height, max(1, round(width * shape[0] / shape[1])))
+    columns = min(width, max(1, round(height * shape[1] / shape[0])))
+    y, x = (height - rows) // 2, (width - columns) // 2
+    images = images[:, :, y : y + rows, x : x + columns]
+    whole = images.dtype == np.uint8
+    out = np.empty((len(images), 1, *shape), images.dtype)
+    for start in range(0, len(images), 256):  # bounds the memory of the floats
+        part = images[start : start + 256].astype(np.float32)
+        if part.shape[1] == 3:
+            part = np.tensordot(part, LUMA, (1, 0))[:, None]
+        if part.shape[2:] != tuple(shape):
+            part = F.interpolate(
+                torch.from_numpy(part), shape, mode="bicubic", antialias=True, align_corners=False
+            ).numpy()
+        out[start : start + 256] = part.round().clip(0, 255) if whole else part
+    return out
+
+
 def _photographs(shape: tuple[int, int]) -> Iterator[NDArray[np.float32]]:
     """The photographs in grey at every scale at which a patch of the shape fits in."""
     for photograph in load_sample_images().images:
-        grey = (photograph @ np.array([0.299, 0.587, 0.114])).astype(np.float32)
+        grey = (photograph @ LUMA).astype(np.float32)
         if not all(0 < s <= g for s, g in zip(shape, grey.shape, strict=True)):
             raise ValueError(
                 f"shape: {shape}, expected at least (1, 1) and at most {grey.shape}, the size of "

@@ -68,9 +68,9 @@ class StimulusGroup:
     Attributes
     ----------
     images : (n, c, h, w) tensor
-        Normalised.
+        What the core sees of each image, made once since nothing in it is learned.
     index : (input,) tensor
-        Which image each input is.
+        Which of these each input is.
     behaviour : (input, k) tensor or None
         Channels beside the image, where the core sees behaviour: then each trial is an input.
     scans : tuple of ScanTrials
@@ -103,9 +103,9 @@ def rates(
 
 
 def stimulus_groups(
+    encoder: Encoder,
     recordings: Sequence[Recording],
     tier: Tier,
-    config: EncoderConfig,
     *,
     merge: bool = False,
     device: torch.device | str = "cpu",
@@ -114,10 +114,10 @@ def stimulus_groups(
 
     Parameters
     ----------
+    encoder : Encoder
+        Says which inputs it uses; on the same device.
     recordings : sequence of Recording
     tier : str
-    config : EncoderConfig
-        Says which inputs the encoder uses.
     merge : bool
         Let trials of the same input become one, with their mean response and their number as
         weight, if the encoder sees nothing but the image. The losses' gradients are linear in
@@ -129,6 +129,7 @@ def stimulus_groups(
     list of StimulusGroup
         In order of the scans; those without trials in the tier are in none.
     """
+    config = encoder.config
     merge = merge and config.shifter is None and not config.uses_behaviour
     alike: list[list[Recording]] = []
     for recording in recordings:
@@ -140,7 +141,7 @@ def stimulus_groups(
                 break
         else:
             alike.append([recording])
-    return [_group(group, tier, config, merge, device) for group in alike]
+    return [_group(encoder, group, tier, merge, device) for group in alike]
 
 
 def _same_images(a: Recording, b: Recording) -> bool:
@@ -150,13 +151,13 @@ def _same_images(a: Recording, b: Recording) -> bool:
 
 
 def _group(
+    encoder: Encoder,
     recordings: Sequence[Recording],
     tier: Tier,
-    config: EncoderConfig,
     merge: bool,
     device: torch.device | str,
 ) -> StimulusGroup:
-    norm = recordings[0].normalisation
+    norm, config = recordings[0].normalisation, encoder.config
     behaviour = None
     if config.behaviour_channels:
         (recording,) = recordings
@@ -170,23 +171,29 @@ def _group(
         inputs = [np.searchsorted(index, images) for images in shown]
     # Only the images that are shown: copies of the others would cost memory.
     distinct, place = np.unique(index, return_inverse=True)
+    shown_images = recordings[0].images[distinct]
+    with torch.no_grad():
+        parts = [
+            encoder.core_inputs(torch.from_numpy(norm.images(shown_images[part])).to(device))
+            for part in np.array_split(np.arange(len(distinct)), -(-len(distinct) // 256))
+        ]
     return StimulusGroup(
-        images=torch.from_numpy(norm.images(recordings[0].images[distinct])).to(device),
+        images=torch.cat(parts),
         index=torch.from_numpy(place).to(device),
         behaviour=behaviour,
         scans=tuple(
-            _scan_trials(r, tier, of, len(index), config, merge, device)
+            _scan_trials(config, r, tier, of, len(index), merge, device)
             for r, of in zip(recordings, inputs, strict=True)
         ),
     )
 
 
 def _scan_trials(
+    config: EncoderConfig,
     recording: Recording,
     tier: Tier,
     inputs: NDArray[np.int64],
     n_inputs: int,
-    config: EncoderConfig,
     merge: bool,
     device: torch.device | str,
 ) -> ScanTrials:

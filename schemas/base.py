@@ -86,7 +86,7 @@ def activate(connection: Any, name: str, *, create: bool = True) -> None:
         False for users who may not create tables.
     """
     code_version()  # now, before the files can change under a long computation
-    computed = computed_tables()  # imports them all: a table declares itself only once it is known
+    computed = queued_tables()  # imports them all: a table declares itself only once it is known
     schema.activate(name, connection=connection, create_schema=create, create_tables=create)
     if create:
         for table in computed:
@@ -109,17 +109,27 @@ def require_active() -> None:
         )
 
 
+def queued_tables() -> list[type[dj.Computed]]:
+    """All tables with a job queue: those that experiments plan, and the one that searches fill."""
+    from schemas import search  # imports this module
+
+    return [*computed_tables(), search.SearchResult]
+
+
 def computed_tables() -> list[type[dj.Computed]]:
-    """All computed tables, each after those it depends on."""
+    """All computed tables that experiments plan, each after those it depends on."""
     # Imported here because they import this module.
-    from schemas import encoding, recording, robustness, teaching, training
+    from schemas import encoding, recording, robustness, stability, teaching, training
 
     return [
         recording.Reliability,
+        encoding.SharedCore,
         encoding.FittedEncoder,
         encoding.EncoderScore,
         encoding.PredictedResponses,
         teaching.SimilarityQuality,
+        stability.SimilarityStructure,
+        stability.SimilarityStability,
         teaching.Teacher,
         training.TrainedNetwork,
         robustness.NoiseAccuracy,
@@ -220,7 +230,7 @@ def remove_finished_checkpoints() -> None:
     folder = computing().checkpoints
     if folder is None or not folder.is_dir():
         return
-    for table in computed_tables():
+    for table in queued_tables():
         if not any(folder.glob(f"{table.__name__}_*")):
             continue
         for key in table.keys():  # noqa: SIM118 - a query, not a dict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import datajoint as dj
@@ -9,17 +10,22 @@ import numpy as np
 
 from predictive_model import encoder as encoder_module
 from predictive_model import fitting
+from predictive_model.checkpoint import array_digest
 from predictive_model.fitted import FittedEncoder as Fitted
-from predictive_model.scores import score_predictions
+from predictive_model.recording import Normalisation, RecordingError
+from predictive_model.score_summary import summarise
+from predictive_model.scores import EncoderScores, score_predictions
 from schemas.base import (
     PROVENANCE,
     Stopwatch,
     add_config,
     checkpoint_path,
     computing,
+    config_hash,
     file_to_attach,
     read_attached,
     schema,
+    transaction,
 )
 from schemas.experiment import Experiment, Seed  # noqa: F401 - named in definitions
 from schemas.recording import Scan, StimulusSet
@@ -35,6 +41,7 @@ class EncoderConfig(dj.Lookup):
         layers          : int16
         hidden_channels : int16
         downsample      : int16
+        readout         : varchar(16)  # gaussian or factorised
         shifter         : bool
         modulator       : bool
         config          : json
@@ -50,6 +57,7 @@ class EncoderConfig(dj.Lookup):
             layers=config.core.layers,
             hidden_channels=config.core.hidden_channels,
             downsample=config.downsample,
+            readout=config.readout.kind,
             shifter=config.shifter is not None,
             modulator=config.modulator is not None,
         )
@@ -57,28 +65,58 @@ class EncoderConfig(dj.Lookup):
 
 @schema
 class FitConfig(dj.Lookup):
-    """How an encoder is fitted."""
+    """How an encoder is fitted, and with which other scans it shares its core."""
 
     definition = """
         fit_hash      : char(16)
         ---
-        batch_size    : int32
+        batch_size    : int32      # 0 for an encoder that was imported
         learning_rate : float64
         max_epochs    : int32
+        n_scans       : int16      # that share a core; 0 where each scan has its own
+        scans         : json       # their names
         config        : json
     """
 
     @classmethod
-    def add(cls, config: fitting.FitConfig) -> str:
-        """Insert a configuration if it is new; returns its hash."""
-        return add_config(
-            cls,
-            "fit_hash",
-            config,
+    def add(cls, config: fitting.FitConfig, scans: Sequence[str] = ()) -> str:
+        """Insert a configuration if it is new; returns its hash.
+
+        ``scans`` are those that share a core. The same settings with other scans are another
+        configuration, since they give other weights.
+        """
+        described = config.model_dump(mode="json")
+        names = sorted(scans)
+        key = config_hash({"kind": "FitConfig", **described, "scans": names} if names else config)
+        row = dict(
+            fit_hash=key,
             batch_size=config.batch_size,
             learning_rate=config.learning_rate,
             max_epochs=config.max_epochs,
+            n_scans=len(names),
+            scans=names,
+            config=described,
         )
+        cls.insert1(row, skip_duplicates=True)
+        return key
+
+    @classmethod
+    def add_imported(cls, recipe: str, sha256: str, statistics: Normalisation) -> str:
+        """Insert that an encoder was fitted elsewhere, and came from a file; returns the hash.
+
+        The statistics count, since a file need not hold them.
+        """
+        arrays = [None if v is None else np.asarray(v) for v in vars(statistics).values()]
+        described = {
+            "kind": "imported",
+            "recipe": recipe,
+            "sha256": sha256,
+            "statistics": array_digest(*arrays),
+        }
+        key = config_hash(described)
+        row = dict(batch_size=0, learning_rate=0.0, max_epochs=0, n_scans=0, scans=[])
+        cls.insert1({"fit_hash": key, **row, "config": described}, skip_duplicates=True)
+        return key
 
 
 @schema
@@ -95,8 +133,87 @@ class FitPlan(dj.Manual):
 
 
 @schema
+class SharedCore(dj.Computed):
+    """Encoders of several scans, fitted together with one core."""
+
+    definition = f"""
+        -> EncoderConfig
+        -> FitConfig
+        -> Seed
+        ---
+        validation_correlation : float64  # single trials, mean over the neurons of all scans
+        n_epochs  : int32
+        history   : json                  # a record for each epoch
+        {PROVENANCE}
+    """
+
+    class Member(dj.Part):
+        """The encoder of one scan."""
+
+        definition = """
+            -> master
+            -> Scan
+            ---
+            encoder : <attach@main>   # safetensors with its settings in the header
+        """
+
+    @property
+    def key_source(self) -> Any:
+        """What some experiment asks for."""
+        asked = FitPlan * FitConfig.proj("n_scans") & "n_scans > 0"
+        return EncoderConfig.proj() * FitConfig.proj() * Seed.proj() & asked.proj()
+
+    def make_fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
+        """Settings only: whatever is fetched here is hashed, and arrays hash slowly."""
+        return (
+            (EncoderConfig & key).fetch1("config"),
+            *(FitConfig & key).fetch1("config", "scans"),
+        )
+
+    def make_compute(
+        self,
+        key: dict[str, Any],
+        encoder_config: dict[str, Any],
+        fit_config: dict[str, Any],
+        scans: list[str],
+    ) -> tuple[Any, ...]:
+        """Fit all scans, outside of any transaction."""
+        watch = Stopwatch()
+        fitted = fitting.fit_jointly(
+            [Scan.load({"scan": scan}) for scan in scans],
+            encoder_module.EncoderConfig.model_validate(encoder_config),
+            fitting.FitConfig.model_validate(fit_config),
+            key["seed"],
+            device=computing().device,
+            checkpoint=checkpoint_path(SharedCore, key),
+            progress=_report_epochs(f"{len(scans)} scans"),
+        )
+        spent = sum(record.seconds for record in fitted[0].history)
+        return scans, fitted, watch.provenance(computing().device, at_least=spent)
+
+    def make_insert(
+        self,
+        key: dict[str, Any],
+        scans: list[str],
+        fitted: list[Fitted],
+        provenance: dict[str, Any],
+    ) -> None:
+        """Insert the fit and each scan's encoder."""
+        history = fitted[0].history
+        row = {
+            "validation_correlation": max(e.validation_correlation for e in history),
+            "n_epochs": len(history),
+            "history": [vars(record) for record in history],
+        }
+        self.insert1({**key, **row, **provenance})
+        for scan, encoder in zip(scans, fitted, strict=True):
+            with file_to_attach("encoder.safetensors", encoder.to_bytes()) as path:
+                self.Member.insert1({**key, "scan": scan, "encoder": path})
+
+
+@schema
 class FittedEncoder(dj.Computed):
-    """The denoiser of one scan."""
+    """The denoiser of one scan: fitted to it alone or with others, or published elsewhere."""
 
     definition = f"""
         -> Scan
@@ -104,7 +221,9 @@ class FittedEncoder(dj.Computed):
         -> FitConfig
         -> Seed
         ---
-        validation_correlation : float64  # single trials, mean over neurons
+        origin    : varchar(16)           # fitted, shared core, or imported
+        source    : varchar(255)          # file that it was imported from, or nothing
+        validation_correlation = null : float64  # single trials, mean over neurons
         n_epochs  : int32
         history   : json                  # a record for each epoch
         encoder   : <attach@main>         # safetensors with its settings in the header
@@ -113,21 +232,31 @@ class FittedEncoder(dj.Computed):
 
     @property
     def key_source(self) -> Any:
-        """What some experiment asks for."""
-        return Scan.proj() * EncoderConfig.proj() * FitConfig.proj() * Seed.proj() & FitPlan
+        """What some experiment asks for; with a shared core, once that is fitted."""
+        planned = Scan.proj() * EncoderConfig.proj() * FitConfig.proj() * Seed.proj() & FitPlan
+        return planned & [FitConfig & "n_scans = 0", SharedCore.Member.proj()]
 
     def make_fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
         """Settings only: whatever is fetched here is hashed, and arrays hash slowly."""
         return (
             (EncoderConfig & key).fetch1("config"),
-            (FitConfig & key).fetch1("config"),
+            *(FitConfig & key).fetch1("config", "n_scans"),
         )
 
     def make_compute(
-        self, key: dict[str, Any], encoder_config: dict[str, Any], fit_config: dict[str, Any]
+        self,
+        key: dict[str, Any],
+        encoder_config: dict[str, Any],
+        fit_config: dict[str, Any],
+        n_scans: int,
     ) -> tuple[Any, ...]:
-        """Fit, outside of any transaction."""
+        """Fit, outside of any transaction, or take it from those that share the core."""
         watch = Stopwatch()
+        if n_scans:
+            content = read_attached(SharedCore.Member & key, "encoder")
+            fitted = Fitted.from_bytes(content)
+            history = (SharedCore & key).fetch1("history")
+            return "shared core", fitted, history, watch.provenance()
         fitted = fitting.fit(
             Scan.load(key),
             encoder_module.EncoderConfig.model_validate(encoder_config),
@@ -135,27 +264,89 @@ class FittedEncoder(dj.Computed):
             key["seed"],
             device=computing().device,
             checkpoint=checkpoint_path(FittedEncoder, key),
-            progress=lambda e: computing().progress(
-                f"{key['scan']}: epoch {e.epoch}, validation correlation "
-                f"{e.validation_correlation:.3f}"
-            ),
+            progress=_report_epochs(key["scan"]),
         )
+        history = [vars(record) for record in fitted.history]
         spent = sum(record.seconds for record in fitted.history)
-        return fitted, watch.provenance(computing().device, at_least=spent)
+        return "fitted", fitted, history, watch.provenance(computing().device, at_least=spent)
 
-    def make_insert(self, key: dict[str, Any], fitted: Fitted, provenance: dict[str, Any]) -> None:
+    def make_insert(
+        self,
+        key: dict[str, Any],
+        origin: str,
+        fitted: Fitted,
+        history: list[dict[str, Any]],
+        provenance: dict[str, Any],
+    ) -> None:
         """Insert the fitted encoder."""
+        row = {
+            "origin": origin,
+            "source": "",
+            "validation_correlation": fitted.validation_correlation,
+            "n_epochs": len(history),
+            "history": history,
+        }
         with file_to_attach("encoder.safetensors", fitted.to_bytes()) as path:
-            self.insert1(
-                {
-                    **key,
-                    "validation_correlation": fitted.validation_correlation,
-                    "n_epochs": len(fitted.history),
-                    "history": [vars(record) for record in fitted.history],
-                    "encoder": path,
-                    **provenance,
-                }
+            self.insert1({**key, **row, "encoder": path, **provenance})
+
+    @classmethod
+    def add_imported(
+        cls,
+        scan: str,
+        fitted: Fitted,
+        *,
+        recipe: str,
+        source: str,
+        sha256: str,
+        species: str = "",
+        area: str = "",
+    ) -> bool:
+        """Insert an encoder that was fitted elsewhere; False if the very same one is there already.
+
+        Its scan is inserted without trials if the database does not have it.
+
+        Parameters
+        ----------
+        scan : str
+            Name of the scan that it was fitted to.
+        fitted : FittedEncoder
+        recipe, source, sha256 : str
+            Architecture, name and hash of the file that it was read from.
+        species, area : str
+            Of the scan, if it is new.
+
+        Raises
+        ------
+        RecordingError
+            If the database has a scan of this name with another number of neurons, or another
+            imported encoder of it.
+        """
+        watch = Stopwatch()
+        with transaction(cls.connection):
+            Scan.add_without_trials(scan, fitted.n_neurons, species=species, area=area)
+            Seed.insert1({"seed": 0}, skip_duplicates=True)
+            key = dict(
+                scan=scan,
+                encoder_hash=EncoderConfig.add(fitted.config),
+                fit_hash=FitConfig.add_imported(recipe, sha256, fitted.normalisation),
+                seed=0,
             )
+            if cls & key:
+                return False
+            others = (cls & {"scan": scan, "origin": "imported"}).to_arrays("source")
+            if len(others):
+                raise RecordingError(
+                    f"name: the database has another imported encoder of {scan!r}, from "
+                    f"{others[0]} or with other statistics; choose another name, or delete it: "
+                    f"(FittedEncoder & {{'scan': {scan!r}, 'origin': 'imported'}}).delete()"
+                )
+            row = dict(origin="imported", source=source[:255], n_epochs=0, history=[])
+            with file_to_attach("encoder.safetensors", fitted.to_bytes()) as path:
+                cls.insert1(
+                    {**key, **row, "encoder": path, **watch.provenance()},
+                    allow_direct_insert=True,
+                )
+        return True
 
     @classmethod
     def load(cls, key: dict[str, Any]) -> Fitted:
@@ -164,55 +355,137 @@ class FittedEncoder(dj.Computed):
         return Fitted.from_bytes(read_attached(cls & {n: key[n] for n in names}, "encoder"))
 
 
+def _report_epochs(what: str) -> Callable[[fitting.FitEpoch], None]:
+    return lambda e: computing().progress(
+        f"{what}: epoch {e.epoch}, validation correlation {e.validation_correlation:.3f}"
+    )
+
+
+SUMMARY = """
+        {0} = null : float64          # {1}
+        {0}_low = null : float64      # 95 percent interval, from resampled neurons
+        {0}_high = null : float64
+        {0}_ceiling = null : float64  # what a perfect prediction would score
+        n_{0} = null : int32          # neurons that count
+"""
+
+
 @schema
 class EncoderScore(dj.Computed):
-    """How well an encoder predicts the test tier, beside what the repeats say."""
+    """How well an encoder predicts the test tier, beside what a perfect prediction would score.
+
+    docs/scores.md defines every score. Without repeats all but ``single_trial`` are null.
+    """
 
     definition = f"""
         -> FittedEncoder
         ---
-        status        : varchar(16)             # ok, no repeats, or no test trials
-        n_trials      : int32
-        single_trial = null : float64           # correlation, mean over neurons
-        to_average = null : float64             # correlation to the average, mean over neurons
-        oracle = null : float64                 # leave-one-out oracle, its reference
-        fraction_oracle = null : float64        # slope through the origin over neurons
+        status   : varchar(16)  # ok, no repeats, or no test trials
+        n_trials : int32
+        n_images : int32
+        oracle = null : float64               # leave-one-out oracle, mean over neurons
+        conservative_oracle = null : float64  # oracle that saw the trial, mean over neurons
+        to_average_split_half = null : float64  # ceiling by Spearman-Brown, mean over neurons
+        fev = null : float64                  # fraction of explainable variance, mean over neurons
+        {SUMMARY.format("single_trial", "correlation with single trials, mean over neurons")}
+        {SUMMARY.format("to_average", "correlation to the average, mean over neurons")}
+        {SUMMARY.format("feve", "fraction of explainable variance explained, mean over neurons")}
+        {SUMMARY.format("cc_norm", "to_average over its ceiling, median over neurons")}
+        {SUMMARY.format("fraction_oracle_slope", "slope through the origin over neurons")}
+        {SUMMARY.format("fraction_oracle_ratio", "single_trial over oracle, median over neurons")}
         single_trial_by_neuron = null : <npy@main>
-        to_average_by_neuron = null : <npy@main>
         oracle_by_neuron = null : <npy@main>
+        to_average_by_neuron = null : <npy@main>
+        cc_max_by_neuron = null : <npy@main>
+        fev_by_neuron = null : <npy@main>
+        feve_by_neuron = null : <npy@main>    # NaN for neurons that do not count
+        cc_norm_by_neuron = null : <npy@main> # NaN for neurons that do not count
         {PROVENANCE}
     """
 
+    @property
+    def key_source(self) -> Any:
+        """Encoders of scans that are here with their trials."""
+        return FittedEncoder.proj() & (Scan & "n_trials > 0")
+
     def make(self, key: dict[str, Any]) -> None:
         """Score one encoder."""
-        watch = Stopwatch()
+        watch, device = Stopwatch(), computing().device
         recording = Scan.load(key)
-        n = len(recording.trials_of("test"))
-        row: dict[str, Any] = dict(status="no test trials", n_trials=n)
-        if n >= 2:
-            predicted = fitting.predict_recording(FittedEncoder.load(key), recording, "test")
-            scores = score_predictions(recording, "test", predicted)
-            row.update(
+        row: dict[str, Any] = dict(
+            status="no test trials",
+            n_trials=len(recording.trials_of("test")),
+            n_images=len(recording.images_of("test")),
+        )
+        if row["n_trials"] >= 2:
+            encoder = FittedEncoder.load(key)
+            predicted = fitting.predict_recording(encoder, recording, "test", device=device)
+            row |= self._scores(score_predictions(recording, "test", predicted))
+        self.insert1({**key, **row, **watch.provenance(device)})
+
+    @staticmethod
+    def _scores(scores: EncoderScores) -> dict[str, Any]:
+        row: dict[str, Any] = dict(status="no repeats", single_trial_by_neuron=scores.single_trial)
+        for name, score in summarise(scores).items():
+            row |= {
+                name: score.value,
+                f"{name}_low": score.low,
+                f"{name}_high": score.high,
+                f"{name}_ceiling": score.ceiling,
+                f"n_{name}": score.n,
+            }
+        if scores.ceilings is not None:
+            row |= dict(
                 status="ok",
-                single_trial=scores.single_trial.mean(),
-                single_trial_by_neuron=scores.single_trial,
+                oracle=scores.ceilings.oracle.mean(),
+                conservative_oracle=scores.ceilings.conservative_oracle.mean(),
+                to_average_split_half=scores.ceilings.split_half.mean(),
+                fev=scores.ceilings.fev.mean(),
+                oracle_by_neuron=scores.ceilings.oracle,
+                to_average_by_neuron=scores.to_average,
+                cc_max_by_neuron=scores.ceilings.cc_max,
+                fev_by_neuron=scores.ceilings.fev,
+                feve_by_neuron=scores.feve,
+                cc_norm_by_neuron=scores.cc_norm,
             )
-            if scores.to_average is None or scores.oracle is None:
-                row["status"] = "no repeats"
-            else:
-                row.update(
-                    to_average=scores.to_average.mean(),
-                    oracle=scores.oracle.mean(),
-                    fraction_oracle=scores.fraction_oracle,
-                    to_average_by_neuron=scores.to_average,
-                    oracle_by_neuron=scores.oracle,
-                )
-        self.insert1({**key, **row, **watch.provenance()})
+        undefined = [k for k, v in row.items() if isinstance(v, float) and np.isnan(v)]
+        return row | dict.fromkeys(undefined)
+
+
+@schema
+class PredictionPlan(dj.Manual):
+    """Further images whose responses are wanted; those that a scan saw need no plan."""
+
+    definition = """
+        -> FittedEncoder
+        -> StimulusSet
+    """
+
+    @classmethod
+    def add(cls, key: dict[str, Any], stimulus_set: str) -> None:
+        """Ask for the responses that an encoder predicts to a set of images.
+
+        Raises
+        ------
+        ValueError
+            If the images have another shape than the encoder's.
+        """
+        names = FittedEncoder().primary_key
+        images = StimulusSet & {"stimulus_set": stimulus_set}
+        shape = images.fetch1("channels", "height", "width")
+        expected = FittedEncoder.load(key).image_shape
+        if tuple(shape) != expected:
+            raise ValueError(
+                f"stimuli {stimulus_set}: images of {shape}, expected {expected}, the shape that "
+                "this encoder was fitted to; import them at that size"
+            )
+        row = {**{n: key[n] for n in names}, "stimulus_set": stimulus_set}
+        cls.insert1(row, skip_duplicates=True)
 
 
 @schema
 class PredictedResponses(dj.Computed):
-    """Denoised responses to all images of the scan, pupil and behaviour held at their means."""
+    """Denoised responses to all images of a set, pupil and behaviour held at their means."""
 
     definition = f"""
         -> FittedEncoder
@@ -224,9 +497,10 @@ class PredictedResponses(dj.Computed):
 
     @property
     def key_source(self) -> Any:
-        """Each encoder with the images of its own scan."""
+        """Each encoder with the images of its own scan, and whatever else was asked for."""
         shown = Scan.proj(shown="stimulus_set")
-        return (FittedEncoder.proj() * StimulusSet.proj() * shown & "stimulus_set = shown").proj()
+        pairs = FittedEncoder.proj() * StimulusSet.proj()
+        return pairs & [(pairs * shown & "stimulus_set = shown").proj(), PredictionPlan]
 
     def make(self, key: dict[str, Any]) -> None:
         """Predict all neurons' responses."""

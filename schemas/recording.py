@@ -9,8 +9,9 @@ import datajoint as dj
 import numpy as np
 
 from predictive_model import reliability
+from predictive_model.ceilings import ceilings
 from predictive_model.checkpoint import array_digest
-from predictive_model.recording import TIERS, Recording, RecordingError
+from predictive_model.recording import TIERS, Recording, RecordingError, check_name
 from schemas.base import PROVENANCE, Stopwatch, schema, transaction
 
 
@@ -48,12 +49,12 @@ class StimulusSet(dj.Manual):
 
 @schema
 class Scan(dj.Manual):
-    """One recording."""
+    """One recording; without trials, if only an encoder of its neurons is known."""
 
     definition = """
         scan        : varchar(64)
         ---
-        -> StimulusSet
+        -> [nullable] StimulusSet
         species     : varchar(64)
         area        : varchar(64)
         simulated   : bool         # no animal was involved
@@ -134,9 +135,65 @@ class Scan(dj.Manual):
         return True
 
     @classmethod
+    def add_without_trials(
+        cls, scan: str, n_neurons: int, *, species: str = "", area: str = ""
+    ) -> None:
+        """Insert a scan of which no more is known than its neurons, unless it is there already.
+
+        Raises
+        ------
+        RecordingError
+            If the scan that is there has another number of neurons.
+        """
+        check_name(scan)
+        present = (cls & {"scan": scan}).to_arrays("n_neurons")
+        if len(present):
+            if present[0] != n_neurons:
+                raise RecordingError(
+                    f"name: the database's scan {scan!r} has {present[0]} neurons, this encoder "
+                    f"{n_neurons}; choose another name"
+                )
+            return
+        nothing = np.zeros((0, 2), np.float32)
+        cls.insert1(
+            dict(
+                scan=scan,
+                stimulus_set=None,
+                species=species,
+                area=area,
+                simulated=False,
+                n_neurons=n_neurons,
+                n_trials=0,
+                n_behaviour=0,
+                has_pupil=False,
+                behaviour_names=[],
+                source="no trials: known from an encoder",
+                digest="",
+                imported=datetime.now(UTC).replace(tzinfo=None, microsecond=0),
+                image_index=np.zeros(0, np.int64),
+                tier=np.zeros(0, np.int8),
+                neuron_ids=np.arange(n_neurons),
+                cortical_positions=nothing,
+                responses=np.zeros((0, n_neurons), np.float32),
+                behaviour=nothing,
+                pupil=nothing,
+            )
+        )
+
+    @classmethod
     def load(cls, key: dict[str, Any]) -> Recording:
-        """The recording of one scan, with all its arrays in memory."""
+        """The recording of one scan, with all its arrays in memory.
+
+        Raises
+        ------
+        RecordingError
+            If only its neurons are known.
+        """
         row = (cls & {"scan": key["scan"]}).fetch1()
+        if not row["n_trials"]:
+            raise RecordingError(
+                f"scan {row['scan']!r} has no trials here, only an encoder of its neurons"
+            )
         images = (StimulusSet & {"stimulus_set": row["stimulus_set"]}).fetch1("images")
         return Recording(
             name=row["scan"],
@@ -159,7 +216,7 @@ class Scan(dj.Manual):
 
 @schema
 class Reliability(dj.Computed):
-    """Eq. 1 of Li et al. 2019 and the oracle correlation of each neuron."""
+    """Eq. 1 of Li et al. 2019 and the ceilings of each neuron, over all repeated images."""
 
     definition = f"""
         -> Scan
@@ -169,12 +226,23 @@ class Reliability(dj.Computed):
         n_trials    : int32
         mean_weight = null : float64     # w_a, mean over neurons
         mean_oracle = null : float64     # leave-one-out oracle correlation, mean over neurons
+        mean_fev = null : float64        # fraction of explainable variance, mean over neurons
+        mean_cc_max = null : float64     # ceiling of the correlation to average, mean over neurons
+        mean_split_half = null : float64 # the same ceiling by Spearman-Brown, mean over neurons
         signal = null : <npy@main>       # (neuron,) sigma_a
         noise = null  : <npy@main>       # (neuron,) eta_a
         weight = null : <npy@main>       # (neuron,) w_a
         oracle = null : <npy@main>       # (neuron,)
+        fev = null    : <npy@main>       # (neuron,)
+        cc_max = null : <npy@main>       # (neuron,)
+        split_half = null : <npy@main>   # (neuron,)
         {PROVENANCE}
     """
+
+    @property
+    def key_source(self) -> Any:
+        """Scans that are here with their trials."""
+        return Scan & "n_trials > 0"
 
     def make(self, key: dict[str, Any]) -> None:
         """Estimate the reliability of one scan's neurons."""
@@ -184,15 +252,22 @@ class Reliability(dj.Computed):
             row: dict[str, Any] = dict(status="no repeats", n_images=0, n_trials=0)
         else:
             r = reliability.reliability(recording)
+            found = ceilings(recording.repeated_trials())
             row = dict(
                 status="ok",
                 n_images=r.n_images,
                 n_trials=r.n_trials,
                 mean_weight=r.weight.mean(),
                 mean_oracle=r.oracle.mean(),
+                mean_fev=found.fev.mean(),
+                mean_cc_max=found.cc_max.mean(),
+                mean_split_half=found.split_half.mean(),
                 signal=r.signal,
                 noise=r.noise,
                 weight=r.weight,
                 oracle=r.oracle,
+                fev=found.fev,
+                cc_max=found.cc_max,
+                split_half=found.split_half,
             )
         self.insert1({**key, **row, **watch.provenance()})

@@ -43,6 +43,11 @@ class SimilarityQuality(dj.Computed):
         {PROVENANCE}
     """
 
+    @property
+    def key_source(self) -> Any:
+        """Encoders of scans that are here with their trials."""
+        return FittedEncoder.proj() & (Scan & "n_trials > 0")
+
     def make(self, key: dict[str, Any]) -> None:
         """Compare the three similarities of one scan."""
         watch = Stopwatch()

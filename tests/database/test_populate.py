@@ -26,7 +26,10 @@ from pipeline.database import Database, open_database
 from pipeline.experiments import ExperimentSettings, add_experiment
 from pipeline.settings import Settings
 from predictive_model import fitting
+from predictive_model.ceilings import ceilings
 from predictive_model.recording import Recording
+from predictive_model.score_summary import summarise
+from predictive_model.scores import score_predictions
 from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
 from predictive_model.stimuli import natural_stimuli
 from regularized_training import tasks, training
@@ -204,16 +207,19 @@ class TestATinyExperiment:
             "EncoderScore": 1,
             "PredictedResponses": 1,
             "SimilarityQuality": 1,
+            "SimilarityStructure": 1,
+            "SimilarityStability": 1,
             "Teacher": 4,
             "TrainedNetwork": 8,
             "NoiseAccuracy": 8,
         }
-        assert rows_of_all_tables() == expected
+        alone = {"SharedCore": 0}  # the one scan shares its core with no other
+        assert rows_of_all_tables() == expected | alone
         assert {p.table: (p.done, p.total) for p in progress} == {
             table: (n, n) for table, n in expected.items()
         }
         assert [p.done for p in progress if p.table == "TrainedNetwork"] == list(range(1, 9))
-        assert {p.table: p.total for p in populate.progress("tiny", "smoke")} == expected
+        assert {p.table: p.total for p in populate.progress("tiny", "smoke")} == (expected | alone)
         assert len(trainings.TrainedNetwork.Epoch()) == 8
         assert len(robustness.NoiseAccuracy.Level()) == 8 * len(LEVELS)
 
@@ -281,11 +287,39 @@ class TestATinyExperiment:
         stored = encoding.PredictedResponses.fetch1("responses")
         assert np.allclose(stored, predicted, atol=1e-6)
 
+    def test_scores_in_the_database_are_those_of_the_encoder_read_back(self) -> None:
+        scan = tiny_recording()
+        fitted = encoding.FittedEncoder.load(encoding.FittedEncoder.fetch1("KEY"))
+        predicted = fitting.predict_recording(fitted, scan, "test")
+        scores = score_predictions(scan, "test", predicted)
+        stored = encoding.EncoderScore.fetch1()
+        assert (stored["status"], stored["n_images"]) == ("ok", N_REPEATED)
+        for name, score in summarise(scores).items():
+            kept = [stored[f"{name}{end}"] for end in ("", "_low", "_high", "_ceiling")]
+            found = [score.value, score.low, score.high, score.ceiling]
+            expected = [None if v is None or np.isnan(v) else v for v in found]
+            assert kept == pytest.approx(expected, abs=1e-4)
+            assert stored[f"n_{name}"] == score.n
+        assert scores.ceilings is not None
+        np.testing.assert_allclose(stored["cc_max_by_neuron"], scores.ceilings.cc_max)
+        np.testing.assert_allclose(stored["cc_norm_by_neuron"], scores.cc_norm, atol=1e-4)
+
+    def test_reliability_in_the_database_is_over_all_repeated_images(self) -> None:
+        found = ceilings(tiny_recording().repeated_trials())
+        stored = recording.Reliability.fetch1()
+        for name in ("oracle", "fev", "cc_max", "split_half"):
+            np.testing.assert_allclose(stored[name], getattr(found, name))
+            assert stored[f"mean_{name}"] == pytest.approx(getattr(found, name).mean())
+
     def test_results_hold_one_row_for_each_encoder_and_each_network_at_each_level(self) -> None:
         encoders = results.encoders("tiny")
         assert len(encoders) == 1
         assert encoders["simulated"].tolist() == [True]
-        assert {"status", "single_trial", "to_average", "oracle", "n_epochs"} <= set(encoders)
+        assert {"status", "oracle", "n_feve", "n_cc_norm", "n_epochs"} <= set(encoders)
+        for score in ("single_trial", "to_average", "fraction_oracle_slope", "cc_norm"):
+            assert (encoders[f"{score}_low"] <= encoders[score]).all()
+            assert (encoders[score] <= encoders[f"{score}_high"]).all()
+            assert (encoders[f"{score}_ceiling"] > 0).all()
         similarity = results.similarity("tiny", "smoke")
         assert similarity[["scan", "status", "n_images", "n_repeats"]].to_numpy().tolist() == [
             ["sim", "ok", N_REPEATED, 4]
@@ -315,7 +349,7 @@ class TestATinyExperiment:
         with pytest.raises(LookupError, match=r"nobody is not in .* tiny \(smoke\)"):
             results.noise("nobody")
 
-    @pytest.mark.parametrize("name", ["similarity", "noise"])
+    @pytest.mark.parametrize("name", ["similarity", "stability", "spectra", "pairs", "noise"])
     def test_figures_show_something(self, name: Any, tmp_path: Path) -> None:
         path = tmp_path / "new folder" / f"{name}.png"
         figures.draw(name, path, experiment="tiny")
@@ -330,7 +364,7 @@ class TestATinyExperiment:
 
 
 def test_no_figure_is_drawn_of_an_empty_database(database: Database, tmp_path: Path) -> None:
-    for name in ("similarity", "noise"):
+    for name in ("similarity", "stability", "spectra", "pairs", "noise"):
         with pytest.raises(figures.NothingToShowError, match="neuroteach populate"):
             figures.draw(name, tmp_path / "figure.png")
     assert results.noise().empty

@@ -8,7 +8,14 @@ import torch
 
 from predictive_model.checkpoint import CheckpointError
 from predictive_model.correlation import correlation
-from predictive_model.encoder import EncoderConfig, ModulatorConfig, ShifterConfig
+from predictive_model.encoder import (
+    CoreConfig,
+    EncoderConfig,
+    ModulatorConfig,
+    ReadoutConfig,
+    ShifterConfig,
+)
+from predictive_model.fitted import FittedEncoder
 from predictive_model.fitting import (
     FitConfig,
     FitError,
@@ -17,6 +24,8 @@ from predictive_model.fitting import (
     fit_jointly,
     predict_recording,
 )
+from predictive_model.front_end import FrontEndConfig
+from predictive_model.gabor import GaborConfig
 from predictive_model.trials import stimulus_groups
 from tests.predictive_model.conftest import small_recording
 
@@ -190,7 +199,7 @@ def test_merged_repeats_give_the_gradients_of_single_trials(small, quick, loss):
     for merge in (True, False):
         fitting = _Fit([scan], small, settings, 0, torch.device("cpu"))
         fitting.encoder.eval()
-        (group,) = stimulus_groups([scan], "train", small, merge=merge)
+        (group,) = stimulus_groups(fitting.encoder, [scan], "train", merge=merge)
         value, _ = fitting._losses(group, torch.arange(len(group)))
         value.backward()
         gradient = {
@@ -291,8 +300,8 @@ def test_scans_with_other_images_take_turns(small, quick):
     other = replace(first, name="other", images=first.images[::-1].copy())
     a, b = fit_jointly([first, other], small, quick, seed=1)
     assert same(core_of(a), core_of(b))
-    groups = stimulus_groups([first, other], "train", small)
-    assert [len(group.scans) for group in groups] == [1, 1]
+    fitting = _Fit([first, other], small, quick, 0, torch.device("cpu"))
+    assert [len(group.scans) for group in fitting.train] == [1, 1]
 
 
 def test_one_pass_of_the_core_serves_all_scans_that_saw_an_image(whole, quick):
@@ -306,7 +315,7 @@ def test_one_pass_of_the_core_serves_all_scans_that_saw_an_image(whole, quick):
     together, _ = fitting._losses(group, inputs)
     alone = []
     for scan in scans:
-        (single,) = stimulus_groups([scan], "train", whole)
+        (single,) = stimulus_groups(fitting.encoder, [scan], "train")
         alone.append(fitting._losses(single, inputs)[0].item())
     assert together.item() == pytest.approx(np.mean(alone), rel=1e-5)
 
@@ -331,6 +340,36 @@ def test_scans_that_do_not_go_together_are_refused(small, quick):
         fit_jointly([scan, replace(scan, name="a_b")], small, quick)
     with pytest.raises(ValueError, match=r"shapes \[\(1, 10, 11\), \(1, 10, 12\)\], expected one"):
         fit_jointly([scan, replace(scan, name="b", images=scan.images[..., 1:])], small, quick)
+
+
+# -- front end -----------------------------------------------------------------------------
+
+
+def test_a_front_end_is_computed_once_standardised_and_stored(scan, quick):
+    config = EncoderConfig(
+        front_end=FrontEndConfig(gabors=GaborConfig(wavelengths=(4,), pool=2), spots=(1.0,)),
+        core=CoreConfig(
+            layers=2,
+            hidden_channels=4,
+            input_kernel=1,
+            gamma_input=0,
+            input_dropout=0.1,
+            output_dropout=0.1,
+        ),
+        readout=ReadoutConfig(kind="factorised"),
+    )
+    fitting = _Fit([scan], config, quick, 0, torch.device("cpu"))
+    (group,) = fitting.train
+    maps = group.images.transpose(0, 1).flatten(1)
+    torch.testing.assert_close(maps.mean(1), torch.zeros(len(maps)), atol=1e-4, rtol=0)
+    torch.testing.assert_close(maps.std(1), torch.ones(len(maps)), atol=1e-2, rtol=0)
+    fitted = fit(scan, config, quick, seed=1)
+    again = FittedEncoder.from_bytes(fitted.to_bytes())
+    np.testing.assert_array_equal(again.predict(scan.images), fitted.predict(scan.images))
+    predicted = predict_recording(fitted, scan, "validation")
+    recorded = scan.responses[scan.trials_of("validation")]
+    found = correlation(predicted, recorded).mean()
+    assert found == pytest.approx(fitted.validation_correlation, abs=1e-5)
 
 
 # -- precision -----------------------------------------------------------------------------

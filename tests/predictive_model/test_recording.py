@@ -176,6 +176,23 @@ def test_test_images_are_held_out_where_every_image_was_repeated():
             assign_tiers(index, test_images=impossible)
 
 
+def test_test_images_are_held_out_where_no_image_was_repeated():
+    index = np.arange(20)
+    assert "test" not in assign_tiers(index)
+    tier = assign_tiers(index, test_images=4)
+    assert {t: int((tier == t).sum()) for t in set(tier)} == {
+        "train": 14, "validation": 2, "test": 4,
+    }  # fmt: skip
+    assert (tier != assign_tiers(index, test_images=4, seed=1)).any()
+    assert (assign_tiers(index, test_images=18) == "test").sum() == 18
+    for impossible in (1, 19):
+        with pytest.raises(
+            RecordingError,
+            match=f"test_images: {impossible}, expected 2 to 18, so that of 20 images two",
+        ):
+            assign_tiers(index, test_images=impossible)
+
+
 @pytest.mark.parametrize("fraction", [0, 1, -0.1])
 def test_an_impossible_fraction_of_validation_images_is_refused(fraction):
     with pytest.raises(RecordingError, match="validation_fraction: .* between 0 and 1"):

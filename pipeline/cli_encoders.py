@@ -1,0 +1,171 @@
+"""The commands that import encoders of others, and stimuli, and predict responses to them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli_session import Session, reporting_errors
+from pipeline.printing import err
+
+
+@reporting_errors
+def import_encoder(
+    file: Annotated[Path, typer.Argument(help="A state dict (.pth) as torch.save writes it.")],
+    recipe: Annotated[
+        str, typer.Option(help="Whose network it is; see docs/published-encoders.md.")
+    ] = "sensorium",
+    name: Annotated[
+        str | None, typer.Option(help="Name of the scan; as the file calls it by default.")
+    ] = None,
+    image_mean: Annotated[
+        float | None, typer.Option(help="Of the images it was fitted to; the recipe's by default.")
+    ] = None,
+    image_std: Annotated[
+        float | None, typer.Option(help="Of the images it was fitted to; the recipe's by default.")
+    ] = None,
+    behaviour_mean: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="What a behaviour channel is held at, once for each; from the file by default."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and report only.")] = False,
+) -> None:
+    """Import an encoder that others fitted, to predict its scan's responses to any images.
+
+    Example: `neuroteach import encoder sensorium_sota_model.pth --recipe sensorium`
+    """
+    import hashlib
+
+    from predictive_model.published import find_recipe, read_layout, read_published, read_state_dict
+
+    found = find_recipe(recipe)
+    fitted = read_published(
+        file,
+        recipe=recipe,
+        name=name,
+        image_mean=image_mean,
+        image_std=image_std,
+        behaviour_mean=behaviour_mean or None,
+    )
+    scan = name or read_layout(read_state_dict(file), found).scan
+    err.print(f"{scan}: {_described(fitted, found)}")
+    if dry_run:
+        return
+    with Session():
+        from schemas.encoding import FittedEncoder
+
+        added = FittedEncoder.add_imported(
+            scan,
+            fitted,
+            recipe=recipe,
+            source=file.name,
+            sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+            species=found.species,
+            area=found.area,
+        )
+    err.print("imported" if added else "was there already")
+
+
+def _described(fitted: Any, recipe: Any) -> str:
+    core, norm = fitted.config.core, fitted.normalisation
+    parts = [
+        f"{fitted.n_neurons} neurons of {recipe.species} {recipe.area}",
+        f"{core.layers} layers of {core.hidden_channels} channels",
+        f"images of {' x '.join(map(str, fitted.image_shape))}, mean {norm.image_mean:g}, "
+        f"standard deviation {norm.image_std:g}",
+    ]
+    if norm.behaviour_mean is None:
+        parts.append("no behaviour")
+    else:
+        held = zip(recipe.behaviour_names, norm.behaviour_mean, strict=True)
+        # Adding 0 makes a 0 of what is rounded to -0.
+        values = (f"{what} {round(float(mean), 2) + 0.0:g}" for what, mean in held)
+        parts.append("behaviour held at " + ", ".join(values))
+    parts.append("no shifter" if fitted.config.shifter is None else "pupil shifter")
+    return "; ".join(parts)
+
+
+@reporting_errors
+def import_stimuli(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="An .npy file, (n, 1 or 3, height, width); or a folder or archive of "
+            "{train,test}/CLASS/IMAGE, of which the training images are taken."
+        ),
+    ],
+    height: Annotated[int, typer.Option(min=1, help="Of the stimuli.")] = 36,
+    width: Annotated[int, typer.Option(min=1, help="Of the stimuli.")] = 64,
+    number: Annotated[
+        int | None, typer.Option(min=1, help="Take only so many, as many of each class.")
+    ] = None,
+) -> None:
+    """Import grey stimuli without labels: cropped centrally and resized, never stretched.
+
+    Prints the key of the stimulus set.
+
+    Example: `neuroteach import stimuli photographs.tar --number 1000`
+    """
+    import numpy as np
+
+    from predictive_model.stimuli import fit_images
+    from regularized_training.tasks import balanced_indices, read_image_folder
+
+    if source.suffix == ".npy":
+        images = np.load(source, allow_pickle=False)[:number]
+    else:
+        task = read_image_folder(source, grey=True)
+        images = task.train_images
+        if number is not None and number < len(images):
+            images = images[balanced_indices(task.train_labels, number, seed=0)]
+    stimuli = fit_images(images, (height, width))
+    err.print(f"{len(stimuli)} images of {height} x {width}, {source.name}")
+    with Session():
+        from schemas.recording import StimulusSet
+
+        key = StimulusSet.add(stimuli)
+    sys.stdout.write(key + "\n")
+
+
+@reporting_errors
+def predict(
+    scan: Annotated[str, typer.Argument(help="Name of a scan that has an encoder.")],
+    stimuli: Annotated[str, typer.Argument(help="Key of a stimulus set.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write (image, neuron) to an .npy file.")
+    ] = None,
+) -> None:
+    """Predict the responses of a scan's neurons to a stimulus set, and keep them.
+
+    Example: `neuroteach predict 26872-17-20 5d41402abc4b2a76 -o responses.npy`
+    """
+    import numpy as np
+
+    with Session():
+        from schemas.encoding import FittedEncoder, PredictedResponses, PredictionPlan
+        from schemas.recording import StimulusSet
+
+        wanted = {"stimulus_set": stimuli}
+        if not StimulusSet & wanted:
+            raise LookupError(
+                f"stimuli: {stimuli} is not in the database; `neuroteach import stimuli` prints "
+                "the key of what it imports"
+            )
+        keys = list((FittedEncoder & {"scan": scan}).keys())
+        if not keys:
+            names = ", ".join(sorted(set(FittedEncoder.to_arrays("scan").tolist()))) or "none"
+            raise LookupError(f"scan: no encoder of {scan}; the database has encoders of {names}")
+        if output is not None and len(keys) > 1:
+            raise ValueError(f"{scan} has {len(keys)} encoders; leave --output out")
+        for key in keys:
+            PredictionPlan.add(key, stimuli)
+            PredictedResponses.populate({**key, **wanted})
+        if output is not None:
+            responses = (PredictedResponses & keys[0] & wanted).fetch1("responses")
+            np.save(output, np.asarray(responses))
+    err.print("predicted" if output is None else f"wrote {output}")
