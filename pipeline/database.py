@@ -181,7 +181,7 @@ def activation_lock(connection: Any) -> Iterator[None]:
 
 def keep_reservations(connection: Any, lost: int) -> None:
     """Carry the jobs that a lost session of this process had reserved over to its new one."""
-    for table in base.computed_tables():
+    for table in base.queued_tables():
         if table._connection is not connection:
             continue  # not bound yet, so nothing is reserved
         connection.query(

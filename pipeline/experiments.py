@@ -112,31 +112,46 @@ def read_experiment(path: Path | str, scale: str, **changes: Any) -> ExperimentS
         If it is not TOML, lacks the scale, or holds a setting that cannot work.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected an experiment file (TOML)")
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ExperimentError(f"{path}: not valid TOML ({error})") from error
+    content = read_toml(path, "an experiment file")
     scales = content.pop("scales", {})
     if not isinstance(scales, dict) or scale not in scales:
         raise ExperimentError(f"{path}: scale {scale!r} is not among {sorted(scales)}")
     if not isinstance(scales[scale], dict):
         raise ExperimentError(f"{path}: scales.{scale} is no table; write [scales.{scale}]")
-    merged = _merge(_merge(content, scales[scale]), changes)
-    if (recipe := merged.pop("recipe", None)) is not None:
-        try:
-            merged = _merge(read_recipe(recipe), merged)
-        except ValueError as error:
-            raise ExperimentError(f"{path}: {error}") from error
+    merged = with_recipe(_merge(_merge(content, scales[scale]), changes), path)
     try:
         return ExperimentSettings.model_validate(merged)
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, e['loc']))}: {e['msg']}"
-            for e in error.errors(include_url=False, include_input=False)
-        ]
-        raise ExperimentError(f"{path}, scale {scale}: " + "; ".join(lines)) from error
+        raise ExperimentError(f"{path}, scale {scale}: {in_one_line(error)}") from error
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Content of a TOML file; FileNotFoundError or ExperimentError say what was expected."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected {what} (TOML)")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"{path}: not valid TOML ({error})") from error
+
+
+def with_recipe(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A file's content, put over that of the recipe it names."""
+    content = dict(content)
+    if (recipe := content.pop("recipe", None)) is None:
+        return content
+    try:
+        return _merge(read_recipe(recipe), content)
+    except ValueError as error:
+        raise ExperimentError(f"{path}: {error}") from error
+
+
+def in_one_line(error: ValidationError) -> str:
+    """Which settings cannot work, and why."""
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc']))}: {e['msg']}"
+        for e in error.errors(include_url=False, include_input=False)
+    )
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -172,7 +187,7 @@ def add_experiment(settings: ExperimentSettings, *, name: str, scale: str) -> bo
             f"experiment {name!r} at scale {scale!r} is in the database with other settings; give "
             "this one another name with --name"
         )
-    _check_scans(settings)
+    check_scans(settings)
     if settings.teachers:
         _check_images(settings)
     with transaction(experiment.Experiment.connection):
@@ -214,7 +229,8 @@ def _check_images(settings: ExperimentSettings) -> None:
             )
 
 
-def _check_scans(settings: ExperimentSettings) -> None:
+def check_scans(settings: ExperimentSettings) -> None:
+    """Raise an ExperimentError if a scan is missing, or lacks what its encoder needs."""
     _check_known(recording.Scan, "scan", settings.recordings, "neuroteach import scan")
     encoder = settings.encoder
     for scan in settings.recordings:

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.cli_search import _narrow
 from pipeline.experiments import ExperimentError, ExperimentSettings, read_experiment
-from pipeline.search import Trial, propose
+from pipeline.proposals import Trial, propose
 from pipeline.search_file import SearchError, SearchSettings, experiment_file, read_search
 from predictive_model.encoder import EncoderConfig
 from predictive_model.fitting import FitConfig

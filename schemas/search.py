@@ -1,0 +1,178 @@
+"""Searches for good settings of an encoder: their trials, and what became of each.
+
+These rows are all there is of a search. Whoever goes on with it reads them and knows what the one
+before knew.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datajoint as dj
+
+from predictive_model import encoder as encoder_module
+from predictive_model import fitting
+from predictive_model.search_trial import Curve, PruneConfig, TrialOutcome, run_trial
+from schemas.base import PROVENANCE, Stopwatch, checkpoint_path, computing, schema
+from schemas.encoding import EncoderConfig, FitConfig
+from schemas.experiment import Seed  # noqa: F401 - named in definitions
+from schemas.recording import Scan
+
+MESSAGE_LENGTH = 1000
+
+
+@schema
+class Search(dj.Manual):
+    """One search file."""
+
+    definition = """
+        search       : varchar(64)
+        ---
+        title        : varchar(255)
+        sampler_seed : int32
+        settings     : json          # the file's content, defaults expanded
+        added        : datetime      # UTC
+    """
+
+    class Recording(dj.Part):
+        """Scans whose encoders are searched for."""
+
+        definition = """
+            -> master
+            -> Scan
+        """
+
+
+@schema
+class SearchTrial(dj.Manual):
+    """Settings to be tried, each chosen by what was known when its number was taken."""
+
+    definition = """
+        -> Search
+        number     : int32     # 0, 1, ...
+        ---
+        parameters : json      # value of each setting that is searched
+        -> EncoderConfig
+        -> FitConfig
+        -> Seed
+        proposed   : datetime  # UTC
+    """
+
+    class Epoch(dj.Part):
+        """How far its fits are, also while they run."""
+
+        definition = """
+            -> master
+            fit   : int16      # 0, 1, ...: one for each scan, or 0 for all with a shared core
+            epoch : int32
+            ---
+            validation_correlation : float64
+            seconds : float64
+        """
+
+    @classmethod
+    def curves(cls, key: dict[str, Any], n_fits: int) -> list[dict[int, float]]:
+        """Validation correlation by epoch of each fit of one trial."""
+        curves: list[dict[int, float]] = [{} for _ in range(n_fits)]
+        names = ("fit", "epoch", "validation_correlation")
+        for row in (cls.Epoch & _named(key)).proj("validation_correlation").to_dicts():
+            fit, epoch, value = (row[name] for name in names)
+            curves[fit][epoch] = value
+        return curves
+
+
+def _named(key: dict[str, Any]) -> dict[str, Any]:
+    return {"search": key["search"], "number": key["number"]}
+
+
+@schema
+class SearchResult(dj.Computed):
+    """What a trial came to. Its weights are not kept: the winner is fitted again."""
+
+    definition = f"""
+        -> SearchTrial
+        ---
+        state    : varchar(16)                   # complete, pruned, or failed
+        validation_correlation = null : float64  # single trials, mean over the neurons of all scans
+        n_epochs : int32
+        message  : varchar({MESSAGE_LENGTH})     # why it failed
+        {PROVENANCE}
+    """
+
+    def make_fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
+        """Settings only: whatever is fetched here is hashed, and arrays hash slowly."""
+        trial = SearchTrial & key
+        return (
+            (EncoderConfig & trial).fetch1("config"),
+            (FitConfig & trial).fetch1("config"),
+            trial.fetch1("seed"),
+            (Search & key).fetch1("settings"),
+        )
+
+    def make_compute(
+        self,
+        key: dict[str, Any],
+        encoder_config: dict[str, Any],
+        fit_config: dict[str, Any],
+        seed: int,
+        settings: dict[str, Any],
+    ) -> tuple[Any, ...]:
+        """Fit and validate, outside of any transaction."""
+        watch, device = Stopwatch(), computing().device
+        # In the order in which experiments fit scans that share a core: the winner, fitted again,
+        # gets the same weights.
+        scans = sorted(settings["recordings"])
+        n_fits = 1 if settings["share_core"] else len(scans)
+        prune = settings["prune"]
+
+        def report(fit: int, epoch: fitting.FitEpoch) -> None:
+            SearchTrial.Epoch.insert1(_epoch_row(key, fit, epoch), skip_duplicates=True)
+            computing().progress(
+                f"trial {key['number']}: epoch {epoch.epoch}, "
+                f"validation correlation {epoch.validation_correlation:.3f}"
+            )
+
+        outcome = run_trial(
+            [Scan.load({"scan": scan}) for scan in scans],
+            encoder_module.EncoderConfig.model_validate(encoder_config),
+            fitting.FitConfig.model_validate(fit_config),
+            seed,
+            share_core=settings["share_core"],
+            prune=PruneConfig.model_validate(prune) if prune else None,
+            completed=_completed(key, n_fits) if prune else (),
+            resumed=SearchTrial.curves(key, n_fits),
+            device=device,
+            checkpoint=checkpoint_path(SearchResult, key),
+            progress=report,
+        )
+        spent = sum((SearchTrial.Epoch & key).to_arrays("seconds"))
+        return outcome, watch.provenance(device, at_least=float(spent))
+
+    def make_insert(
+        self, key: dict[str, Any], outcome: TrialOutcome, provenance: dict[str, Any]
+    ) -> None:
+        """Insert the outcome."""
+        row = {
+            "state": outcome.state,
+            "validation_correlation": outcome.validation_correlation,
+            "n_epochs": outcome.n_epochs,
+            "message": outcome.message[:MESSAGE_LENGTH],
+        }
+        self.insert1({**key, **row, **provenance})
+
+
+def _epoch_row(key: dict[str, Any], fit: int, epoch: fitting.FitEpoch) -> dict[str, Any]:
+    return {
+        **_named(key),
+        "fit": fit,
+        "epoch": epoch.epoch,
+        "validation_correlation": epoch.validation_correlation,
+        "seconds": epoch.seconds,
+    }
+
+
+def _completed(key: dict[str, Any], n_fits: int) -> list[list[Curve]]:
+    """Curves of the completed trials of a search, by fit."""
+    done = SearchResult & {"search": key["search"], "state": "complete"}
+    each = [SearchTrial.curves(k, n_fits) for k in done.keys(order_by="number")]
+    return [[curves[fit] for curves in each] for fit in range(n_fits)]
