@@ -4,28 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from pipeline.figures.drawing import STYLE, NothingToShowError
+from pipeline.figures.encoder import (
+    filters_figure,
+    gain_figure,
+    gaze_figure,
+    most_exciting_images_figure,
+    receptive_fields_figure,
+)
 from pipeline.figures.noise import noise_figure
 from pipeline.figures.similarity import similarity_figure
+from pipeline.figures.stability import pairs_figure, spectra_figure, stability_figure
 
-__all__ = ["FIGURES", "NothingToShowError", "draw"]
+__all__ = ["ENCODER_FIGURES", "FIGURES", "NothingToShowError", "draw"]
 
-FigureName = Literal["similarity", "noise"]
+FigureName = Literal["similarity", "stability", "spectra", "pairs", "noise"]
 
 # Each draws what an experiment, at a scale, has come to.
 FIGURES: dict[FigureName, Callable[[str | None, str | None], Figure]] = {
     "similarity": similarity_figure,
+    "stability": stability_figure,
+    "spectra": spectra_figure,
+    "pairs": pairs_figure,
     "noise": noise_figure,
+}
+
+EncoderFigureName = Literal["receptive-fields", "filters", "gaze", "gain", "most-exciting-images"]
+
+# Each looks into encoders, of an experiment, at a scale, of a scan.
+ENCODER_FIGURES: dict[EncoderFigureName, Callable[[str | None, str | None, str | None], Figure]] = {
+    "receptive-fields": receptive_fields_figure,
+    "filters": filters_figure,
+    "gaze": gaze_figure,
+    "gain": gain_figure,
+    "most-exciting-images": most_exciting_images_figure,
 }
 
 
 def draw(
-    name: FigureName, path: Path, *, experiment: str | None = None, scale: str | None = None
+    name: FigureName | EncoderFigureName,
+    path: Path,
+    *,
+    experiment: str | None = None,
+    scale: str | None = None,
+    scan: str | None = None,
 ) -> None:
     """Draw a figure into a file; its ending says which format.
 
@@ -34,12 +61,21 @@ def draw(
     NothingToShowError
         If the results are not there yet.
     ValueError
-        If the file's ending is not a format of figures.
+        If the file's ending is not a format of figures, or a scan is named for a figure that is
+        not of encoders.
     """
     known = Figure().canvas.get_supported_filetypes()
     if path.suffix.lstrip(".").lower() not in known:
         raise ValueError(f"{path}: ending {path.suffix!r}, expected one of {', '.join(known)}")
     with matplotlib.rc_context(STYLE):
-        figure = FIGURES[name](experiment, scale)
+        if name in ENCODER_FIGURES:
+            figure = ENCODER_FIGURES[name](experiment, scale, scan)
+        elif scan is None:
+            figure = FIGURES[cast(FigureName, name)](experiment, scale)
+        else:
+            raise ValueError(
+                f"scan: {scan!r}, but the figure {name!r} is of all scans; leave it out, or draw "
+                f"one of {', '.join(ENCODER_FIGURES)}"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
