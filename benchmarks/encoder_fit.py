@@ -35,13 +35,8 @@ from torch.utils.data import DataLoader, SubsetRandomSampler
 
 from predictive_model import neuralpredictors_compat as stock
 from predictive_model.correlation import correlation
-from predictive_model.encoder import (
-    CoreConfig,
-    EncoderConfig,
-    build_encoder,
-    data_key,
-    population_of,
-)
+from predictive_model.encoder import build_encoder, data_key, population_of
+from predictive_model.encoder_config import CoreConfig, EncoderConfig
 from predictive_model.fitting import FitConfig, FitEpoch, fit
 from predictive_model.recording import Recording
 from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig

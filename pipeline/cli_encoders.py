@@ -147,7 +147,8 @@ def predict(
     import numpy as np
 
     with Session():
-        from schemas.encoding import FittedEncoder, PredictedResponses, PredictionPlan
+        from schemas.encoding import FittedEncoder
+        from schemas.prediction import PredictedResponses, PredictionPlan
         from schemas.recording import StimulusSet
 
         wanted = {"stimulus_set": stimuli}

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from predictive_model.config import Config
-from predictive_model.encoder import EncoderConfig
+from predictive_model.encoder_config import EncoderConfig
 from predictive_model.fitting import FitConfig
 from predictive_model.recipes import read_recipe
 from predictive_model.recording import check_name

@@ -8,7 +8,17 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from schemas import base, encoding, experiment, recording, robustness, stability, teaching, training
+from schemas import (
+    base,
+    encoding,
+    experiment,
+    prediction,
+    recording,
+    robustness,
+    stability,
+    teaching,
+    training,
+)
 
 WAIT = 1.0  # seconds between looks at what others are computing
 PROGRESS_AGE = 1.0  # seconds for which what others compute is left out of the progress
@@ -18,8 +28,8 @@ PLANS = {
     recording.Reliability: encoding.FitPlan,
     encoding.SharedCore: encoding.FitPlan,
     encoding.FittedEncoder: encoding.FitPlan,
-    encoding.EncoderScore: encoding.FitPlan,
-    encoding.PredictedResponses: encoding.FitPlan,
+    prediction.EncoderScore: encoding.FitPlan,
+    prediction.PredictedResponses: encoding.FitPlan,
     teaching.SimilarityQuality: encoding.FitPlan,
     stability.SimilarityStructure: encoding.FitPlan,
     stability.SimilarityStability: experiment.Experiment,

@@ -9,7 +9,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from regularized_training.similarity import model_weight
-from schemas import base, encoding, experiment, recording, robustness, teaching, training
+from schemas import (
+    base,
+    encoding,
+    experiment,
+    prediction,
+    recording,
+    robustness,
+    teaching,
+    training,
+)
 from schemas import stability as stability_tables
 
 
@@ -26,7 +35,7 @@ def encoders(experiment: str | None = None, scale: str | None = None) -> pd.Data
         these scores.
     """
     base.require_active()
-    query = encoding.EncoderScore * encoding.FittedEncoder.proj(
+    query = prediction.EncoderScore * encoding.FittedEncoder.proj(
         "validation_correlation", "n_epochs", fit_seconds="seconds"
     )
     rows = _rows(query * _simulated(), _planned(encoding.FitPlan, experiment, scale))
@@ -299,7 +308,7 @@ def denoised_responses(
     """
     base.require_active()
     key = {"scan": scan}
-    predicted = encoding.PredictedResponses * recording.Scan.proj(own="stimulus_set") & key
+    predicted = prediction.PredictedResponses * recording.Scan.proj(own="stimulus_set") & key
     named = {k: v for k, v in (("experiment", experiment), ("scale", scale)) if v is not None}
     rows = predicted & "stimulus_set = own"
     if named:

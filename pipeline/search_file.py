@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipeline.experiments import ExperimentSettings, Seed, in_one_line, read_toml, with_recipe
 from predictive_model.config import Config
-from predictive_model.encoder import EncoderConfig
+from predictive_model.encoder_config import EncoderConfig
 from predictive_model.fitting import FitConfig
 from predictive_model.search_space import Dimension, check_space
 from predictive_model.search_trial import PruneConfig

@@ -15,13 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from predictive_model.encoder import (
-    Encoder,
-    EncoderConfig,
-    Population,
-    build_encoder,
-    memory_format,
-)
+from predictive_model.encoder import Encoder, Population, build_encoder, memory_format
+from predictive_model.encoder_config import EncoderConfig
 from predictive_model.recording import Normalisation, check_images
 
 if TYPE_CHECKING:

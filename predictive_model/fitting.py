@@ -23,13 +23,13 @@ from predictive_model.checkpoint import (
 from predictive_model.config import Config
 from predictive_model.correlation import correlation
 from predictive_model.encoder import (
-    EncoderConfig,
     build_encoder,
     data_key,
     downsample,
     memory_format,
     population_of,
 )
+from predictive_model.encoder_config import EncoderConfig
 from predictive_model.fitted import FittedEncoder
 from predictive_model.recording import Recording, Tier
 from predictive_model.trials import StimulusGroup, predict_trials, rates, stimulus_groups

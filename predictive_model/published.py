@@ -20,14 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from predictive_model.encoder import (
-    Encoder,
-    EncoderConfig,
-    Population,
-    ShifterConfig,
-    build_encoder,
-    data_key,
-)
+from predictive_model.encoder import Encoder, Population, build_encoder, data_key
+from predictive_model.encoder_config import EncoderConfig, ShifterConfig
 from predictive_model.fitted import FittedEncoder
 from predictive_model.recipes import read_recipe
 from predictive_model.recording import Normalisation, check_name

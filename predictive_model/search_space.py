@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from predictive_model.config import Config
-from predictive_model.encoder import EncoderConfig
+from predictive_model.encoder_config import EncoderConfig
 from predictive_model.fitting import FitConfig
 
 ROOTS: dict[str, type[Config]] = {"encoder": EncoderConfig, "fit": FitConfig}

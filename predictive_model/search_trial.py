@@ -14,7 +14,7 @@ from pydantic import Field
 
 from predictive_model import fitting
 from predictive_model.config import Config
-from predictive_model.encoder import EncoderConfig
+from predictive_model.encoder_config import EncoderConfig
 from predictive_model.recording import Recording
 
 Curve = Mapping[int, float]  # validation correlation by epoch, from 1

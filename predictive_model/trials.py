@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from predictive_model.encoder import Encoder, EncoderConfig, data_key
+from predictive_model.encoder import Encoder, data_key
+from predictive_model.encoder_config import EncoderConfig
 from predictive_model.recording import Recording, Tier
 
 

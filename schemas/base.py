@@ -119,14 +119,22 @@ def queued_tables() -> list[type[dj.Computed]]:
 def computed_tables() -> list[type[dj.Computed]]:
     """All computed tables that experiments plan, each after those it depends on."""
     # Imported here because they import this module.
-    from schemas import encoding, recording, robustness, stability, teaching, training
+    from schemas import (
+        encoding,
+        prediction,
+        recording,
+        robustness,
+        stability,
+        teaching,
+        training,
+    )
 
     return [
         recording.Reliability,
         encoding.SharedCore,
         encoding.FittedEncoder,
-        encoding.EncoderScore,
-        encoding.PredictedResponses,
+        prediction.EncoderScore,
+        prediction.PredictedResponses,
         teaching.SimilarityQuality,
         stability.SimilarityStructure,
         stability.SimilarityStability,

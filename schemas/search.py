@@ -10,7 +10,7 @@ from typing import Any
 
 import datajoint as dj
 
-from predictive_model import encoder as encoder_module
+from predictive_model import encoder_config as configs
 from predictive_model import fitting
 from predictive_model.search_trial import Curve, PruneConfig, TrialOutcome, run_trial
 from schemas.base import PROVENANCE, Stopwatch, checkpoint_path, computing, schema
@@ -134,7 +134,7 @@ class SearchResult(dj.Computed):
 
         outcome = run_trial(
             [Scan.load({"scan": scan}) for scan in scans],
-            encoder_module.EncoderConfig.model_validate(encoder_config),
+            configs.EncoderConfig.model_validate(encoder_config),
             fitting.FitConfig.model_validate(fit_config),
             seed,
             share_core=settings["share_core"],

@@ -14,9 +14,9 @@ from schemas.encoding import (
     EncoderConfig,  # noqa: F401 - named in a definition
     FitConfig,  # noqa: F401 - named in a definition
     FittedEncoder,
-    PredictedResponses,
 )
 from schemas.experiment import Experiment, Seed  # noqa: F401 - named in definitions
+from schemas.prediction import PredictedResponses
 from schemas.recording import Scan
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from predictive_model.encoder import CoreConfig, EncoderConfig
+from predictive_model.encoder_config import CoreConfig, EncoderConfig
 from predictive_model.fitted import FittedEncoder
 from predictive_model.fitting import FitConfig, fit
 from predictive_model.recording import Recording

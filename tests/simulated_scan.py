@@ -13,7 +13,12 @@ from functools import cache
 
 import numpy as np
 
-from predictive_model.encoder import CoreConfig, EncoderConfig, ModulatorConfig, ShifterConfig
+from predictive_model.encoder_config import (
+    CoreConfig,
+    EncoderConfig,
+    ModulatorConfig,
+    ShifterConfig,
+)
 from predictive_model.fitted import FittedEncoder
 from predictive_model.fitting import FitConfig, fit
 from predictive_model.recording import Recording

@@ -16,7 +16,7 @@ from predictive_model.fitted import FittedEncoder
 from predictive_model.fitting import predict_recording
 from predictive_model.recording import Recording
 from predictive_model.stimuli import natural_stimuli
-from schemas import encoding, recording
+from schemas import encoding, prediction, recording
 
 MOST_SCANS = 4
 N_IMAGES = 60  # from which gradients are taken
@@ -181,7 +181,7 @@ def _why_without(row: dict[str, Any], part: Part) -> str:
 def _loaded(row: dict[str, Any]) -> ShownEncoder:
     fitted = encoding.FittedEncoder.load(row)
     names = encoding.FittedEncoder().primary_key
-    scored = (encoding.EncoderScore & {k: row[k] for k in names}).to_dicts()
+    scored = (prediction.EncoderScore & {k: row[k] for k in names}).to_dicts()
     if scored and scored[0]["single_trial_by_neuron"] is not None:
         quality = np.asarray(scored[0]["single_trial_by_neuron"], np.float64)
         return ShownEncoder(row, fitted, quality, "correlation with test trials")

@@ -14,13 +14,13 @@ from pipeline import figures, populate
 from pipeline.database import Database
 from pipeline.experiments import ExperimentSettings, add_experiment
 from pipeline.figures.shown_encoders import shown_encoders, with_caveat_of
-from predictive_model.encoder import CoreConfig, EncoderConfig
+from predictive_model.encoder_config import CoreConfig, EncoderConfig
 from predictive_model.fitted import FittedEncoder
 from predictive_model.fitting import FitConfig, fit
 from predictive_model.recording import Recording
 from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
 from predictive_model.stimuli import natural_stimuli
-from schemas import encoding, recording
+from schemas import encoding, prediction, recording
 
 pytestmark = pytest.mark.database
 
@@ -107,10 +107,10 @@ def test_neurons_are_ranked_by_their_scores_and_without_these_by_what_there_is(
     plan("moving", scan("a", moving=True), modulator={})
     populate.populate()
     (shown,), _ = shown_encoders("moving", None, None)
-    scores = np.asarray(encoding.EncoderScore.fetch1("single_trial_by_neuron"))
+    scores = np.asarray(prediction.EncoderScore.fetch1("single_trial_by_neuron"))
     np.testing.assert_array_equal(shown.quality, scores)
     assert shown.best_neurons(2).tolist() == np.argsort(-scores)[:2].tolist()
-    encoding.EncoderScore.delete(prompt=False)
+    prediction.EncoderScore.delete(prompt=False)
     (shown,), _ = shown_encoders("moving", None, None)
     assert shown.measure == "correlation with validation trials"
 

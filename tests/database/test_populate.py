@@ -33,7 +33,7 @@ from predictive_model.scores import score_predictions
 from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
 from predictive_model.stimuli import natural_stimuli
 from regularized_training import tasks, training
-from schemas import base, encoding, recording, robustness, teaching
+from schemas import base, encoding, prediction, recording, robustness, teaching
 from schemas import training as trainings
 
 pytestmark = pytest.mark.database
@@ -284,7 +284,7 @@ class TestATinyExperiment:
     def test_an_encoder_read_back_predicts_what_was_stored(self) -> None:
         key = encoding.FittedEncoder.fetch1("KEY")
         predicted = encoding.FittedEncoder.load(key).predict(tiny_recording().images)
-        stored = encoding.PredictedResponses.fetch1("responses")
+        stored = prediction.PredictedResponses.fetch1("responses")
         assert np.allclose(stored, predicted, atol=1e-6)
 
     def test_scores_in_the_database_are_those_of_the_encoder_read_back(self) -> None:
@@ -292,7 +292,7 @@ class TestATinyExperiment:
         fitted = encoding.FittedEncoder.load(encoding.FittedEncoder.fetch1("KEY"))
         predicted = fitting.predict_recording(fitted, scan, "test")
         scores = score_predictions(scan, "test", predicted)
-        stored = encoding.EncoderScore.fetch1()
+        stored = prediction.EncoderScore.fetch1()
         assert (stored["status"], stored["n_images"]) == ("ok", N_REPEATED)
         for name, score in summarise(scores).items():
             kept = [stored[f"{name}{end}"] for end in ("", "_low", "_high", "_ceiling")]

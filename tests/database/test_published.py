@@ -19,7 +19,7 @@ from predictive_model import published
 from predictive_model.checkpoint import array_digest
 from predictive_model.recording import RecordingError
 from predictive_model.stimuli import natural_stimuli
-from schemas import base, encoding, recording
+from schemas import base, encoding, prediction, recording
 from tests.plain_encoder import plain_encoder
 from tests.predictive_model.test_published import NEURONS, RECIPE, SCAN, SMALL, state_of
 
@@ -90,7 +90,7 @@ def test_an_encoder_is_imported_once_and_predicts_any_stimuli_of_its_shape(run, 
 
     with open_database(settings):
         assert (recording.StimulusSet & {"stimulus_set": other}).fetch1("n_images") == 2
-        assert len(encoding.FitConfig()) == len(encoding.PredictedResponses()) == 1
+        assert len(encoding.FitConfig()) == len(prediction.PredictedResponses()) == 1
         row = encoding.FittedEncoder().proj("origin", "source", "validation_correlation").fetch1()
         assert (row["origin"], row["source"], row["scan"]) == ("imported", "a.pth", SCAN)
         assert row["validation_correlation"] is None

@@ -14,7 +14,7 @@ from pipeline.cli_search import _narrow
 from pipeline.experiments import ExperimentError, ExperimentSettings, read_experiment
 from pipeline.proposals import Trial, propose
 from pipeline.search_file import SearchError, SearchSettings, experiment_file, read_search
-from predictive_model.encoder import EncoderConfig
+from predictive_model.encoder_config import EncoderConfig
 from predictive_model.fitting import FitConfig
 from schemas import base
 from schemas import search as tables

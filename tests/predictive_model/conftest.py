@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from predictive_model.encoder import (
+from predictive_model.encoder_config import (
     CoreConfig,
     EncoderConfig,
     ModulatorConfig,

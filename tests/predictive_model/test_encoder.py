@@ -6,15 +6,13 @@ import torch
 from pydantic import ValidationError
 from torch.nn import functional as F
 
-from predictive_model.encoder import (
+from predictive_model.encoder import Population, build_encoder, downsample
+from predictive_model.encoder_config import (
     CoreConfig,
     EncoderConfig,
     ModulatorConfig,
-    Population,
     ReadoutConfig,
     ShifterConfig,
-    build_encoder,
-    downsample,
 )
 from predictive_model.fitting import FitConfig, fit
 from tests.predictive_model.conftest import small_recording

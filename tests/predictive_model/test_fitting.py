@@ -8,7 +8,7 @@ import torch
 
 from predictive_model.checkpoint import CheckpointError
 from predictive_model.correlation import correlation
-from predictive_model.encoder import (
+from predictive_model.encoder_config import (
     CoreConfig,
     EncoderConfig,
     ModulatorConfig,

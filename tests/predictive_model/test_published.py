@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from predictive_model import published
-from predictive_model.encoder import CoreConfig
+from predictive_model.encoder_config import CoreConfig
 from predictive_model.fitted import FittedEncoder
 from predictive_model.published import (
     PublishedEncoderError,

@@ -6,13 +6,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from predictive_model.encoder import (
-    EncoderConfig,
-    Population,
-    ReadoutConfig,
-    ShifterConfig,
-    build_encoder,
-)
+from predictive_model.encoder import Population, build_encoder
+from predictive_model.encoder_config import EncoderConfig, ReadoutConfig, ShifterConfig
 from predictive_model.readout import FactorisedReadout
 
 CHANNELS, HEIGHT, WIDTH, NEURONS = 3, 4, 5, 6

@@ -7,15 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from predictive_model.encoder import (
+from predictive_model.encoder import Encoder, Population, build_encoder
+from predictive_model.encoder_config import (
     CoreConfig,
-    Encoder,
     EncoderConfig,
     ModulatorConfig,
-    Population,
     ReadoutConfig,
     ShifterConfig,
-    build_encoder,
 )
 from predictive_model.fitted import FittedEncoder
 from predictive_model.receptive_fields import (

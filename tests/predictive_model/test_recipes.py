@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from predictive_model.encoder import EncoderConfig, Population, build_encoder
+from predictive_model.encoder import Population, build_encoder
+from predictive_model.encoder_config import EncoderConfig
 from predictive_model.fitting import FitConfig
 from predictive_model.recipes import read_recipe, recipe_names
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from predictive_model.encoder import EncoderConfig, ShifterConfig
+from predictive_model.encoder_config import EncoderConfig, ShifterConfig
 from predictive_model.fitting import FitConfig
 from predictive_model.search_space import Choices, Range, check_space, configs_at
 

@@ -12,7 +12,7 @@ import pytest
 
 from predictive_model import fitting
 from predictive_model.checkpoint import CheckpointError
-from predictive_model.encoder import CoreConfig, EncoderConfig
+from predictive_model.encoder_config import CoreConfig, EncoderConfig
 from predictive_model.fitting import FitConfig, fit_jointly
 from predictive_model.recording import Recording
 from predictive_model.search_trial import (

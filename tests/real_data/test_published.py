@@ -110,7 +110,9 @@ def test_predictions_of_both_mice_are_what_they_were(predicted):
     """In units of each neuron's standard deviation."""
     images_only, plus = (predicted[name] for name in FILES)
     np.testing.assert_allclose(images_only[0, :4], [0.2574, 0.1822, 0.1515, 0.1219], atol=5e-4)
-    np.testing.assert_allclose(images_only[70, 100:104], [0.7106, 0.0842, 0.7296, 0.5511], atol=2e-3)
+    np.testing.assert_allclose(
+        images_only[70, 100:104], [0.7106, 0.0842, 0.7296, 0.5511], atol=2e-3
+    )
     np.testing.assert_allclose(plus[0, :4], [0.2088, 1.3154, 0.2759, 1.1990], atol=2e-3)
     np.testing.assert_allclose(plus[70, 100:104], [0.1261, 0.0887, 0.6618, 0.1882], atol=2e-3)
     assert images_only.mean() == pytest.approx(0.3189, abs=1e-3)

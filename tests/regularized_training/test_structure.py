@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from predictive_model.encoder import CoreConfig, EncoderConfig
+from predictive_model.encoder_config import CoreConfig, EncoderConfig
 from predictive_model.fitting import FitConfig, fit
 from predictive_model.recording import Recording
 from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig

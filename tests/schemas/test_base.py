@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from predictive_model.encoder import EncoderConfig
+from predictive_model.encoder_config import EncoderConfig
 from predictive_model.fitting import FitConfig
 from regularized_training.networks import NetworkConfig
 from regularized_training.regularizers import RegularizerConfig

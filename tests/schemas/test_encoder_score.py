@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from predictive_model.scores import EncoderScores, score_trials
-from schemas.encoding import EncoderScore
+from schemas.prediction import EncoderScore
 
 
 def columns():

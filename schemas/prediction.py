@@ -1,0 +1,164 @@
+"""What encoders predict, and how well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datajoint as dj
+import numpy as np
+
+from predictive_model import fitting
+from predictive_model.score_summary import summarise
+from predictive_model.scores import EncoderScores, score_predictions
+from schemas.base import PROVENANCE, Stopwatch, computing, schema
+from schemas.encoding import FittedEncoder
+from schemas.recording import Scan, StimulusSet
+
+SUMMARY = """
+        {0} = null : float64          # {1}
+        {0}_low = null : float64      # 95 percent interval, from resampled neurons
+        {0}_high = null : float64
+        {0}_ceiling = null : float64  # what a perfect prediction would score
+        n_{0} = null : int32          # neurons that count
+"""
+
+
+@schema
+class EncoderScore(dj.Computed):
+    """How well an encoder predicts the test tier, beside what a perfect prediction would score.
+
+    docs/scores.md defines every score. Without repeats all but ``single_trial`` are null.
+    """
+
+    definition = f"""
+        -> FittedEncoder
+        ---
+        status   : varchar(16)  # ok, no repeats, or no test trials
+        n_trials : int32
+        n_images : int32
+        oracle = null : float64               # leave-one-out oracle, mean over neurons
+        conservative_oracle = null : float64  # oracle that saw the trial, mean over neurons
+        to_average_split_half = null : float64  # ceiling by Spearman-Brown, mean over neurons
+        fev = null : float64                  # fraction of explainable variance, mean over neurons
+        {SUMMARY.format("single_trial", "correlation with single trials, mean over neurons")}
+        {SUMMARY.format("to_average", "correlation to the average, mean over neurons")}
+        {SUMMARY.format("feve", "fraction of explainable variance explained, mean over neurons")}
+        {SUMMARY.format("cc_norm", "to_average over its ceiling, median over neurons")}
+        {SUMMARY.format("fraction_oracle_slope", "slope through the origin over neurons")}
+        {SUMMARY.format("fraction_oracle_ratio", "single_trial over oracle, median over neurons")}
+        single_trial_by_neuron = null : <npy@main>
+        oracle_by_neuron = null : <npy@main>
+        to_average_by_neuron = null : <npy@main>
+        cc_max_by_neuron = null : <npy@main>
+        fev_by_neuron = null : <npy@main>
+        feve_by_neuron = null : <npy@main>    # NaN for neurons that do not count
+        cc_norm_by_neuron = null : <npy@main> # NaN for neurons that do not count
+        {PROVENANCE}
+    """
+
+    @property
+    def key_source(self) -> Any:
+        """Encoders of scans that are here with their trials."""
+        return FittedEncoder.proj() & (Scan & "n_trials > 0")
+
+    def make(self, key: dict[str, Any]) -> None:
+        """Score one encoder."""
+        watch, device = Stopwatch(), computing().device
+        recording = Scan.load(key)
+        row: dict[str, Any] = dict(
+            status="no test trials",
+            n_trials=len(recording.trials_of("test")),
+            n_images=len(recording.images_of("test")),
+        )
+        if row["n_trials"] >= 2:
+            encoder = FittedEncoder.load(key)
+            predicted = fitting.predict_recording(encoder, recording, "test", device=device)
+            row |= self._scores(score_predictions(recording, "test", predicted))
+        self.insert1({**key, **row, **watch.provenance(device)})
+
+    @staticmethod
+    def _scores(scores: EncoderScores) -> dict[str, Any]:
+        row: dict[str, Any] = dict(status="no repeats", single_trial_by_neuron=scores.single_trial)
+        for name, score in summarise(scores).items():
+            row |= {
+                name: score.value,
+                f"{name}_low": score.low,
+                f"{name}_high": score.high,
+                f"{name}_ceiling": score.ceiling,
+                f"n_{name}": score.n,
+            }
+        if scores.ceilings is not None:
+            row |= dict(
+                status="ok",
+                oracle=scores.ceilings.oracle.mean(),
+                conservative_oracle=scores.ceilings.conservative_oracle.mean(),
+                to_average_split_half=scores.ceilings.split_half.mean(),
+                fev=scores.ceilings.fev.mean(),
+                oracle_by_neuron=scores.ceilings.oracle,
+                to_average_by_neuron=scores.to_average,
+                cc_max_by_neuron=scores.ceilings.cc_max,
+                fev_by_neuron=scores.ceilings.fev,
+                feve_by_neuron=scores.feve,
+                cc_norm_by_neuron=scores.cc_norm,
+            )
+        undefined = [k for k, v in row.items() if isinstance(v, float) and np.isnan(v)]
+        return row | dict.fromkeys(undefined)
+
+
+@schema
+class PredictionPlan(dj.Manual):
+    """Further images whose responses are wanted; those that a scan saw need no plan."""
+
+    definition = """
+        -> FittedEncoder
+        -> StimulusSet
+    """
+
+    @classmethod
+    def add(cls, key: dict[str, Any], stimulus_set: str) -> None:
+        """Ask for the responses that an encoder predicts to a set of images.
+
+        Raises
+        ------
+        ValueError
+            If the images have another shape than the encoder's.
+        """
+        names = FittedEncoder().primary_key
+        images = StimulusSet & {"stimulus_set": stimulus_set}
+        shape = images.fetch1("channels", "height", "width")
+        expected = FittedEncoder.load(key).image_shape
+        if tuple(shape) != expected:
+            raise ValueError(
+                f"stimuli {stimulus_set}: images of {shape}, expected {expected}, the shape that "
+                "this encoder was fitted to; import them at that size"
+            )
+        row = {**{n: key[n] for n in names}, "stimulus_set": stimulus_set}
+        cls.insert1(row, skip_duplicates=True)
+
+
+@schema
+class PredictedResponses(dj.Computed):
+    """Denoised responses to all images of a set, pupil and behaviour held at their means."""
+
+    definition = f"""
+        -> FittedEncoder
+        -> StimulusSet
+        ---
+        responses : <npy@main>   # (image, neuron) float32
+        {PROVENANCE}
+    """
+
+    @property
+    def key_source(self) -> Any:
+        """Each encoder with the images of its own scan, and whatever else was asked for."""
+        shown = Scan.proj(shown="stimulus_set")
+        pairs = FittedEncoder.proj() * StimulusSet.proj()
+        return pairs & [(pairs * shown & "stimulus_set = shown").proj(), PredictionPlan]
+
+    def make(self, key: dict[str, Any]) -> None:
+        """Predict all neurons' responses."""
+        watch = Stopwatch()
+        images = np.asarray((StimulusSet & key).fetch1("images"))
+        device = computing().device
+        responses = FittedEncoder.load(key).predict(images, device=device)
+        self.insert1({**key, "responses": responses, **watch.provenance(device)})
