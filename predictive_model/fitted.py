@@ -17,7 +17,7 @@ from torch import Tensor
 
 from predictive_model.encoder import Encoder, Population, build_encoder, memory_format
 from predictive_model.encoder_config import EncoderConfig
-from predictive_model.recording import Normalisation, check_images
+from predictive_model.recording import Normalisation, Recording, Tier, check_images
 
 if TYPE_CHECKING:
     from predictive_model.fitting import FitConfig, FitEpoch
@@ -207,6 +207,29 @@ class FittedEncoder:
             validation_correlation=about["validation_correlation"],
             seed=about["seed"],
         )
+
+
+def predict_recording(
+    fitted: FittedEncoder, recording: Recording, tier: Tier, *, device: torch.device | str = "cpu"
+) -> NDArray[np.float32]:
+    """Predicted responses of a tier's trials, each under its own pupil position and behaviour.
+
+    Returns
+    -------
+    (trial, neuron) float32
+        In the units of the recording and the order of ``recording.trials_of(tier)``.
+    """
+    rows = recording.trials_of(tier)
+    index = recording.image_index[rows]
+    if fitted.config.shifter is None and not fitted.config.uses_behaviour:
+        shown, where = np.unique(index, return_inverse=True)
+        return fitted.predict(recording.images[shown], device=device)[where]
+    return fitted.predict(
+        recording.images[index],
+        pupil=None if recording.pupil is None else recording.pupil[rows],
+        behaviour=None if recording.behaviour is None else recording.behaviour[rows],
+        device=device,
+    )
 
 
 def _per_image(

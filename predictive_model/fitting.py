@@ -31,8 +31,14 @@ from predictive_model.encoder import (
 )
 from predictive_model.encoder_config import EncoderConfig
 from predictive_model.fitted import FittedEncoder
-from predictive_model.recording import Recording, Tier
-from predictive_model.trials import StimulusGroup, predict_trials, rates, stimulus_groups
+from predictive_model.recording import Recording
+from predictive_model.trials import (
+    StimulusGroup,
+    check_together,
+    predict_trials,
+    rates,
+    stimulus_groups,
+)
 
 # Keeps the logarithm of the Poisson loss finite where the rate is 0, as in neuralpredictors.
 LOG_OFFSET = 1e-12
@@ -164,27 +170,7 @@ def fit_jointly(
     --------
     >>> a, b = fit_jointly([scan_a, scan_b], EncoderConfig())  # doctest: +SKIP
     """
-    _check_together(recordings)
-    return _Fit(recordings, config, fit_config or FitConfig(), seed, torch.device(device)).run(
-        checkpoint, progress
-    )
-
-
-def _check_together(recordings: Sequence[Recording]) -> None:
-    if not recordings:
-        raise ValueError("recordings: none, expected at least one")
-    keys = [data_key(r.name) for r in recordings]
-    if len(set(keys)) < len(keys):
-        raise ValueError(
-            f"recordings: names {', '.join(r.name for r in recordings)} are not distinct; '.' and "
-            "'_' count as the same"
-        )
-    shapes = {r.image_shape for r in recordings}
-    if len(shapes) > 1:
-        raise ValueError(
-            f"recordings: images of shapes {sorted(shapes)}, expected one shape, since the scans "
-            "share a core; crop or resize them"
-        )
+    check_together(recordings)
     for recording in recordings:
         n = len(recording.trials_of("validation"))
         if n < 2:
@@ -192,6 +178,9 @@ def _check_together(recordings: Sequence[Recording]) -> None:
                 f"recording {recording.name!r} has {n} validation trials, expected at least 2: "
                 "early stopping goes by them"
             )
+    return _Fit(recordings, config, fit_config or FitConfig(), seed, torch.device(device)).run(
+        checkpoint, progress
+    )
 
 
 def _train_images(recording: Recording, downsampled: int) -> Tensor:
@@ -424,26 +413,3 @@ class _Fit:
         torch.set_rng_state(saved["rng"])
         if "cuda_rng" in saved:
             torch.cuda.set_rng_state(saved["cuda_rng"], self.device)
-
-
-def predict_recording(
-    fitted: FittedEncoder, recording: Recording, tier: Tier, *, device: torch.device | str = "cpu"
-) -> np.ndarray:
-    """Predicted responses of a tier's trials, each under its own pupil position and behaviour.
-
-    Returns
-    -------
-    (trial, neuron) float32
-        In the units of the recording and the order of ``recording.trials_of(tier)``.
-    """
-    rows = recording.trials_of(tier)
-    index = recording.image_index[rows]
-    if fitted.config.shifter is None and not fitted.config.uses_behaviour:
-        shown, where = np.unique(index, return_inverse=True)
-        return fitted.predict(recording.images[shown], device=device)[where]
-    return fitted.predict(
-        recording.images[index],
-        pupil=None if recording.pupil is None else recording.pupil[rows],
-        behaviour=None if recording.behaviour is None else recording.behaviour[rows],
-        device=device,
-    )

@@ -255,3 +255,49 @@ def predict_trials(
     finally:
         encoder.train(training)
     return {key: torch.cat(parts).numpy() for key, parts in out.items()}
+
+
+def check_together(recordings: Sequence[Recording]) -> None:
+    """Refuse recordings whose encoders cannot share a core.
+
+    Raises
+    ------
+    ValueError
+        If names or shapes of images do not go together, or one scan would teach the core an image
+        that another holds out.
+    """
+    if not recordings:
+        raise ValueError("recordings: none, expected at least one")
+    keys = [data_key(r.name) for r in recordings]
+    if len(set(keys)) < len(keys):
+        raise ValueError(
+            f"recordings: names {', '.join(r.name for r in recordings)} are not distinct; '.' and "
+            "'_' count as the same"
+        )
+    shapes = {r.image_shape for r in recordings}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"recordings: images of shapes {sorted(shapes)}, expected one shape, since the scans "
+            "share a core; crop or resize them"
+        )
+    _check_held_out(recordings)
+
+
+def _check_held_out(recordings: Sequence[Recording]) -> None:
+    """An image that one scan holds out must not teach the core through another."""
+    taught_by: dict[bytes, str] = {}
+    if len(recordings) == 1:
+        return
+    for recording in recordings:
+        for image in recording.images_of("train"):
+            taught_by.setdefault(recording.images[image].tobytes(), recording.name)
+    for recording in recordings:
+        held_out = recording.images_of("validation", "test")
+        leaks = [taught_by.get(recording.images[image].tobytes()) for image in held_out]
+        teachers = [name for name in leaks if name is not None]
+        if teachers:
+            raise ValueError(
+                f"tier: {len(teachers)} images that {recording.name!r} holds out are in the train "
+                f"tier of {teachers[0]!r}; scans that share a core need the same tiers for the "
+                "images they share"
+            )

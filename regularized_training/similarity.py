@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictive_model.correlation import correlation
-from predictive_model.fitted import FittedEncoder
-from predictive_model.fitting import predict_recording
+from predictive_model.fitted import FittedEncoder, predict_recording
 from predictive_model.recording import Recording
 from predictive_model.reliability import reliability
 

@@ -7,7 +7,7 @@ from typing import Any
 import datajoint as dj
 import numpy as np
 
-from predictive_model import fitting
+from predictive_model.fitted import predict_recording
 from predictive_model.score_summary import summarise
 from predictive_model.scores import EncoderScores, score_predictions
 from schemas.base import PROVENANCE, Stopwatch, computing, schema
@@ -72,7 +72,7 @@ class EncoderScore(dj.Computed):
         )
         if row["n_trials"] >= 2:
             encoder = FittedEncoder.load(key)
-            predicted = fitting.predict_recording(encoder, recording, "test", device=device)
+            predicted = predict_recording(encoder, recording, "test", device=device)
             row |= self._scores(score_predictions(recording, "test", predicted))
         self.insert1({**key, **row, **watch.provenance(device)})
 

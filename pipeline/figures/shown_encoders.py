@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pipeline import results
 from pipeline.figures.drawing import NothingToShowError
 from predictive_model.correlation import correlation
-from predictive_model.fitted import FittedEncoder
-from predictive_model.fitting import predict_recording
+from predictive_model.fitted import FittedEncoder, predict_recording
 from predictive_model.recording import Recording
 from predictive_model.stimuli import natural_stimuli
 from schemas import encoding, prediction, recording

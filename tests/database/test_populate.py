@@ -27,6 +27,7 @@ from pipeline.experiments import ExperimentSettings, add_experiment
 from pipeline.settings import Settings
 from predictive_model import fitting
 from predictive_model.ceilings import ceilings
+from predictive_model.fitted import predict_recording
 from predictive_model.recording import Recording
 from predictive_model.score_summary import summarise
 from predictive_model.scores import score_predictions
@@ -290,7 +291,7 @@ class TestATinyExperiment:
     def test_scores_in_the_database_are_those_of_the_encoder_read_back(self) -> None:
         scan = tiny_recording()
         fitted = encoding.FittedEncoder.load(encoding.FittedEncoder.fetch1("KEY"))
-        predicted = fitting.predict_recording(fitted, scan, "test")
+        predicted = predict_recording(fitted, scan, "test")
         scores = score_predictions(scan, "test", predicted)
         stored = prediction.EncoderScore.fetch1()
         assert (stored["status"], stored["n_images"]) == ("ok", N_REPEATED)

@@ -15,15 +15,8 @@ from predictive_model.encoder_config import (
     ReadoutConfig,
     ShifterConfig,
 )
-from predictive_model.fitted import FittedEncoder
-from predictive_model.fitting import (
-    FitConfig,
-    FitError,
-    _Fit,
-    fit,
-    fit_jointly,
-    predict_recording,
-)
+from predictive_model.fitted import FittedEncoder, predict_recording
+from predictive_model.fitting import FitConfig, FitError, _Fit, fit, fit_jointly
 from predictive_model.front_end import FrontEndConfig
 from predictive_model.gabor import GaborConfig
 from predictive_model.trials import stimulus_groups
@@ -297,7 +290,7 @@ def test_scans_share_a_core_and_have_their_own_readouts(whole, quick):
 
 def test_scans_with_other_images_take_turns(small, quick):
     first = small_recording(name="first")
-    other = replace(first, name="other", images=first.images[::-1].copy())
+    other = replace(first, name="other", images=255 - first.images)
     a, b = fit_jointly([first, other], small, quick, seed=1)
     assert same(core_of(a), core_of(b))
     fitting = _Fit([first, other], small, quick, 0, torch.device("cpu"))
@@ -330,6 +323,13 @@ def test_a_killed_joint_fit_goes_on_to_the_same_weights(whole, quick, tmp_path):
     ):
         assert same(a.state, b.state)
         assert a.validation_correlation == b.validation_correlation
+
+
+def test_no_scan_teaches_the_core_what_another_holds_out(small, quick):
+    first, other = two_scans()
+    moved = np.where(other.image_index == 0, "train", np.asarray(other.tier))
+    with pytest.raises(ValueError, match="1 images that 'first' holds out are in the train tier"):
+        fit_jointly([first, other.with_tiers(moved)], small, quick)
 
 
 def test_scans_that_do_not_go_together_are_refused(small, quick):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from predictive_model.correlation import correlation
-from predictive_model.fitting import predict_recording
+from predictive_model.fitted import predict_recording
 from tests.simulated_scan import PIXELS_PER_UNIT, SHAPE, cortex, fitted, recording
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.experiments import read_experiment
-from predictive_model.fitting import FitConfig, fit, predict_recording
+from predictive_model.fitted import predict_recording
+from predictive_model.fitting import FitConfig, fit
 from predictive_model.recording import Recording
 from predictive_model.scores import score_predictions
 from tests.test_architecture import REPOSITORY

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from predictive_model.correlation import correlation
 from predictive_model.encoder_config import CoreConfig, EncoderConfig
-from predictive_model.fitting import FitConfig, fit, predict_recording
+from predictive_model.fitted import predict_recording
+from predictive_model.fitting import FitConfig, fit
 from predictive_model.recording import Recording, RecordingError
 from predictive_model.reliability import reliability
 from regularized_training.similarity import (

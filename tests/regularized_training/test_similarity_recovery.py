@@ -68,3 +68,15 @@ def test_quality_ranks_model_and_single_trials_as_the_truth_does():
     assert quality.model_correlation > quality.data_correlation + 0.1
     assert quality.model_correlation < quality.oracle_ceiling < 1
     assert quality.n_repeats == 6
+
+
+@pytest.mark.parametrize("missing", ["shifter", "modulator"])
+def test_similarity_is_worse_without(missing, true):
+    """What the animal looks at and how it runs would else count as what the image does."""
+    whole = similarity_quality(recording(), fitted())
+    ablated = similarity_quality(recording(), fitted(**{missing: False}))
+    assert ablated.model_correlation < whole.model_correlation - 0.015
+    ablated_truth, whole_truth = (
+        similarity_correlation(quality.model, true) for quality in (ablated, whole)
+    )
+    assert ablated_truth < whole_truth - 0.02
