@@ -1,6 +1,6 @@
 """What fitting an encoder costs: this project's fit against the usual loop on neuralpredictors.
 
-python -m benchmarks.encoder_fit [--epochs 4] [--images 1100] [--neurons 1000] [--json]
+python -m benchmarks.encoder_fit [--epochs 10] [--images 1100] [--neurons 1000] [--json]
 
 Both fit the network of the Sensorium challenge to one simulated scan, from the same initial
 weights, with the same loss, penalties, optimiser and batch size. The usual loop reads a tree of
@@ -232,7 +232,7 @@ def memory_in_processes(args: argparse.Namespace) -> dict[str, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=4, help="the first one is not timed")
+    parser.add_argument("--epochs", type=int, default=10, help="the first one is not timed")
     parser.add_argument("--images", type=int, default=1100, help="a tenth of them for validation")
     parser.add_argument("--neurons", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=1, help="one is disturbed least by others")

@@ -45,7 +45,7 @@ def import_scan(
     ] = None,
     test_images: Annotated[
         int | None,
-        typer.Option(help="Hold out so many repeated images, where every image was repeated."),
+        typer.Option(help="Hold out so many images, where all of them were repeated, or none."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Chooses test and validation images.")] = 0,
     downsample: Annotated[

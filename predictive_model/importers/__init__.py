@@ -149,7 +149,7 @@ def read_recording(
     name : str, optional
         Of the scan; the file's name without its ending by default.
     test_images : int, optional
-        Hold out this many repeated images as the test tier, where every image was repeated.
+        Hold out this many images as the test tier, where all of them were repeated, or none.
     seed : int
         Chooses validation images, and test images if asked to.
     downsample : int
