@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,12 +152,18 @@ class Encoder(FiringRateEncoder):
             rates = modulator(rates, behavior=behaviour)
         return rates
 
-    def penalty(self) -> Tensor:
+    def penalty(self, data_keys: Sequence[str] | None = None) -> Tensor:
         """All regularisers; none grows with the number of neurons, of scans or of a batch's images.
 
         Those of the core, and the mean over scans of those of readout, shifter and modulator.
+
+        Parameters
+        ----------
+        data_keys : sequence of str, optional
+            Of the scans that count; all by default. What belongs to others gets no gradient, so
+            that an optimiser leaves it alone.
         """
-        scans = [self._penalty_of(key) for key in self.data_keys]
+        scans = [self._penalty_of(key) for key in data_keys or self.data_keys]
         return self.core.regularizer() + torch.stack(scans).mean()
 
     def _penalty_of(self, data_key: str) -> Tensor:
@@ -217,7 +223,7 @@ def build_encoder(
         shape = (shape[0] + next(iter(populations.values())).n_behaviour, *shape[1:])
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the 2022 release: advice that was followed here
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs as well
         core = _build_core(config.core, shape[0])
         with torch.no_grad():
             core.eval()
@@ -266,11 +272,17 @@ def _check_inputs(
                 "behaviour_channels: the recording has no behaviour; set behaviour_channels to "
                 "False"
             )
-        if config.readout.positions == "cortical" and population.cortical_positions is None:
-            raise ValueError(
-                "readout.positions: the recording does not say where its neurons lie in the "
-                "cortex; use 'free'"
-            )
+        if config.readout.positions == "cortical":
+            if population.cortical_positions is None:
+                raise ValueError(
+                    "readout.positions: the recording does not say where its neurons lie in the "
+                    "cortex; use 'free'"
+                )
+            if not np.ptp(np.asarray(population.cortical_positions)[:, :2], axis=0).any():
+                raise ValueError(
+                    "readout.positions: all neurons lie at one place of the cortex, from which no "
+                    "positions follow; use 'free'"
+                )
     widths = {p.n_behaviour for p in populations.values()}
     if config.behaviour_channels and len(widths) > 1:
         raise ValueError(

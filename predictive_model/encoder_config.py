@@ -79,6 +79,15 @@ class ShifterConfig(Config):
     layers: int = Field(3, ge=1)
     hidden_channels: int = Field(5, ge=1)
 
+    @model_validator(mode="after")
+    def _has_penalty(self) -> ShifterConfig:
+        if self.kind == "mlp" and self.gamma:
+            raise ValueError(
+                f"gamma: {self.gamma:g}, expected 0 for an mlp, which has no penalty; use an "
+                "affine shifter"
+            )
+        return self
+
 
 class ModulatorConfig(Config):
     """Gain of each neuron from behaviour, before or after the output nonlinearity.

@@ -219,6 +219,15 @@ def predict_recording(
     (trial, neuron) float32
         In the units of the recording and the order of ``recording.trials_of(tier)``.
     """
+    for name, needed in (
+        ("pupil", fitted.config.shifter is not None),
+        ("behaviour", fitted.config.uses_behaviour),
+    ):
+        if needed and getattr(recording, name) is None:
+            raise ValueError(
+                f"{name}: recording {recording.name!r} has none, but the encoder goes by it; use "
+                "predict, which holds it at its mean"
+            )
     rows = recording.trials_of(tier)
     index = recording.image_index[rows]
     if fitted.config.shifter is None and not fitted.config.uses_behaviour:

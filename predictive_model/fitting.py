@@ -234,7 +234,9 @@ class _Fit:
         # The readout samples positions from the global generator; a fork of it keeps the seed
         # in charge inside and the caller's state untouched outside.
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self.seed)
+            torch.default_generator.manual_seed(self.seed)
+            if devices:
+                torch.cuda.manual_seed(self.seed)
             saved = load_checkpoint(checkpoint, belongs_to=belongs_to) if checkpoint else None
             if saved:
                 self._restore(saved)
@@ -323,15 +325,16 @@ class _Fit:
         ):
             features = group.features(self.encoder, inputs)
         features = features.float()
-        losses = []
+        losses, present = [], []
         for scan in group.scans:
             rows, where = scan.of(inputs)
             if len(rows) == 0:
                 continue
+            present.append(scan.data_key)
             predicted = rates(self.encoder, scan, rows, where, features)
             recorded, weight = scan.responses[rows], scan.weight[rows, None]
             losses.append((self._loss(predicted, recorded) * weight).mean())
-        return torch.stack(losses).mean(), self.encoder.penalty()
+        return torch.stack(losses).mean(), self.encoder.penalty(present)
 
     def _loss(self, predicted: Tensor, recorded: Tensor) -> Tensor:
         # neuralpredictors' Poisson loss takes no weights, which merged repeats need.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -369,6 +370,17 @@ def assign_tiers(
     tier[np.isin(image_index, validation)] = "validation"
     tier[np.isin(image_index, test)] = "test"
     return tier
+
+
+def image_keys(images: NDArray) -> list[bytes]:
+    """A digest of each image's grey values, the same for uint8 and float32.
+
+    Two images are equal if their digests are.
+    """
+    return [
+        hashlib.blake2b(image.astype(np.float32).tobytes(), digest_size=16).digest()
+        for image in images
+    ]
 
 
 def check_name(name: str) -> None:

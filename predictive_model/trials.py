@@ -16,7 +16,7 @@ from torch import Tensor
 
 from predictive_model.encoder import Encoder, data_key
 from predictive_model.encoder_config import EncoderConfig
-from predictive_model.recording import Recording, Tier
+from predictive_model.recording import TIERS, Recording, Tier, image_keys
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +26,6 @@ class ScanTrials:
     Attributes
     ----------
     data_key : str
-    rows : (trial,) int
-        Which trial of the recording each is; empty where trials were merged.
     responses : (trial, neuron) tensor
         Normalised.
     weight : (trial,) tensor
@@ -40,7 +38,6 @@ class ScanTrials:
     """
 
     data_key: str
-    rows: NDArray[np.int64]
     responses: Tensor
     weight: Tensor
     first: Tensor
@@ -210,7 +207,7 @@ def _scan_trials(
         total = np.add.reduceat(responses, starts, axis=0, dtype=np.float64)
         responses = (total / count[shown, None]).astype(np.float32)
         weight = count[shown].astype(np.float32)
-        rows, count = rows[:0], (count > 0).astype(count.dtype)
+        count = (count > 0).astype(count.dtype)
     pupil = behaviour = None
     if config.shifter is not None:
         pupil = _normalised(norm.pupil, recording.pupil, rows).to(device)
@@ -218,7 +215,6 @@ def _scan_trials(
         behaviour = _normalised(norm.behaviour, recording.behaviour, rows).to(device)
     return ScanTrials(
         data_key=data_key(recording.name),
-        rows=rows,
         responses=torch.from_numpy(responses).to(device),
         weight=torch.from_numpy(weight / weight.mean()).to(device),
         first=torch.from_numpy(np.concatenate([[0], np.cumsum(count)])).to(device),
@@ -249,6 +245,8 @@ def predict_trials(
                 features = group.features(encoder, inputs)
                 for scan in group.scans:
                     rows, where = scan.of(inputs)
+                    if len(rows) == 0:
+                        continue
                     out.setdefault(scan.data_key, []).append(
                         rates(encoder, scan, rows, where, features).cpu()
                     )
@@ -284,20 +282,16 @@ def check_together(recordings: Sequence[Recording]) -> None:
 
 
 def _check_held_out(recordings: Sequence[Recording]) -> None:
-    """An image that one scan holds out must not teach the core through another."""
-    taught_by: dict[bytes, str] = {}
-    if len(recordings) == 1:
-        return
+    """No image may teach the core, or decide when it has learned enough, and be tested as well."""
+    tier_of: dict[bytes, tuple[str, str]] = {}
     for recording in recordings:
-        for image in recording.images_of("train"):
-            taught_by.setdefault(recording.images[image].tobytes(), recording.name)
-    for recording in recordings:
-        held_out = recording.images_of("validation", "test")
-        leaks = [taught_by.get(recording.images[image].tobytes()) for image in held_out]
-        teachers = [name for name in leaks if name is not None]
-        if teachers:
-            raise ValueError(
-                f"tier: {len(teachers)} images that {recording.name!r} holds out are in the train "
-                f"tier of {teachers[0]!r}; scans that share a core need the same tiers for the "
-                "images they share"
-            )
+        for tier in TIERS:
+            images = recording.images_of(tier)
+            for number, key in zip(images, image_keys(recording.images[images]), strict=True):
+                before, scan = tier_of.setdefault(key, (tier, recording.name))
+                if before != tier:
+                    raise ValueError(
+                        f"tier: image {number} of {recording.name!r} is in the {tier} tier, the "
+                        f"same image in {scan!r} in the {before} tier; an image needs one tier, "
+                        "in all scans that share a core"
+                    )

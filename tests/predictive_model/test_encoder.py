@@ -176,6 +176,7 @@ def test_a_seed_makes_the_weights_and_leaves_the_global_one_alone(whole):
         (CoreConfig, {"gamma_input": 0.1, "input_kernel": 1}),
         (CoreConfig, {"input_dropout": 1}),
         (ShifterConfig, {"kind": "linear"}),
+        (ShifterConfig, {"gamma": 0.1, "kind": "mlp"}),
         (ReadoutConfig, {"positions": "retinal"}),
         (FitConfig, {"loss": "deviance"}),
         (FitConfig, {"precision": "float16"}),

@@ -19,7 +19,7 @@ from predictive_model.fitted import FittedEncoder, predict_recording
 from predictive_model.fitting import FitConfig, FitError, _Fit, fit, fit_jointly
 from predictive_model.front_end import FrontEndConfig
 from predictive_model.gabor import GaborConfig
-from predictive_model.trials import stimulus_groups
+from predictive_model.trials import predict_trials, stimulus_groups
 from tests.predictive_model.conftest import small_recording
 
 
@@ -228,6 +228,13 @@ def test_the_loss_is_the_poisson_deviance_up_to_a_constant_or_the_squared_error(
         assert value.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_trials_without_what_an_encoder_goes_by_are_not_predicted(scan, fitted_whole):
+    for field in ("pupil", "behaviour"):
+        without = replace(scan, **{field: None, "behaviour_names": None})
+        with pytest.raises(ValueError, match=f"{field}: recording 'small.scan' has none"):
+            predict_recording(fitted_whole, without, "test")
+
+
 def test_predictions_are_in_the_order_of_trials_and_under_their_own_behaviour(
     scan, fitted_small, fitted_whole
 ):
@@ -325,11 +332,56 @@ def test_a_killed_joint_fit_goes_on_to_the_same_weights(whole, quick, tmp_path):
         assert a.validation_correlation == b.validation_correlation
 
 
-def test_no_scan_teaches_the_core_what_another_holds_out(small, quick):
+@pytest.mark.parametrize(("here", "there"), [("train", "test"), ("validation", "test")])
+def test_an_image_has_one_tier_in_all_scans_that_share_a_core(small, quick, here, there):
     first, other = two_scans()
-    moved = np.where(other.image_index == 0, "train", np.asarray(other.tier))
-    with pytest.raises(ValueError, match="1 images that 'first' holds out are in the train tier"):
-        fit_jointly([first, other.with_tiers(moved)], small, quick)
+    image = other.images_of(there)[0]
+    moved = np.where(other.image_index == image, here, np.asarray(other.tier))
+    # The same grey values count as the same image, whatever their type.
+    other = replace(other, images=other.images.astype(np.float32), tier=moved)
+    with pytest.raises(
+        ValueError, match=f"image {image} of 'other' is in the {here} tier, .*{there}"
+    ):
+        fit_jointly([first, other], small, quick)
+
+
+def test_an_image_that_is_there_twice_has_one_tier(scan, small, quick):
+    images = scan.images.copy()
+    images[scan.images_of("train")[0]] = images[scan.images_of("test")[0]]
+    with pytest.raises(ValueError, match="an image needs one tier"):
+        fit(replace(scan, images=images), small, quick)
+
+
+def test_scans_may_hold_out_unlike_numbers_of_images(whole, quick):
+    """A batch of validation images may have no trials of one of the scans at all."""
+    first, other = two_scans()
+    few = other.images_of("validation")[2:]
+    keep = ~np.isin(other.image_index, few)
+    other = replace(
+        other,
+        image_index=other.image_index[keep],
+        responses=other.responses[keep],
+        pupil=other.pupil[keep],
+        behaviour=other.behaviour[keep],
+        tier=np.asarray(other.tier)[keep],
+    )
+    fitting = _Fit([first, other], whole, quick, 0, torch.device("cpu"))
+    predicted = predict_trials(fitting.encoder, fitting.validation, batch_size=4)
+    sizes = {key: len(values) for key, values in predicted.items()}
+    assert sizes == {"scan_first": len(first.trials_of("validation")), "scan_other": 2}
+
+
+def test_a_batch_of_other_images_leaves_a_scans_own_parts_alone(small, quick):
+    """Neither penalties nor the optimiser's memory move what had no trials in the batch."""
+    first = small_recording(name="first")
+    other = replace(first, name="other", images=255 - first.images)
+    fitting = _Fit([first, other], small, quick, 0, torch.device("cpu"))
+    group = fitting.train[0]
+    loss, penalty = fitting._losses(group, torch.arange(8))
+    (loss + penalty).backward()
+    gradients = {k: p.grad is not None for k, p in fitting.encoder.named_parameters()}
+    assert all(there for k, there in gradients.items() if "scan_first" in k and "sigma" not in k)
+    assert not any(there for k, there in gradients.items() if "scan_other" in k)
 
 
 def test_scans_that_do_not_go_together_are_refused(small, quick):
