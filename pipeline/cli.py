@@ -155,10 +155,13 @@ def populate(
     """
     from pipeline import populate as population
     from pipeline import workers as worker_processes
+    from pipeline.planned import named
 
     with Session() as database:
+        named(experiment, scale)  # refused here rather than by every worker
         if retry:
-            err.print(f"{population.retry_failures()} failed computations will be tried again")
+            n_failed = population.retry_failures(experiment, scale)
+            err.print(f"{n_failed} failed computations will be tried again")
         if workers > 1:
             worker_processes.run(
                 database, workers, experiment=experiment, scale=scale, quiet=quiet, console=err

@@ -139,6 +139,9 @@ def predict(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write (image, neuron) to an .npy file.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file if it is there.")
+    ] = False,
 ) -> None:
     """Predict the responses of a scan's neurons to a stimulus set, and keep them.
 
@@ -146,6 +149,10 @@ def predict(
     """
     import numpy as np
 
+    from predictive_model.exporters.whole import written_whole
+
+    if output is not None and output.suffix != ".npy":
+        raise ValueError(f"{output}: ending {output.suffix!r}, expected .npy")
     with Session():
         from schemas.encoding import FittedEncoder
         from schemas.prediction import PredictedResponses, PredictionPlan
@@ -168,5 +175,6 @@ def predict(
             PredictedResponses.populate({**key, **wanted})
         if output is not None:
             responses = (PredictedResponses & keys[0] & wanted).fetch1("responses")
-            np.save(output, np.asarray(responses))
+            with written_whole(output, overwrite=overwrite) as temporary:
+                np.save(temporary, np.asarray(responses))
     err.print("predicted" if output is None else f"wrote {output}")

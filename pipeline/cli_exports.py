@@ -75,7 +75,7 @@ def export_responses(
     """
     import numpy as np
 
-    from pipeline.results import denoised_responses
+    from pipeline.result_arrays import denoised_responses
     from predictive_model.exporters.whole import written_whole
 
     if output.suffix != ".npz":

@@ -139,11 +139,16 @@ def search_best(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to a file instead.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file if it is there.")
+    ] = False,
 ) -> None:
     """Write the best settings as an experiment file, to fit and score them.
 
     Example: `neuroteach search best core -o best.toml && neuroteach experiment add best.toml`
     """
+    from predictive_model.exporters.whole import written_whole
+
     with Session():
         from pipeline.search import best_experiment
 
@@ -151,5 +156,6 @@ def search_best(
     if output is None:
         sys.stdout.write(text)
     else:
-        output.write_text(text, encoding="utf-8")
+        with written_whole(output, overwrite=overwrite) as temporary:
+            temporary.write_text(text, encoding="utf-8")
         err.print(f"wrote {output}; plan it with `neuroteach experiment add {output}`")

@@ -15,6 +15,7 @@ from predictive_model.encoder_config import EncoderConfig
 from predictive_model.fitting import FitConfig
 from predictive_model.recipes import read_recipe
 from predictive_model.recording import check_name
+from predictive_model.trials import check_together
 from regularized_training.networks import NetworkConfig
 from regularized_training.robustness.noise import NoiseConfig
 from regularized_training.teachers import TeacherConfig
@@ -188,6 +189,7 @@ def add_experiment(settings: ExperimentSettings, *, name: str, scale: str) -> bo
             "this one another name with --name"
         )
     check_scans(settings)
+    check_shared_core(settings)
     if settings.teachers:
         _check_images(settings)
     with transaction(experiment.Experiment.connection):
@@ -256,16 +258,33 @@ def check_scans(settings: ExperimentSettings) -> None:
         ):
             if lacks:
                 raise ExperimentError(f"{field}: scan {scan!r} has no {what}")
-    if settings.share_core:
-        sizes = recording.StimulusSet.proj("channels", "height", "width")
-        scans = [{"scan": scan} for scan in settings.recordings]
-        rows = (recording.Scan.proj("stimulus_set") * sizes & scans).to_dicts()
-        shapes = sorted({(row["channels"], row["height"], row["width"]) for row in rows})
-        if len(shapes) > 1:
+
+
+def check_shared_core(settings: ExperimentSettings) -> None:
+    """Raise an ExperimentError if the scans are to share a core and cannot."""
+    if not settings.share_core:
+        return
+    sizes = recording.StimulusSet.proj("channels", "height", "width")
+    scans = [{"scan": scan} for scan in settings.recordings]
+    rows = (recording.Scan.proj("stimulus_set") * sizes & scans).to_dicts()
+    shapes = sorted({(row["channels"], row["height"], row["width"]) for row in rows})
+    if len(shapes) > 1:
+        raise ExperimentError(
+            f"share_core: the scans' images have shapes {shapes}, expected one shape; leave "
+            "share_core out, or import the images at one size"
+        )
+    recordings = [recording.Scan.load(scan) for scan in scans]
+    for r in recordings:
+        n = len(r.trials_of("validation"))
+        if n < 2:
             raise ExperimentError(
-                f"share_core: the scans' images have shapes {shapes}, expected one shape; leave "
-                "share_core out, or import the images at one size"
+                f"share_core: scan {r.name!r} has {n} validation trials, expected at least 2, "
+                "which say when to stop; leave it out, or import it with more"
             )
+    try:
+        check_together(recordings)
+    except ValueError as error:
+        raise ExperimentError(f"share_core: {error}") from error
 
 
 def _plan(settings: ExperimentSettings, key: dict[str, str]) -> None:

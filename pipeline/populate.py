@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pipeline.planned import named
 from schemas import (
     base,
     encoding,
@@ -94,6 +95,11 @@ def populate(
     -------
     PopulateResult
         Failed keys are not tried again until :func:`retry_failures`.
+
+    Raises
+    ------
+    LookupError
+        If there is no such experiment.
     """
     base.require_active()
     result = PopulateResult()
@@ -186,14 +192,14 @@ def _tables(experiment: str | None, scale: str | None) -> Iterator[tuple[Any, li
     They are instances to keep: each new one reads its job queue's definition from the database,
     which takes longer than all queries of a key together.
     """
-    named = {k: v for k, v in (("experiment", experiment), ("scale", scale)) if v is not None}
+    restriction = named(experiment, scale)
     for table in base.computed_tables():
-        yield table(), [_plan(table) & named] if named else []
+        yield table(), [_plan(table) & restriction] if restriction else []
 
 
 def _plan(table: type[Any]) -> Any:
-    """Rows that say which of a table are wanted; None if all that its parents allow."""
-    plan = PLANS.get(table)
+    """Rows that say which of a table are wanted."""
+    plan = PLANS[table]
     if table is encoding.SharedCore:
         return plan & (encoding.FitConfig & "n_scans > 0")
     return plan
@@ -211,11 +217,10 @@ def table_progress(table: Any, restriction: list[Any]) -> Progress:
     todo = len(source - table.proj())
     ready = len(source)
     plan: Any = restriction[0] if restriction else _plan(type(table))
-    if plan is None:  # all that its parents allow is wanted
-        return Progress(type(table).__name__, ready - todo, ready)
     names = [name for name in table.primary_key if name in plan.heading.names]
-    planned = len(base.dj.U(*names) & plan)
-    return Progress(type(table).__name__, ready - todo, max(ready, planned))
+    # An encoder that was imported is ready, and no experiment planned it.
+    waiting = len((base.dj.U(*names) & plan) - source.proj())
+    return Progress(type(table).__name__, ready - todo, ready + waiting)
 
 
 def _any_job(table: Any, restriction: list[Any], states: str) -> bool:
@@ -276,14 +281,14 @@ def failures(experiment: str | None = None, scale: str | None = None) -> list[Fa
     return found
 
 
-def retry_failures() -> int:
+def retry_failures(experiment: str | None = None, scale: str | None = None) -> int:
     """Make failed computations pending again; returns how many."""
     base.require_active()
     n = 0
-    for table in base.computed_tables():
-        jobs = table().jobs
+    for table, restriction in _tables(experiment, scale):
+        failed = _restricted(table.jobs.errors, table, restriction)
         n += table.connection.query(
-            f"UPDATE {jobs.full_table_name} SET status = 'pending' WHERE status = 'error'"
+            f"UPDATE {table.jobs.full_table_name} SET status = 'pending'{failed.where_clause()}"
         ).rowcount
     return n
 

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from regularized_training.similarity import model_weight
+from pipeline.planned import named, planned_rows
 from schemas import (
     base,
     encoding,
-    experiment,
     prediction,
     recording,
     robustness,
@@ -20,6 +19,7 @@ from schemas import (
     training,
 )
 from schemas import stability as stability_tables
+from schemas.experiment import Experiment
 
 
 def encoders(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def encoders(experiment: str | None = None, scale: str | None = None) -> pd.Data
     query = prediction.EncoderScore * encoding.FittedEncoder.proj(
         "validation_correlation", "n_epochs", fit_seconds="seconds"
     )
-    rows = _rows(query * _simulated(), _planned(encoding.FitPlan, experiment, scale))
+    rows = planned_rows(query * _simulated(), encoding.FitPlan, experiment, scale)
     columns = [
         "scan",
         "simulated",
@@ -73,9 +73,8 @@ def similarity(experiment: str | None = None, scale: str | None = None) -> pd.Da
         ``oracle_ceiling`` is the agreement of the oracle with itself.
     """
     base.require_active()
-    rows = _rows(
-        teaching.SimilarityQuality * _simulated(),
-        _planned(encoding.FitPlan, experiment, scale),
+    rows = planned_rows(
+        teaching.SimilarityQuality * _simulated(), encoding.FitPlan, experiment, scale
     )
     columns = [
         "scan",
@@ -93,7 +92,7 @@ def similarity(experiment: str | None = None, scale: str | None = None) -> pd.Da
     return pd.DataFrame(rows, columns=columns)
 
 
-def stability(experiment_name: str | None = None, scale: str | None = None) -> pd.DataFrame:
+def stability(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
     """One row per experiment: spread of similarity over its scans (Eq. 4) and repeats (Eq. 5).
 
     Returns
@@ -104,7 +103,9 @@ def stability(experiment_name: str | None = None, scale: str | None = None) -> p
         of neurons alone make of ``scan_sd``; ``ratio`` is ``scan_sd / repeat_sd``, and
         ``neuron_ratio`` is ``neuron_sd / repeat_sd``.
     """
-    frame = pd.DataFrame(_stability_rows(experiment_name, scale))
+    base.require_active()
+    found = stability_tables.SimilarityStability
+    frame = pd.DataFrame(planned_rows(found, Experiment.proj(), experiment, scale))
     columns = [
         "experiment",
         "scale",
@@ -138,9 +139,8 @@ def spectra(experiment: str | None = None, scale: str | None = None) -> pd.DataF
         and with recorded responses where the status is ``no repeats``.
     """
     base.require_active()
-    rows = _rows(
-        stability_tables.SimilarityStructure * _simulated(),
-        _planned(encoding.FitPlan, experiment, scale),
+    rows = planned_rows(
+        stability_tables.SimilarityStructure * _simulated(), encoding.FitPlan, experiment, scale
     )
     kinds = ("recorded", "oracle", "model")
     columns = [
@@ -170,7 +170,7 @@ def noise_by_seed(experiment: str | None = None, scale: str | None = None) -> pd
         * training.TrainingConfig.proj("alpha", "epochs", "n_train_used")
         * training.NetworkConfig.proj("architecture", "network_width")
     )
-    rows = _rows(query, _planned(robustness.NoisePlan, experiment, scale))
+    rows = planned_rows(query, robustness.NoisePlan, experiment, scale)
     columns = [
         "image_set",
         "architecture",
@@ -217,71 +217,6 @@ def noise(experiment: str | None = None, scale: str | None = None) -> pd.DataFra
     return summary.reset_index(drop=True)
 
 
-def similarity_matrices(
-    experiment: str | None = None, scale: str | None = None
-) -> list[dict[str, Any]]:
-    """Recorded, oracle and model similarity matrices of each scan with repeated images.
-
-    Returns
-    -------
-    list of dict
-        The columns of ``SimilarityQuality``, and ``simulated``; matrices are (image, image).
-    """
-    base.require_active()
-    query = (teaching.SimilarityQuality & {"status": "ok"}) * _simulated()
-    rows = _rows(query, _planned(encoding.FitPlan, experiment, scale))
-    for row in rows:
-        for name in ("oracle_matrix", "model_matrix", "data_matrix"):
-            row[name] = np.asarray(row[name])
-    return rows
-
-
-def stability_matrices(
-    experiment_name: str | None = None, scale: str | None = None
-) -> list[dict[str, Any]]:
-    """What :func:`stability` summarises, for each experiment.
-
-    Returns
-    -------
-    list of dict
-        The columns of ``SimilarityStability``, and ``populations``: a dict of the columns of
-        ``SimilarityStability.Population`` for each scan, or for each part of the only one.
-    """
-    rows = _stability_rows(experiment_name, scale)
-    for row in rows:
-        key = {"experiment": row["experiment"], "scale": row["scale"]}
-        parts = stability_tables.SimilarityStability.Population & key
-        row["populations"] = parts.to_dicts(order_by="population")
-        _load_arrays(row, "edges", "scan_density", "repeat_density")
-        for population in row["populations"]:
-            _load_arrays(population, "oracle_matrix", "model_matrix")
-    return rows
-
-
-def similarity_structures(
-    experiment: str | None = None, scale: str | None = None
-) -> list[dict[str, Any]]:
-    """What :func:`spectra` summarises, for each fitted encoder.
-
-    Returns
-    -------
-    list of dict
-        The columns of ``SimilarityStructure``, ``simulated``, and ``stimulus_set``, the key of the
-        images.
-    """
-    base.require_active()
-    rows = _rows(
-        stability_tables.SimilarityStructure * recording.Scan.proj("simulated", "stimulus_set"),
-        _planned(encoding.FitPlan, experiment, scale),
-    )
-    rows.sort(key=lambda row: row["scan"])
-    for row in rows:
-        kinds = ("recorded", "oracle", "model")
-        names = (f"{kind}_{what}" for kind in kinds for what in ("matrix", "eigenvalues"))
-        _load_arrays(row, "images", *names)
-    return rows
-
-
 def stimuli(stimulus_set: str) -> NDArray:
     """Images of a stimulus set, (n, channels, height, width)."""
     base.require_active()
@@ -289,59 +224,11 @@ def stimuli(stimulus_set: str) -> NDArray:
     return np.asarray((recording.StimulusSet & key).fetch1("images"))
 
 
-def denoised_responses(
-    scan: str, experiment: str | None = None, scale: str | None = None
-) -> dict[str, NDArray[Any]]:
-    """Responses that a scan's encoder predicts to the scan's images.
-
-    Returns
-    -------
-    dict
-        ``images`` (image, channels, height, width), ``responses`` (image, neuron) with pupil and
-        behaviour at their means, ``repeats`` (image,), ``neuron_ids`` (neuron,), ``weight``
-        (neuron,), w_a v_a of Eq. 6 of Li et al. 2019 and NaN without repeats, and ``simulated``.
-
-    Raises
-    ------
-    LookupError
-        If there is no encoder of the scan, or more than one.
-    """
-    base.require_active()
-    key = {"scan": scan}
-    predicted = prediction.PredictedResponses * recording.Scan.proj(own="stimulus_set") & key
-    named = {k: v for k, v in (("experiment", experiment), ("scale", scale)) if v is not None}
-    rows = predicted & "stimulus_set = own"
-    if named:
-        rows = rows & _planned(encoding.FitPlan, experiment, scale)
-    if len(rows) != 1:
-        raise LookupError(
-            f"scan {scan}: found the predictions of {len(rows)} encoders, expected one; "
-            + (
-                "say which by --experiment and --scale"
-                if len(rows)
-                else "plan an experiment with this scan and run `neuroteach populate`"
-            )
-        )
-    own = recording.Scan.load(key)
-    encoder = rows.fetch1("KEY")
-    weight = np.full(own.n_neurons, np.nan)
-    if (own.repeats >= 2).sum() >= 2:
-        weight = model_weight(own, encoding.FittedEncoder.load(encoder))
-    return {
-        "images": own.images,
-        "responses": np.asarray(rows.fetch1("responses")),
-        "repeats": own.repeats,
-        "neuron_ids": np.asarray(own.neuron_ids),
-        "weight": weight,
-        "simulated": np.array(own.simulated),
-    }
-
-
 def experiments() -> pd.DataFrame:
     """All experiments."""
     base.require_active()
     columns = ["experiment", "scale", "title", "added"]
-    return pd.DataFrame(experiment.Experiment.proj("title", "added").to_dicts(), columns=columns)
+    return pd.DataFrame(Experiment.proj("title", "added").to_dicts(), columns=columns)
 
 
 def status_of_inputs() -> dict[str, list[str]]:
@@ -353,11 +240,16 @@ def status_of_inputs() -> dict[str, list[str]]:
     }
 
 
-def caveat(experiment_name: str | None = None, scale: str | None = None) -> str:
-    """What must be said beside every number: simulated brains and reduced scales."""
-    base.require_active()
-    plan = _planned(encoding.FitPlan, experiment_name, scale)
-    scans = (recording.Scan & plan).proj("simulated").to_dicts()
+def caveat(experiment: str | None = None, scale: str | None = None) -> str:
+    """What must be said beside every number: simulated brains and reduced scales.
+
+    Without an experiment and a scale it is of all scans with trials that have an encoder, also one
+    that no experiment asked for.
+    """
+    restriction = named(experiment, scale)
+    plan = encoding.FitPlan & restriction
+    shown = plan if restriction else encoding.FittedEncoder.proj()
+    scans = (recording.Scan & "n_trials > 0" & shown).proj("simulated").to_dicts()
     notes = []
     if any(s["simulated"] for s in scans):
         every = all(s["simulated"] for s in scans)
@@ -368,39 +260,9 @@ def caveat(experiment_name: str | None = None, scale: str | None = None) -> str:
     return "; ".join(notes)
 
 
-def _planned(plan: Any, experiment_name: str | None, scale: str | None) -> Any:
-    base.require_active()
-    asked = {"experiment": experiment_name, "scale": scale}
-    named = {k: v for k, v in asked.items() if v is not None}
-    if named and not experiment.Experiment & named:
-        experiments_table = experiment.Experiment.keys()
-        known = [f"{e['experiment']} ({e['scale']})" for e in experiments_table]
-        raise LookupError(
-            f"experiment: {' '.join(named.values())} is not in the database, which has "
-            f"{', '.join(known) or 'none'}"
-        )
-    return plan & named
-
-
 def _with_ceiling(score: str) -> list[str]:
     return [score, f"{score}_low", f"{score}_high", f"{score}_ceiling"]
 
 
 def _simulated() -> Any:
     return recording.Scan.proj("simulated")
-
-
-def _stability_rows(experiment_name: str | None, scale: str | None) -> list[dict[str, Any]]:
-    base.require_active()
-    plan = _planned(experiment.Experiment.proj(), experiment_name, scale)
-    return _rows(stability_tables.SimilarityStability, plan)
-
-
-def _load_arrays(row: dict[str, Any], *names: str) -> None:
-    for name in names:
-        if row[name] is not None:
-            row[name] = np.asarray(row[name])
-
-
-def _rows(query: Any, plan: Any) -> list[dict[str, Any]]:
-    return (query & plan).to_dicts()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.experiments import ExperimentSettings, check_scans
+from pipeline.experiments import ExperimentSettings, check_scans, check_shared_core
 from pipeline.populate import (
     WAIT,
     PopulateResult,
@@ -54,15 +54,12 @@ def add_search(settings: SearchSettings, *, name: str) -> bool:
             f"search {name!r} is in the database with other settings; give this one another name "
             "with --name"
         )
+    plain = ExperimentSettings(
+        title=settings.title, recordings=settings.recordings, share_core=settings.share_core
+    )
     for encoder in _kinds_of_encoders(settings):
-        check_scans(
-            ExperimentSettings(
-                title=settings.title,
-                recordings=settings.recordings,
-                encoder=encoder,
-                share_core=settings.share_core,
-            )
-        )
+        check_scans(plain.model_copy(update={"encoder": encoder}))
+    check_shared_core(plain)
     with base.transaction(Search.connection):
         Search.insert1(
             {
@@ -129,7 +126,7 @@ def run_search(
     table, mine = SearchResult(), [SearchTrial & {"search": name}]
     shown = {trial.number for trial in trials_of(name) if trial.n_epochs is not None}
 
-    def report(progress: Progress) -> None:
+    def report(progress: Progress | None = None) -> None:
         for trial in trials_of(name):
             if trial.n_epochs is not None and trial.number not in shown:
                 shown.add(trial.number)
@@ -149,6 +146,7 @@ def run_search(
         if _propose_next(name, settings, n_trials) or computed:
             continue
         if not others_at_work([(table, mine)]):
+            report()  # what others finished last
             break
         time.sleep(WAIT)
 
@@ -168,9 +166,10 @@ def _propose_next(name: str, settings: SearchSettings, n_trials: int) -> bool:
     Of workers that do this at once one gets the number, and the others are to look again.
     """
     trials = trials_of(name)
-    number = len(trials)
-    if number >= n_trials:
+    if len(trials) >= n_trials:
         return False
+    # Numbers have gaps where trials were deleted.
+    number = min(set(range(len(trials) + 1)) - {trial.number for trial in trials})
     parameters = propose(settings, trials, number)
     encoder, fit = configs_at(parameters, settings.encoder, settings.fit)
     scans = settings.recordings if settings.share_core else ()

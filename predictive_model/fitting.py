@@ -170,6 +170,22 @@ def fit_jointly(
     --------
     >>> a, b = fit_jointly([scan_a, scan_b], EncoderConfig())  # doctest: +SKIP
     """
+    check_recordings(recordings)
+    return _Fit(recordings, config, fit_config or FitConfig(), seed, torch.device(device)).run(
+        checkpoint, progress
+    )
+
+
+def check_recordings(recordings: Sequence[Recording]) -> None:
+    """Refuse recordings that no encoder could be fitted to, whatever its settings.
+
+    Raises
+    ------
+    ValueError
+        If they do not go together; see :func:`~predictive_model.trials.check_together`.
+    FitError
+        If one has too few trials to validate on.
+    """
     check_together(recordings)
     for recording in recordings:
         n = len(recording.trials_of("validation"))
@@ -178,9 +194,6 @@ def fit_jointly(
                 f"recording {recording.name!r} has {n} validation trials, expected at least 2: "
                 "early stopping goes by them"
             )
-    return _Fit(recordings, config, fit_config or FitConfig(), seed, torch.device(device)).run(
-        checkpoint, progress
-    )
 
 
 def _train_images(recording: Recording, downsampled: int) -> Tensor:

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-TIERS = ("train", "validation", "test")
 Tier = Literal["train", "validation", "test"]
+TIERS: tuple[Tier, ...] = ("train", "validation", "test")
 
 # A neuron that hardly ever responds would be blown up by dividing by its standard deviation:
 # below this fraction of the population's mean standard deviation it is left as it is.

@@ -126,9 +126,14 @@ def summarise_over_images(
         As from :func:`summarise`.
     """
 
+    scores = score_trials(trials, predicted)
+    names = list(_values(scores))
+
     def of_images(drawn: NDArray[np.int64]) -> list[float]:
         # One split of halves: no summary's value depends on it.
-        return list(_values(score_trials(trials[drawn], predicted[drawn], n_splits=1)).values())
+        values = _values(score_trials(trials[drawn], predicted[drawn], n_splits=1))
+        # A draw may leave out the images that were shown once only, and have more scores.
+        return [values.get(name, np.nan) for name in names]
 
     ends = percentile_intervals(
         of_images,
@@ -137,7 +142,7 @@ def summarise_over_images(
         n_resamples=n_resamples,
         seed=seed,
     )
-    return _with_intervals(score_trials(trials, predicted), ends)
+    return _with_intervals(scores, ends)
 
 
 def _with_intervals(scores: EncoderScores, ends: NDArray[np.float64]) -> dict[str, Score]:

@@ -231,7 +231,9 @@ def configs_at(
 
 def _validated(root: str, kind: type[C], content: dict[str, Any]) -> C:
     try:
-        return kind.model_validate(content, strict=True)  # a choice of "3" is no number
+        # Strict, so that a choice of "3" is no number; as JSON, where lists stand for tuples, since
+        # neither TOML nor the database has tuples.
+        return kind.model_validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         lines = [

@@ -14,8 +14,9 @@ from pydantic import Field
 
 from predictive_model import fitting
 from predictive_model.config import Config
+from predictive_model.encoder import build_encoder, data_key, population_of
 from predictive_model.encoder_config import EncoderConfig
-from predictive_model.recording import Recording
+from predictive_model.recording import Recording, RecordingError
 
 Curve = Mapping[int, float]  # validation correlation by epoch, from 1
 
@@ -139,12 +140,19 @@ def run_trial(
 
     Raises
     ------
+    ValueError, FitError
+        If the recordings cannot be fitted whatever the settings; of scans that share a core also
+        if one teaches an image that another tests.
     CheckpointError
         If a checkpoint is damaged or belongs to another fit.
     """
-    seen = [without_test_tier(recording) for recording in recordings]
-    groups = [seen] if share_core else [[recording] for recording in seen]
+    whole = [list(recordings)] if share_core else [[recording] for recording in recordings]
+    for group in whole:
+        fitting.check_recordings(group)
+    groups = [[without_test_tier(recording) for recording in group] for group in whole]
     curves = [dict(resumed[i]) if i < len(resumed) else {} for i in range(len(groups))]
+    if why := _impossible(encoder, groups):
+        return TrialOutcome("failed", None, tuple(curves), why)
 
     def report(number: int) -> Callable[[fitting.FitEpoch], None]:
         def after_epoch(epoch: fitting.FitEpoch) -> None:
@@ -172,7 +180,7 @@ def run_trial(
             )
         except _Hopeless:
             return TrialOutcome("pruned", max(curves[number].values()), tuple(curves))
-        except (ValueError, fitting.FitError, torch.OutOfMemoryError) as error:
+        except (fitting.FitError, torch.OutOfMemoryError) as error:
             return TrialOutcome("failed", None, tuple(curves), str(error))
         curves[number] = {e.epoch: e.validation_correlation for e in fitted[0].history}
         total += sum(one.validation_correlation * one.n_neurons for one in fitted)
@@ -180,3 +188,16 @@ def run_trial(
     if not math.isfinite(total):
         return TrialOutcome("failed", None, tuple(curves), "the validation correlation is NaN")
     return TrialOutcome("complete", total / n_neurons, tuple(curves))
+
+
+def _impossible(config: EncoderConfig, groups: Sequence[Sequence[Recording]]) -> str:
+    """Why no such encoder can be built for some of the recordings; empty if one can for all."""
+    for group in groups:
+        try:
+            populations = {data_key(r.name): population_of(r, config) for r in group}
+            build_encoder(config, populations, image_shape=group[0].image_shape)
+        except RecordingError:
+            raise
+        except ValueError as error:
+            return str(error)
+    return ""

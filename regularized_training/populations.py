@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictive_model.fitted import FittedEncoder
-from predictive_model.recording import Recording
+from predictive_model.recording import Recording, image_keys
 from predictive_model.reliability import reliability
 from regularized_training.similarity import oracle_similarity, predictability, similarity
 from regularized_training.structure import MINIMAL_IMAGES
@@ -131,7 +131,8 @@ def split_units(whole: Population, n: int = 2, *, seed: int = 0) -> tuple[Popula
 def on_common_images(populations: Sequence[Population]) -> tuple[Population, ...]:
     """The populations with the images that all of them saw, in the order of the first.
 
-    Images are the same if their pixels are, wherever they stand in their recordings.
+    Images are the same if their pixels are, wherever they stand in their recordings, and whether
+    they are stored as integers or as floats.
 
     Raises
     ------
@@ -141,7 +142,7 @@ def on_common_images(populations: Sequence[Population]) -> tuple[Population, ...
     if not populations:
         raise ValueError("populations: none, expected at least one")
     places = [
-        {(image.shape, image.dtype.str, image.tobytes()): i for i, image in enumerate(p.images)}
+        {(p.images.shape[1:], key): i for i, key in enumerate(image_keys(p.images))}
         for p in populations
     ]
     common = [image for image in places[0] if all(image in there for there in places[1:])]

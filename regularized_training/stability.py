@@ -5,6 +5,9 @@ average over all pairs of trials of two images; Eq. 5 is the spread of single pa
 enough repeats Eq. 4 is the narrower of the two whatever the neurons do. So :func:`stability` says
 besides how much of the spread over scans comes of the finite number of trials. What is left comes
 of the neurons, does not shrink with more repeats, and may be held against Eq. 5.
+
+Nor does Eq. 5 as it stands: the mean of an image's few pairs goes along with them, and the more so
+as they share trials. :func:`pair_variance` has the spread that any number of repeats estimates.
 """
 
 from __future__ import annotations
@@ -79,6 +82,44 @@ def repeat_fluctuation(
     return s - mean[:, None, None]
 
 
+def pair_variance(
+    trials: NDArray[np.float32], weight: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Variance that Eq. 5 of Li et al. 2019 would have with endlessly many repeats of each image.
+
+    For pairs g_tu = m + a_t + a_u + c_tu of R trials the mean squared deviation from their own
+    mean is 2 var(a) (1 - 2 / R) + var(c) (1 - 2 / (R (R - 1))) in expectation, at three repeats a
+    third to two thirds of what is asked for, 2 var(a) + var(c). That is E g_tu^2 - m^2, and pairs
+    without a common trial, of which there are some from four repeats on, tell m^2 without bias.
+
+    Parameters
+    ----------
+    trials : (image, repeat, neuron)
+        NaN where an image has fewer repeats.
+    weight : (neuron,), optional
+        w_a of Eq. 1.
+
+    Returns
+    -------
+    variance : (image,) float64
+        NaN for images with fewer than four repeats. An estimate: it may come out below zero.
+    n_pairs : (image,) int
+        Pairs of repeats that it is from, 0 where there is none.
+    """
+    deviation = np.nan_to_num(repeat_fluctuation(trials, weight))
+    n = np.isfinite(trials).all(axis=2).sum(1)
+    known = n > 3
+    n_pairs = np.where(known, n * (n - 1) // 2, 0)
+    squares = (deviation**2).sum((1, 2)) / 2
+    of_trials = (deviation.sum(2) ** 2).sum(1)
+    # The sum over all pairs is 0; squared, it holds squares, pairs with a common trial and others.
+    disjoint = (squares - of_trials) / 2
+    n_disjoint = n_pairs * (n - 2) * (n - 3) / 4
+    variance = np.full(len(n), np.nan)
+    variance[known] = squares[known] / n_pairs[known] - disjoint[known] / n_disjoint[known]
+    return variance, n_pairs
+
+
 def trial_variance(
     trials: NDArray[np.float32], weight: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
@@ -126,7 +167,11 @@ class Stability:
         Eq. 4 over pairs i < j of images and all scans, None for a single scan. ``scan.sd`` has
         H - 1 in its denominator for H scans, so that its size does not depend on their number.
     repeat : Spread, or None
-        Eq. 5 over all scans, images and pairs of repeats; None if no image has three repeats.
+        Eq. 5 over all scans, images and pairs of repeats; None if no image has four repeats.
+        ``repeat.sd`` is that of :func:`pair_variance`, so that its size does not depend on the
+        number of repeats; the quantiles are those of Eq. 5 as it stands.
+    repeat_sd_as_it_stands : float, or None
+        Of dS_repeat as Eq. 5 has it: too small where repeats are few. None if no image has three.
     trial_sd, neuron_sd : float, or None
         What finitely many trials alone and what the selection of neurons alone do to S_oracle:
         ``scan.sd**2 == trial_sd**2 + neuron_sd**2``, up to the noise of this estimate. 0 where an
@@ -134,7 +179,7 @@ class Stability:
     edges : (bin + 1,)
         Of both histograms.
     scan_density, repeat_density : (bin,), or None
-        Of dS_scan and dS_repeat as they stand in Eq. 4 and 5.
+        Of dS_scan and dS_repeat as they stand in Eq. 4 and 5; None where the spread is.
     """
 
     names: tuple[str, ...]
@@ -142,6 +187,7 @@ class Stability:
     oracle: NDArray[np.float32]
     scan: Spread | None
     repeat: Spread | None
+    repeat_sd_as_it_stands: float | None
     trial_sd: float | None
     neuron_sd: float | None
     edges: NDArray[np.float64]
@@ -207,7 +253,7 @@ def stability(
         by_trials = _trial_part(populations, same_trials)
         trial_sd = float(np.sqrt(max(by_trials, 0)))
         neuron_sd = float(np.sqrt(max(variance - by_trials, 0)))
-    repeat_pairs = _repeat_pairs(populations)
+    repeat, repeat_pairs = repeat_spread(populations), _repeat_pairs(populations)
     largest = max(np.abs(pairs).max(initial=1e-6) for pairs in (scan_pairs, repeat_pairs))
     edges = np.linspace(-largest, largest, n_bins + 1)
     return Stability(
@@ -215,19 +261,28 @@ def stability(
         n_images=oracle.shape[1],
         oracle=oracle,
         scan=scan,
-        repeat=repeat_spread(populations),
+        repeat=repeat,
+        repeat_sd_as_it_stands=float(repeat_pairs.std()) if repeat_pairs.size else None,
         trial_sd=trial_sd,
         neuron_sd=neuron_sd,
         edges=edges,
         scan_density=_density(scan_pairs, edges),
-        repeat_density=_density(repeat_pairs, edges),
+        repeat_density=None if repeat is None else _density(repeat_pairs, edges),
     )
 
 
 def repeat_spread(populations: Sequence[Population]) -> Spread | None:
-    """Spread of Eq. 5 over all populations; None if no image has three repeats."""
-    pairs = _repeat_pairs(populations)
-    return spread(pairs) if pairs.size else None
+    """Spread over repeats of all populations; None if no image has four.
+
+    The standard deviation is that of :func:`pair_variance`, the mean over pairs; the quantiles are
+    those of Eq. 5 as it stands.
+    """
+    found = [pair_variance(p.trials, p.weight) for p in populations]
+    variance, n_pairs = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    if not n_pairs.any():
+        return None
+    mean = np.average(np.nan_to_num(variance), weights=n_pairs)
+    return spread(_repeat_pairs(populations), sd=float(np.sqrt(max(mean, 0))))
 
 
 def _repeat_pairs(populations: Sequence[Population]) -> NDArray[np.float64]:

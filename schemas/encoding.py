@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import datajoint as dj
@@ -12,7 +13,7 @@ from predictive_model import encoder_config as configs
 from predictive_model import fitting
 from predictive_model.checkpoint import array_digest
 from predictive_model.fitted import FittedEncoder as Fitted
-from predictive_model.recording import Normalisation, RecordingError
+from predictive_model.recording import Normalisation, Recording, RecordingError
 from schemas.base import (
     PROVENANCE,
     Stopwatch,
@@ -253,8 +254,10 @@ class FittedEncoder(dj.Computed):
         if n_scans:
             content = read_attached(SharedCore.Member & key, "encoder")
             fitted = Fitted.from_bytes(content)
-            history = (SharedCore & key).fetch1("history")
-            return "shared core", fitted, history, watch.provenance()
+            # Of the fit, not of this copy.
+            core = (SharedCore & key).fetch1()
+            provenance = {column: core[column] for column in watch.provenance()}
+            return "shared core", fitted, core["history"], provenance
         fitted = fitting.fit(
             Scan.load(key),
             configs.EncoderConfig.model_validate(encoder_config),
@@ -301,7 +304,9 @@ class FittedEncoder(dj.Computed):
     ) -> bool:
         """Insert an encoder that was fitted elsewhere; False if the very same one is there already.
 
-        Its scan is inserted without trials if the database does not have it.
+        Its scan is inserted without trials if the database does not have it. If the database has
+        the scan with its trials, the statistics of these take the place of those that came with
+        the encoder, so that it predicts in the units of the recording from its raw values.
 
         Parameters
         ----------
@@ -316,12 +321,15 @@ class FittedEncoder(dj.Computed):
         Raises
         ------
         RecordingError
-            If the database has a scan of this name with another number of neurons, or another
+            If the database has a scan of this name with another number of neurons, with images of
+            another shape or without the behaviour or pupil that the encoder needs, or another
             imported encoder of it.
         """
         watch = Stopwatch()
         with transaction(cls.connection):
             Scan.add_without_trials(scan, fitted.n_neurons, species=species, area=area)
+            if Scan & {"scan": scan} & "n_trials > 0":
+                fitted = _joined(fitted, Scan.load({"scan": scan}))
             Seed.insert1({"seed": 0}, skip_duplicates=True)
             key = dict(
                 scan=scan,
@@ -336,7 +344,8 @@ class FittedEncoder(dj.Computed):
                 raise RecordingError(
                     f"name: the database has another imported encoder of {scan!r}, from "
                     f"{others[0]} or with other statistics; choose another name, or delete it: "
-                    f"(FittedEncoder & {{'scan': {scan!r}, 'origin': 'imported'}}).delete()"
+                    f"(FittedEncoder & {{'scan': {scan!r}, 'origin': 'imported'}})"
+                    '.delete(part_integrity="cascade")'
                 )
             row = dict(origin="imported", source=source[:255], n_epochs=0, history=[])
             with file_to_attach("encoder.safetensors", fitted.to_bytes()) as path:
@@ -351,6 +360,30 @@ class FittedEncoder(dj.Computed):
         """One fitted encoder, ready to predict."""
         names = cls().primary_key
         return Fitted.from_bytes(read_attached(cls & {n: key[n] for n in names}, "encoder"))
+
+
+def _joined(fitted: Fitted, recording: Recording) -> Fitted:
+    """An encoder that was fitted elsewhere, with the statistics of its scan's own trials."""
+    name, norm = recording.name, fitted.normalisation
+    if recording.image_shape != fitted.image_shape:
+        raise RecordingError(
+            f"images: scan {name!r} has images of {recording.image_shape}, expected "
+            f"{fitted.image_shape}, the shape that this encoder was fitted to; import the scan "
+            "with --downsample, or choose another name"
+        )
+    n_behaviour = 0 if recording.behaviour is None else recording.behaviour.shape[1]
+    expected = 0 if norm.behaviour_std is None else len(norm.behaviour_std)
+    if fitted.config.uses_behaviour and n_behaviour != expected:
+        raise RecordingError(
+            f"behaviour: scan {name!r} has {n_behaviour} columns, expected {expected}, as this "
+            "encoder takes them; import the scan with these, or choose another name"
+        )
+    if fitted.config.shifter is not None and recording.pupil is None:
+        raise RecordingError(
+            f"pupil: scan {name!r} has no position of the pupil, expected one, since this encoder "
+            "has a shifter; import the scan with it, or choose another name"
+        )
+    return replace(fitted, normalisation=recording.normalisation)
 
 
 def _report_epochs(what: str) -> Callable[[fitting.FitEpoch], None]:

@@ -102,7 +102,8 @@ class Scan(dj.Manual):
                 return False
             raise RecordingError(
                 f"name: the database has another scan named {r.name!r}; choose another name, or "
-                f"delete it and all that was made of it: (Scan & {{'scan': {r.name!r}}}).delete()"
+                f"delete it and all that was made of it: (Scan & {{'scan': {r.name!r}}})"
+                '.delete(part_integrity="cascade")'
             )
         row = dict(
             scan=r.name,

@@ -97,7 +97,7 @@ class SimilarityStability(dj.Computed):
         n_images : int32          # repeated test images common to all
         parts_seed = null : int32       # of the division into parts
         scan_sd = null : float64        # Eq. 4, over pairs i < j
-        repeat_sd = null : float64      # Eq. 5
+        repeat_sd = null : float64      # Eq. 5, as endlessly many repeats would have it
         trial_sd = null : float64       # of scan_sd, what finitely many trials make alone
         neuron_sd = null : float64      # of scan_sd, what the selection of neurons makes alone
         scan_quantiles = null : json    # at 2.5, 25, 50, 75 and 97.5 per cent
@@ -118,7 +118,7 @@ class SimilarityStability(dj.Computed):
             -> FittedEncoder
             part       : int16          # 0 for all units of the scan
             n_neurons  : int32
-            repeat_sd = null : float64  # Eq. 5
+            repeat_sd = null : float64  # Eq. 5, as above
             oracle_matrix : <npy@main>  # (image, image) float32; images common to all populations
             model_matrix : <npy@main>
         """
@@ -127,7 +127,7 @@ class SimilarityStability(dj.Computed):
     def key_source(self) -> Any:
         """Experiments whose encoders are all fitted."""
         unfitted = FitPlan.proj() - FittedEncoder.proj()
-        return Experiment.proj() & FitPlan.proj() - unfitted
+        return (Experiment.proj() & FitPlan.proj()) - unfitted
 
     def make(self, key: dict[str, Any]) -> None:
         """Compare all scans of one experiment."""

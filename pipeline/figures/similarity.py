@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import leaves_list, linkage
 
-from pipeline import results
+from pipeline import result_arrays
 from pipeline.figures.drawing import NothingToShowError, with_caveat
 
 
@@ -18,7 +18,7 @@ def similarity_figure(experiment: str | None = None, scale: str | None = None) -
 
     Images are put in an order that brings similar ones together, the same in all three.
     """
-    rows = results.similarity_matrices(experiment, scale)
+    rows = result_arrays.similarity_matrices(experiment, scale)
     if not rows:
         raise NothingToShowError(
             "no similarity matrices yet; add an experiment with a scan that has repeated images "
@@ -29,7 +29,7 @@ def similarity_figure(experiment: str | None = None, scale: str | None = None) -
 
 
 def matrices_figure(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
-    """A line of three matrices for each row of :func:`pipeline.results.similarity_matrices`."""
+    """A line of three matrices for each row of :func:`.result_arrays.similarity_matrices`."""
     figure = Figure(figsize=(8.6, 0.5 + 2.9 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), 3, squeeze=False)
     for line, row in zip(axes, rows, strict=True):

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 
-from pipeline import results
+from pipeline import result_arrays, results
 from pipeline.figures.drawing import NothingToShowError, with_caveat
 from regularized_training.structure import extreme_pairs, pairs_of
 
@@ -42,8 +42,8 @@ def stability_figure(experiment: str | None = None, scale: str | None = None) ->
     """Fig. 1 of Li et al. 2019: A oracle, B model, C spread over scans and repeats, D scatter."""
     rows = [
         (row, structures, _shown(row, structures))
-        for row in results.stability_matrices(experiment, scale)
-        if (structures := results.similarity_structures(row["experiment"], row["scale"]))
+        for row in result_arrays.stability_matrices(experiment, scale)
+        if (structures := result_arrays.similarity_structures(row["experiment"], row["scale"]))
     ]
     if not rows:
         raise NothingToShowError(NOT_YET)
@@ -136,14 +136,15 @@ def _draw_fluctuations(ax: Axes, row: Row) -> None:
     """C: how similarity fluctuates over scans and over repeats."""
     _letter(ax, "C")
     over = "over parts" if row["status"] == "parts of one scan" else "over scans"
+    # The curve over repeats is Eq. 5 as it stands; its sd is what endless repeats would have.
     curves = (
-        (f"{over} (Eq. 4)", row["scan_density"], row["scan_sd"], "#D55E00"),
-        ("over repeats (Eq. 5)", row["repeat_density"], row["repeat_sd"], "#0072B2"),
+        (f"{over} (Eq. 4), sd", row["scan_density"], row["scan_sd"], "#D55E00"),
+        ("over repeats (Eq. 5), corrected sd", row["repeat_density"], row["repeat_sd"], "#0072B2"),
     )
     drawn = [c for c in curves if c[1] is not None]
     for label, density, sd, colour in drawn:
         ax.stairs(density, row["edges"], fill=True, alpha=0.35, color=colour)
-        ax.stairs(density, row["edges"], color=colour, label=f"{label}, sd {sd:.3f}")
+        ax.stairs(density, row["edges"], color=colour, label=f"{label} {sd:.3f}")
     if not drawn:
         ax.set_axis_off()
         ax.text(0, 0.5, "no spread over scans or repeats:\n" + row["status"], fontsize=9)
@@ -203,7 +204,7 @@ def _letter(ax: Axes, letter: str) -> None:
 
 def spectra_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
     """Eigenvalues of recorded, oracle and model similarity, a panel for each encoder."""
-    rows = results.similarity_structures(experiment, scale)
+    rows = result_arrays.similarity_structures(experiment, scale)
     if not rows:
         raise NothingToShowError(NOT_YET)
     columns = min(len(rows), 3)
@@ -240,7 +241,7 @@ def _about(row: Row) -> str:
 
 def pairs_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
     """Fig. 2 of Li et al. 2019: pairs of images of lowest and highest model similarity."""
-    rows = results.similarity_structures(experiment, scale)
+    rows = result_arrays.similarity_structures(experiment, scale)
     if not rows:
         raise NothingToShowError(NOT_YET)
     images = [results.stimuli(row["stimulus_set"])[row["images"]] for row in rows]

@@ -2,10 +2,11 @@
 
 ``predictive_model.importers.sensorium`` describes the tree. Beyond what it reads, the exporter
 writes ``meta/statistics/{images,responses,behavior,pupil_center}/{all,train}/{mean,std,min,max}``:
-over all trials, as in published trees, and over the train tier, as in this project. So
-``NeuroNormalizer(data, stats_source="train")`` scales as
-:class:`~predictive_model.recording.Normalisation` does. Images that were never shown have no trial
-to stand in, and are left out.
+over all trials, as in published trees, and over the train tier, as in this project, where an image
+counts once however often it was shown. So ``NeuroNormalizer(data, stats_source="train")`` scales as
+:class:`~predictive_model.recording.Normalisation` does, but for neurons that hardly respond: that
+divides them by a hundredth of the population's mean standard deviation, this leaves them as they
+are. Images that were never shown have no trial to stand in, and are left out.
 """
 
 from __future__ import annotations
@@ -108,7 +109,9 @@ def _write_tree(recording: Recording, target: _Target) -> None:
         _save(target, "meta/neurons/area", np.full(r.n_neurons, r.area))
     for source, trials in (("all", np.arange(r.n_trials)), ("train", r.trials_of("train"))):
         if len(trials) > 1:
-            for kind, statistics in _statistics(r, given, trials).items():
+            found = {"images": _of_images(r, trials, by_trial=source == "all")}
+            found |= {kind: _of_trials(values[trials]) for kind, values in given.items()}
+            for kind, statistics in found.items():
                 for name, value in statistics.items():
                     _save(target, f"meta/statistics/{kind}/{source}/{name}", value)
     known = {
@@ -122,33 +125,34 @@ def _write_tree(recording: Recording, target: _Target) -> None:
         file.write(json.dumps(known, indent=1).encode())
 
 
-def _statistics(
-    recording: Recording, by_trial: dict[str, NDArray[np.float32]], trials: NDArray[np.int64]
-) -> dict[str, dict[str, NDArray]]:
-    """Mean, standard deviation, minimum and maximum over trials; over pixels too for images."""
+def _of_images(
+    recording: Recording, trials: NDArray[np.int64], *, by_trial: bool
+) -> dict[str, NDArray]:
+    """Statistics over all pixels of what was shown, repeats counted or every image once."""
     shown = np.bincount(recording.image_index[trials], minlength=recording.n_images)
+    weight = shown if by_trial else shown > 0
     flat = recording.images.reshape(recording.n_images, -1)
     # Sums of each image first, so that repeats count without images being repeated.
     sums = np.array([[p.sum(), np.vdot(p, p)] for p in map(np.float64, flat)])
-    mean, square = shown @ sums / (shown.sum() * flat.shape[1])
+    mean, square = weight @ sums / (weight.sum() * flat.shape[1])
     seen = flat[shown > 0]
-    out: dict[str, dict[str, NDArray]] = {
-        "images": {
-            "mean": np.asarray(mean),
-            "std": np.asarray(np.sqrt(max(square - mean**2, 0.0))),
-            "min": np.asarray(seen.min(), np.float64),
-            "max": np.asarray(seen.max(), np.float64),
-        }
+    return {
+        "mean": np.asarray(mean),
+        "std": np.asarray(np.sqrt(max(square - mean**2, 0.0))),
+        "min": np.asarray(seen.min(), np.float64),
+        "max": np.asarray(seen.max(), np.float64),
     }
-    for kind, values in by_trial.items():
-        chosen = values[trials].astype(np.float64)
-        out[kind] = {
-            "mean": chosen.mean(0),
-            "std": chosen.std(0, ddof=1),
-            "min": chosen.min(0),
-            "max": chosen.max(0),
-        }
-    return out
+
+
+def _of_trials(values: NDArray[np.float32]) -> dict[str, NDArray]:
+    """Statistics of each column over trials."""
+    chosen = values.astype(np.float64)
+    return {
+        "mean": chosen.mean(0),
+        "std": chosen.std(0, ddof=1),
+        "min": chosen.min(0),
+        "max": chosen.max(0),
+    }
 
 
 def _save(target: _Target, name: str, array: NDArray) -> None:

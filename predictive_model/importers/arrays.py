@@ -132,12 +132,11 @@ def describe_arrays(path: Path | str) -> ScanReport:
     """
     path = Path(path)
     shapes, small = _shapes(path)
-    images, responses = shapes["images"], shapes.get("responses") or shapes["trials"]
-    if len(images) not in (3, 4):
-        raise RecordingError(
-            f"{path}: images: shape {images}, expected (n, height, width) or (n, channels, "
-            "height, width)"
-        )
+    images, form = shapes["images"], "responses" if "responses" in shapes else "trials"
+    responses = shapes[form]
+    _check_axes(path, "images", images, "(n, height, width)", "(n, channels, height, width)")
+    expected = "(trial, neuron)" if form == "responses" else "(image, repeat, neuron)"
+    _check_axes(path, form, responses, expected)
     k = shapes["behaviour"][1] if len(shapes.get("behaviour", ())) == 2 else 0
     index = small.get("image_index")
     repeats = None if index is None else np.unique(index, return_counts=True)[1]
@@ -146,8 +145,8 @@ def describe_arrays(path: Path | str) -> ScanReport:
         name=path.stem,
         image_shape=(1, *images[1:]) if len(images) == 3 else images[1:],  # type: ignore[arg-type]
         n_images=images[0],
-        n_trials=responses[0] if "responses" in shapes else None,
-        n_neurons=responses[-1] if responses else 0,
+        n_trials=responses[0] if form == "responses" else None,
+        n_neurons=responses[-1],
         tiers=count_tiers(small.get("tier")),
         n_repeated=None if repeats is None else int((repeats > 1).sum()),
         behaviour=_names(small.get("behaviour_names")) or tuple(f"behaviour_{i}" for i in range(k)),
@@ -155,6 +154,12 @@ def describe_arrays(path: Path | str) -> ScanReport:
         positions="cortical_positions" in shapes,
         simulated=_truth(small, "simulated"),
     )
+
+
+def _check_axes(path: Path, key: str, shape: tuple[int, ...], *expected: str) -> None:
+    """Refuse an array that has as many axes as none of the descriptions."""
+    if len(shape) not in {text.count(",") + 1 for text in expected}:
+        raise RecordingError(f"{path}: {key}: shape {shape}, expected {' or '.join(expected)}")
 
 
 def _shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, NDArray]]:

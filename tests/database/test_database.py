@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 
 from pipeline import database as opening
-from pipeline import populate, results
+from pipeline import populate, result_arrays, results
 from pipeline.database import Database, DatabaseError, open_database
 from pipeline.embedded_postgres import EmbeddedPostgres
 from pipeline.settings import ServerAddress, Settings
@@ -99,7 +99,7 @@ def test_tables_say_that_no_database_is_open() -> None:
         populate.retry_failures,
         results.encoders,
         results.similarity,
-        results.similarity_matrices,
+        result_arrays.similarity_matrices,
         results.noise,
         results.noise_by_seed,
         results.experiments,

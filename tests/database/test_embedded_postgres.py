@@ -242,7 +242,7 @@ def test_the_server_outlives_its_starter_and_ctrl_c_and_holds_no_pipe_of_theirs(
     client = start_client(STAY, postgres.root)
     pid = int(first_line(client))
     os.killpg(client.pid, signal.SIGINT)
-    _, errors = client.communicate(timeout=20)  # returns when nobody holds the pipes any more
+    _, errors = client.communicate(timeout=60)  # returns when nobody holds the pipes any more
     assert "KeyboardInterrupt" in errors
     assert postmasters(postgres.root) == [pid]
     assert os.getsid(pid) != client.pid
@@ -325,7 +325,7 @@ def test_a_kill_in_the_middle_of_making_the_database_leaves_nothing_in_the_way(
     initdb = min(initdbs(), key=psutil.Process.create_time)  # the others are forks of it
     if victim == "initdb":
         initdb.kill()
-        assert "initdb failed" in client.communicate(timeout=20)[1]
+        assert "initdb failed" in client.communicate(timeout=60)[1]
     else:
         kill(client)
         assert initdbs(), "the orphan should be at work still"

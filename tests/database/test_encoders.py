@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from datajoint.errors import DataJointError
 
-from pipeline import populate
+from pipeline import populate, result_arrays, results
 from pipeline.database import Database
 from pipeline.experiments import ExperimentError, ExperimentSettings, add_experiment
-from predictive_model.fitted import FittedEncoder
+from predictive_model.fitted import FittedEncoder, predict_recording
 from predictive_model.fitting import FitConfig, fit
 from predictive_model.recording import Recording, RecordingError
 from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
 from predictive_model.stimuli import natural_stimuli
 from schemas import base, encoding, prediction, recording
+from schemas.stability import SimilarityStability
 
 pytestmark = pytest.mark.database
 
@@ -94,14 +97,70 @@ def test_scans_that_share_a_core_are_fitted_once_together(database: Database) ->
     a, b = (encoding.FittedEncoder.load(key) for key in keys)
     assert same(core_of(a), core_of(b))
     assert (a.n_neurons, b.n_neurons) == (8, 6)
+    # What is said of the encoders is said of the fit, not of taking them from it.
+    provenance = ("package_version", "git_commit", "device", "seconds", "computed")
+    (fit_of_both,) = encoding.SharedCore.proj(*provenance).to_dicts()
+    for row in encoding.FittedEncoder.proj(*provenance).to_dicts():
+        assert [row[c] for c in provenance] == [fit_of_both[c] for c in provenance]
     # Alone, the same settings are another configuration and give another encoder.
     alone = encoding.FitConfig.add(FitConfig(max_epochs=1, batch_size=16))
     assert alone not in {key["fit_hash"] for key in keys}
 
 
+def test_stability_waits_until_all_encoders_of_an_experiment_are_fitted(
+    database: Database,
+) -> None:
+    plan(scan("a", 1), scan("b", 2))
+    for n_fitted, n_ready in ((1, 0), (2, 1)):
+        encoding.FittedEncoder.populate(max_calls=1)
+        assert len(encoding.FittedEncoder()) == n_fitted
+        assert len(SimilarityStability().key_source) == n_ready
+
+
 def test_scans_of_unlike_images_cannot_share_a_core(database: Database) -> None:
     with pytest.raises(ExperimentError, match=r"share_core: .*\(1, 18, 24\), \(1, 18, 32\)"):
         plan(scan("a", 1), scan("wide", 1, width=24), share_core=True)
+
+
+def with_other_tiers(recording: Recording) -> Recording:
+    """Train and validation tier exchanged."""
+    exchanged = {"train": "validation", "validation": "train", "test": "test"}
+    assert recording.tier is not None
+    return recording.with_tiers(np.array([exchanged[tier] for tier in recording.tier]))
+
+
+def test_scans_of_which_one_teaches_what_another_holds_out_cannot_share_a_core(
+    database: Database,
+) -> None:
+    with pytest.raises(ExperimentError, match="share_core: tier: .* 'a'"):
+        plan(scan("a", 1), with_other_tiers(scan("b", 2)), share_core=True)
+    assert not encoding.FitPlan()
+
+
+def test_scans_without_validation_trials_cannot_share_a_core(database: Database) -> None:
+    b = scan("b", 2)
+    assert b.tier is not None
+    b = b.with_tiers(np.where(b.tier == "validation", "train", b.tier))
+    with pytest.raises(ExperimentError, match="share_core: scan 'b' has 0 validation trials"):
+        plan(scan("a", 1), b, share_core=True)
+    assert not encoding.FitPlan()
+
+
+def test_a_scan_and_an_encoder_are_deleted_with_the_wholes_they_are_parts_of(
+    database: Database,
+) -> None:
+    plan(scan("a", 1), scan("b", 2), share_core=True)
+    assert populate.populate().failures == []
+    assert rows()["SimilarityStability"] == 1
+    for scans in (encoding.FittedEncoder & {"scan": "a"}, recording.Scan & {"scan": "a"}):
+        with pytest.raises(DataJointError, match="before its master"):
+            scans.delete(prompt=False)
+        scans.delete(part_integrity="cascade", prompt=False)
+        assert "SimilarityStability" not in rows()
+        populate.populate()
+    # The other scan's encoder needs the deleted core no more.
+    assert encoding.FittedEncoder.fetch1("scan") == "b"
+    assert not encoding.SharedCore()
 
 
 class TestAnImportedEncoder:
@@ -147,6 +206,88 @@ class TestAnImportedEncoder:
             self.add(fitted)
         assert not encoding.FittedEncoder()
         assert not encoding.EncoderConfig()
+
+    def test_that_of_a_scan_with_trials_predicts_from_raw_behaviour_in_raw_units(
+        self, database: Database
+    ) -> None:
+        from predictive_model.encoder_config import EncoderConfig
+
+        own = scan("a", 1)
+        config = EncoderConfig.model_validate({"core": CORE, "shifter": {}, "modulator": {}})
+        fitted = fit(own, config, FitConfig(max_epochs=1))
+        assert own.behaviour is not None and own.pupil is not None
+        k = own.behaviour.shape[1]
+        # As published encoders are read: of behaviour and pupil that were normalised before.
+        published = replace(
+            fitted,
+            normalisation=replace(
+                fitted.normalisation,
+                response_scale=np.ones(own.n_neurons, np.float32),
+                behaviour_mean=np.zeros(k, np.float32),
+                behaviour_std=np.ones(k, np.float32),
+                pupil_mean=np.zeros(2, np.float32),
+                pupil_std=np.ones(2, np.float32),
+            ),
+        )
+        recording.Scan.add(own, source="test")
+        assert self.add(published, name="a")
+        assert not self.add(published, name="a")
+        joined = encoding.FittedEncoder.load(encoding.FittedEncoder.fetch1("KEY"))
+        norm, trials = own.normalisation, own.trials_of("test")
+        expected = published.predict(
+            own.images[own.image_index[trials]],
+            behaviour=norm.behaviour(own.behaviour[trials]),
+            pupil=norm.pupil(own.pupil[trials]),
+        )
+        predicted = predict_recording(joined, own, "test")
+        np.testing.assert_allclose(predicted, expected * norm.response_scale, rtol=1e-4)
+
+    def test_a_scan_of_other_inputs_is_refused_and_nothing_is_left(
+        self, database: Database
+    ) -> None:
+        from predictive_model.encoder_config import EncoderConfig
+
+        config = EncoderConfig.model_validate({"core": CORE, "shifter": {}, "modulator": {}})
+        fitted = fit(scan("a", 1), config, FitConfig(max_epochs=1))
+        own = scan("a", 1)
+        for name, other, message in (
+            ("wide", scan("wide", 1, width=24), r"\(1, 18, 24\), expected \(1, 18, 32\).*--downs"),
+            (
+                "still",
+                replace(own, behaviour=None, behaviour_names=None),
+                "behaviour: .* 0 columns",
+            ),
+            ("blind", replace(own, pupil=None), "pupil: scan 'blind' has no position"),
+        ):
+            recording.Scan.add(replace(other, name=name), source="test")
+            with pytest.raises(RecordingError, match=message):
+                self.add(fitted, name=name)
+        assert not encoding.FittedEncoder()
+        assert not encoding.EncoderConfig() and not encoding.FitConfig()
+
+    def test_its_scores_are_shown_unless_an_experiment_is_named(
+        self, database: Database, fitted: FittedEncoder
+    ) -> None:
+        recording.Scan.add(scan("a", 1), source="test")
+        self.add(fitted, name="a")
+        assert populate.populate().failures == []
+        shown = results.encoders()
+        assert shown[["scan", "simulated", "status"]].values.tolist() == [["a", True, "ok"]]
+        assert results.similarity()["scan"].tolist() == ["a"]
+        assert results.caveat() == "the brain was simulated"
+        plan(scan("b", 2))
+        assert results.encoders("encoders").empty
+        assert results.encoders()["scan"].tolist() == ["a"]
+        # One is done, and the other not even fitted.
+        far = {p.table: (p.done, p.total) for p in populate.progress()}
+        assert (far["FittedEncoder"], far["EncoderScore"]) == ((0, 1), (1, 2))
+
+    def test_of_its_scan_no_images_are_known_to_export_responses_to(
+        self, database: Database, fitted: FittedEncoder
+    ) -> None:
+        self.add(fitted)
+        with pytest.raises(LookupError, match="no trials here.*`neuroteach predict elsewhere"):
+            result_arrays.denoised_responses("elsewhere")
 
     def test_its_scan_has_no_trials_and_says_so(
         self, database: Database, fitted: FittedEncoder

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import populate, results
+from pipeline import populate, result_arrays
 from pipeline.database import Database
 from predictive_model.fitting import FitConfig
 from regularized_training.similarity import model_weight
@@ -21,10 +21,10 @@ def test_the_denoised_responses_are_those_of_the_encoder_with_their_weights(
     database: Database,
 ) -> None:
     with pytest.raises(LookupError, match="predictions of 0 encoders, .*neuroteach populate"):
-        results.denoised_responses("a")
+        result_arrays.denoised_responses("a")
     plan(scan("a", 1))
     assert populate.populate().failures == []
-    arrays = results.denoised_responses("a")
+    arrays = result_arrays.denoised_responses("a")
     fitted = encoding.FittedEncoder.load(encoding.FittedEncoder.fetch1("KEY"))
     recording = scan("a", 1)
     np.testing.assert_allclose(
@@ -52,8 +52,8 @@ def test_of_several_encoders_one_has_to_be_named(database: Database) -> None:
     add_experiment(other, name="other", scale="smoke")
     assert populate.populate().failures == []
     with pytest.raises(LookupError, match="predictions of 2 encoders, .*--experiment"):
-        results.denoised_responses("a")
+        result_arrays.denoised_responses("a")
     one, two = (
-        results.denoised_responses("a", name)["responses"] for name in ("encoders", "other")
+        result_arrays.denoised_responses("a", name)["responses"] for name in ("encoders", "other")
     )
     assert not np.allclose(one, two)

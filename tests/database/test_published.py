@@ -78,6 +78,18 @@ def test_an_encoder_is_imported_once_and_predicts_any_stimuli_of_its_shape(run, 
     expected = published.read_published(file, recipe="small").predict(shown)
     np.testing.assert_allclose(np.load(tmp_path / "responses.npy"), expected, rtol=1e-5)
 
+    before = (tmp_path / "responses.npy").read_bytes()
+    for output, message in (
+        ("responses", "ending '', expected .npy"),
+        ("responses.npy", "responses.npy: is there already"),
+    ):
+        failed = run("predict", SCAN, key, "-o", tmp_path / output)
+        assert failed.exit_code == 1 and message in failed.stderr
+    assert (tmp_path / "responses.npy").read_bytes() == before
+    (tmp_path / "responses.npy").write_bytes(b"")
+    assert run("predict", SCAN, key, "-o", tmp_path / "responses.npy", "--overwrite").exit_code == 0
+    assert (tmp_path / "responses.npy").read_bytes() == before
+
     square = ("--height", 12, "--width", 12, "--number", 2)
     other = run("import", "stimuli", photographs(tmp_path / "set"), *square).stdout.strip()
     for scan, stimulus_set, message in (

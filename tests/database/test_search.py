@@ -26,7 +26,7 @@ from predictive_model.fitting import FitConfig
 from predictive_model.search_trial import TrialOutcome
 from schemas import encoding, recording
 from schemas import search as tables
-from tests.database.test_encoders import CORE, scan
+from tests.database.test_encoders import CORE, scan, with_other_tiers
 
 pytestmark = pytest.mark.database
 
@@ -333,3 +333,37 @@ def test_no_trial_is_done_twice_and_that_of_a_killed_worker_is_gone_on_with(
     assert computed == [(rates[1], [{}]), (rates[0], left)]
     assert len(left[0]) > 3
     assert list(settings.checkpoints.glob("*")) == []
+
+
+def test_the_number_of_a_deleted_trial_is_given_again(
+    database: Database, cheap: list[float]
+) -> None:
+    plan()
+    run_search("search", 3)
+    (tables.SearchTrial & {"number": 1}).delete(prompt=False)
+    looks = iter(range(20))
+    run_search("search", 4, keep_going=lambda: next(looks, None) is not None)
+    assert [trial.number for trial in trials_of("search")] == [0, 1, 2, 3]
+
+
+def test_trials_that_others_finish_last_are_reported(
+    database: Database, cheap: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan()
+
+    def another_worker(*args: Any) -> int:
+        tables.SearchResult.populate()
+        return 0
+
+    monkeypatch.setattr(search, "populate_table", another_worker)
+    reported: list[int] = []
+    run_search("search", 3, on_trial=lambda trial: reported.append(trial.number))
+    assert reported == [0, 1, 2]
+
+
+def test_a_search_of_scans_that_cannot_share_a_core_is_refused(database: Database) -> None:
+    for one in (scan("a", 1), with_other_tiers(scan("b", 2))):
+        recording.Scan.add(one, source="test")
+    with pytest.raises(ExperimentError, match="share_core: tier: .* 'a'"):
+        add_search(settings_of(recordings=["a", "b"], share_core=True), name="search")
+    assert len(tables.Search()) == 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from pipeline import figures, populate, results
+from pipeline import figures, populate, result_arrays, results
 from pipeline.database import Database, open_database
 from pipeline.experiments import ExperimentSettings, add_experiment
 from pipeline.settings import Settings
@@ -85,7 +85,7 @@ def _computed(opened: Database) -> None:
 
 
 def row_of(experiment: str) -> dict[str, Any]:
-    (row,) = results.stability_matrices(experiment)
+    (row,) = result_arrays.stability_matrices(experiment)
     return row
 
 
@@ -137,7 +137,7 @@ def test_without_repeats_there_is_no_spread_but_a_structure() -> None:
     row = row_of("once")
     assert (row["status"], row["n_populations"], row["scans"]) == ("no repeats", 0, "")
     assert row["populations"] == []
-    (structure,) = results.similarity_structures("once")
+    (structure,) = result_arrays.similarity_structures("once")
     assert (structure["status"], structure["tier"]) == ("no repeats", "validation")
     assert structure["oracle_matrix"] is structure["oracle_dimension"] is None
     assert not structure["weighted"]
@@ -188,7 +188,7 @@ def test_the_figure_of_stability_says_what_was_compared_in_each_experiment() -> 
         assert said in text
     found = results.stability().set_index("experiment").loc["pair"]
     assert f"over scans (Eq. 4), sd {found['scan_sd']:.3f}" in text
-    assert f"over repeats (Eq. 5), sd {found['repeat_sd']:.3f}" in text
+    assert f"over repeats (Eq. 5), corrected sd {found['repeat_sd']:.3f}" in text
 
 
 @pytest.mark.parametrize("name", ["spectra", "pairs"])

@@ -414,6 +414,14 @@ def test_failures_end_populate_with_1_and_stand_in_the_status(planned: Run) -> N
     retried = planned("populate", "--quiet", "--retry")
     assert retried.exit_code == 1
     assert "2 failed computations will be tried again" in retried.stderr
+    for command in (
+        ("status",),
+        ("populate",),
+        ("populate", "--workers", "2"),
+        ("populate", "--retry"),
+    ):
+        refused = planned(*command, "--experiment", "typo")
+        assert "experiment: typo is not in the database" in one_line_error(refused)
 
 
 @pytest.mark.database
@@ -467,3 +475,28 @@ def test_of_several_scans_those_that_the_database_has_otherwise_stay_out_whole(
     assert said[3] == "error: 1 of 3 scans were not imported"
     again = run("import", "scan", a, c)
     assert again.stderr.splitlines()[2:] == ["a.npz: was there already", "c.npz: was there already"]
+
+
+def test_the_command_offers_the_figures_that_there_are() -> None:
+    from pipeline.cli import FigureChoice
+    from pipeline.figures import ENCODER_FIGURES, FIGURES
+
+    assert [choice.value for choice in FigureChoice] == [*FIGURES, *ENCODER_FIGURES]
+
+
+def test_the_best_settings_replace_a_file_only_when_asked_to(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contextlib import nullcontext
+
+    from pipeline import cli_search, search
+
+    monkeypatch.setattr(cli_search, "Session", nullcontext)
+    monkeypatch.setattr(search, "best_experiment", lambda name: f"title = {name!r}")
+    output = tmp_path / "best.toml"
+    output.write_text("mine")
+    refused = run("search", "best", "core", "-o", output)
+    assert "best.toml: is there already" in one_line_error(refused)
+    assert output.read_text() == "mine"
+    assert run("search", "best", "core", "-o", output, "--overwrite").exit_code == 0
+    assert output.read_text() == "title = 'core'"

@@ -232,6 +232,26 @@ def test_a_description_refuses_the_wrong_arrays_as_reading_does(write, name):
         describe_arrays(write(**arrays))
 
 
+@pytest.mark.parametrize(
+    "arrays, message",
+    [
+        (make(responses=np.float32(1)), r"responses: shape \(\), expected \(trial, neuron\)"),
+        (make(responses=np.ones(60)), r"responses: shape \(60,\), expected \(trial, neuron\)"),
+        (
+            {"images": make()["images"], "trials": np.ones((N, 3))},
+            r"trials: shape \(24, 3\), expected \(image, repeat, neuron\)",
+        ),
+        (
+            make(images=np.ones((N, 1, 1, 6, 8))),
+            r"images: shape \(24, 1, 1, 6, 8\), expected \(n, height, width\) or \(n, channels",
+        ),
+    ],
+)
+def test_a_description_refuses_arrays_of_other_axes(write, arrays, message):
+    with pytest.raises(RecordingError, match=message):
+        describe_arrays(write(**arrays))
+
+
 def test_a_description_does_not_guess_how_many_repeats_are_missing(write):
     report = describe_arrays(write(images=make()["images"], trials=trials()))
     assert (report.n_images, report.n_trials, report.n_neurons) == (N, None, 3)

@@ -108,6 +108,16 @@ def test_neurons_alike_err_together_which_only_resampled_images_show():
     assert of_images.low < 0.6 < of_images.high
 
 
+def test_an_image_shown_once_leaves_one_score_whichever_images_are_drawn():
+    known = simulate("poisson", 0.2, np.r_[np.full(11, 4), 1], n_neurons=5)
+    predicted = np.where(np.isnan(known.trials), np.nan, known.signal[:, None])
+    found = summarise_over_images(known.trials, predicted, n_resamples=40)
+    assert set(found) == {"single_trial"}
+    score = found["single_trial"]
+    assert score.low < score.value < score.high
+    assert score.ceiling is None
+
+
 def test_intervals_over_images_are_of_the_same_scores(scores):
     known = simulate("poisson", 0.2, UNEQUAL[:60], n_neurons=40)
     predicted = np.where(np.isnan(known.trials), np.nan, known.signal[:, None] ** 2)

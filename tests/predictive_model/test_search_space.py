@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 
 from predictive_model.encoder_config import EncoderConfig, ShifterConfig
 from predictive_model.fitting import FitConfig
+from predictive_model.front_end import FrontEndConfig
 from predictive_model.search_space import Choices, Range, check_space, configs_at
 
 
@@ -134,6 +136,21 @@ def test_settings_at_a_point_are_those_of_the_point_and_all_others_as_they_were(
     encoder, fit = configs_at(point, base, FitConfig(batch_size=7))
     assert encoder == EncoderConfig.model_validate({"core": {"layers": 2}, "downsample": 2})
     assert fit == FitConfig(batch_size=7, loss="mse")
+
+
+def test_lists_stand_for_tuples_as_files_have_no_others() -> None:
+    text = 'front_end = {choices = ["none", {spots = [1.0, 2.0]}]}\nspots = [4.0, 8.0]'
+    read = tomllib.loads(text)
+    space = {"encoder.front_end": Choices.model_validate(read["front_end"])}
+    check(space)
+    chosen = space["encoder.front_end"].choices[1]
+    encoder, _ = configs_at({"encoder.front_end": chosen}, EncoderConfig(), FitConfig())
+    assert encoder == EncoderConfig(front_end=FrontEndConfig(spots=(1.0, 2.0)))
+    encoder, _ = configs_at({"encoder.front_end.spots": read["spots"]}, encoder, FitConfig())
+    assert encoder.front_end is not None
+    assert encoder.front_end.spots == (4.0, 8.0)
+    with pytest.raises(ValueError, match="front_end.spots.0: .*valid number"):
+        configs_at({"encoder.front_end.spots": ["4"]}, encoder, FitConfig())
 
 
 def test_a_part_one_of_whose_settings_is_searched_is_there() -> None:

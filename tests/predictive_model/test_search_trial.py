@@ -14,7 +14,7 @@ from predictive_model import fitting
 from predictive_model.checkpoint import CheckpointError
 from predictive_model.encoder_config import CoreConfig, EncoderConfig
 from predictive_model.fitting import FitConfig, fit_jointly
-from predictive_model.recording import Recording
+from predictive_model.recording import Recording, RecordingError
 from predictive_model.search_trial import (
     PruneConfig,
     TrialOutcome,
@@ -106,6 +106,40 @@ def test_settings_that_cannot_work_make_a_failed_trial(
     outcome = run_trial([scan()], encoder, fit)
     assert (outcome.state, outcome.validation_correlation) == ("failed", None)
     assert message in outcome.message
+
+
+@pytest.mark.parametrize("tier", ["validation", "test"])
+def test_scans_that_disagree_on_held_out_images_are_no_fault_of_the_settings(tier: str) -> None:
+    a, b = scan(1), scan(2)
+    held_out = np.isin(b.image_index, b.images_of(tier))  # type: ignore[arg-type]
+    assert (a.images_of(tier) == b.images_of(tier)).all()  # type: ignore[arg-type]
+    spare = b.images_of("train")[: len(b.images_of(tier))]  # type: ignore[arg-type]
+    tiers = np.where(held_out, "train", np.asarray(b.tier))
+    b = b.with_tiers(np.where(np.isin(b.image_index, spare), tier, tiers))
+    assert run_trial([a, b], ENCODER, FIT).state == "complete"
+    with pytest.raises(ValueError, match="tier: image"):
+        run_trial([a, b], ENCODER, FIT, share_core=True)
+
+
+def test_recordings_that_cannot_be_fitted_are_no_fault_of_the_settings() -> None:
+    a, b = scan(1), scan(2)
+    smaller = replace(b, images=b.images[:, :, 2:])
+    with pytest.raises(ValueError, match="images of shapes"):
+        run_trial([a, smaller], ENCODER, FIT, share_core=True)
+    nothing_to_validate_on = np.where(np.asarray(b.tier) == "validation", "test", b.tier)
+    with pytest.raises(fitting.FitError, match="'scan2' has 0 validation trials"):
+        run_trial([a, b.with_tiers(nothing_to_validate_on)], ENCODER, FIT)
+    nothing_to_learn_from = np.where(np.asarray(b.tier) == "train", "test", b.tier)
+    with pytest.raises(RecordingError, match="0 trials of 'scan2' are in the train tier"):
+        run_trial([a, b.with_tiers(nothing_to_learn_from)], ENCODER, FIT)
+
+
+def test_what_is_reported_of_a_fit_may_fail_by_itself() -> None:
+    def broken(fit: int, epoch: fitting.FitEpoch) -> None:
+        raise ValueError("the disc is full")
+
+    with pytest.raises(ValueError, match="the disc is full"):
+        run_trial([scan()], ENCODER, FIT, progress=broken)
 
 
 def test_a_damaged_checkpoint_is_no_fault_of_the_settings(tmp_path: Path) -> None:

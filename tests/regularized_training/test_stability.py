@@ -1,5 +1,6 @@
 """Eq. 4 and 5 of Li et al. 2019, by hand, by literal loops, and on populations that are known."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from regularized_training.populations import (
 )
 from regularized_training.similarity import oracle_similarity, similarity
 from regularized_training.stability import (
+    pair_variance,
     repeat_fluctuation,
     repeat_spread,
     scan_fluctuation,
@@ -107,6 +109,50 @@ def test_two_repeats_say_nothing_of_their_spread():
     found = stability([two, scan(neurons(20, 1), 1, repeats=2)])
     assert found.repeat is found.ratio is found.neuron_ratio is found.repeat_density is None
     assert found.scan is not None and found.scan.sd > 0
+
+
+@pytest.mark.parametrize("noise", [0.5, 4.0])
+def test_the_spread_over_repeats_does_not_depend_on_their_number(noise):
+    """At little noise by what each trial brings into all its pairs, at much noise by the pairs."""
+    tuning = neurons(12, 0)
+    found, as_it_stands = {}, {}
+    for repeats, n in ((4, 100), (5, 60), (40, 5)):
+        each = [stability([scan(tuning, seed, repeats=repeats, noise=noise)]) for seed in range(n)]
+        found[repeats] = np.sqrt(np.mean([s.repeat.sd**2 for s in each]))
+        as_it_stands[repeats] = np.sqrt(np.mean([s.repeat_sd_as_it_stands**2 for s in each]))
+    assert found[4] == pytest.approx(found[40], rel=0.04)
+    assert found[5] == pytest.approx(found[40], rel=0.04)
+    assert as_it_stands[4] < 0.92 * found[40]
+    assert as_it_stands[40] == pytest.approx(found[40], rel=0.04)
+
+
+def test_variance_of_pairs_is_by_pairs_without_a_common_trial():
+    """E g^2 - m^2, with m^2 from all products of two pairs of four different trials."""
+    kept = np.array([6, 4, 3, 5])
+    trials = scan(neurons(9, 0), 0).trials[:4]
+    trials[np.arange(6) >= kept[:, None]] = np.nan
+    weight = np.random.default_rng(0).random(9)
+    s = similarity(trials[np.isfinite(trials).all(2)], weight)
+    first = np.r_[0, np.cumsum(kept)]
+    expected = []
+    for i, n in enumerate(kept):
+        g = s[first[i] : first[i + 1], first[i] : first[i + 1]]
+        pairs = list(itertools.combinations(range(n), 2))
+        apart = [(p, q) for p in pairs for q in pairs if not set(p) & set(q)]
+        squared_mean = np.mean([g[p] * g[q] for p, q in apart]) if apart else np.nan
+        expected.append(np.mean([g[p] ** 2 for p in pairs]) - squared_mean)
+    variance, n_pairs = pair_variance(trials, weight)
+    np.testing.assert_allclose(variance, expected, rtol=1e-4, atol=1e-7)
+    np.testing.assert_array_equal(n_pairs, [15, 6, 0, 10])
+
+
+def test_three_repeats_have_fluctuations_but_do_not_tell_their_spread():
+    """All of their pairs share trials, so that nothing says how far their mean went along."""
+    three = scan(neurons(20, 0), 0, repeats=3)
+    assert np.isfinite(pairs_of(repeat_fluctuation(three.trials))).all()
+    found = stability([three])
+    assert found.repeat is found.repeat_density is None
+    assert found.repeat_sd_as_it_stands > 0
 
 
 def test_eq_5_refuses_responses_that_are_not_by_image_and_repeat():
@@ -297,6 +343,12 @@ def test_images_are_common_by_their_pixels_wherever_they_stand():
     np.testing.assert_array_equal(b.trials, second.trials[[2, 4, 0]])
     np.testing.assert_array_equal(b.predicted, second.predicted[[2, 4, 0]])
     assert stability([first.of_images([5, 0, 3, 9]), second]).n_images == 3
+
+
+def test_images_are_common_whether_they_are_integers_or_floats():
+    first, second = scan(neurons(10, 0), 0), scan(neurons(10, 1), 1)
+    second = replace(second, images=second.images.astype(np.float32))
+    assert stability([first, second]).n_images == N_IMAGES
 
 
 def test_scans_without_common_images_are_refused_by_name():

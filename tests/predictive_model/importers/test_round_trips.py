@@ -202,7 +202,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(
         raise OSError("no space left on device")
 
     monkeypatch.setattr("predictive_model.exporters.arrays.np.savez_compressed", fail)
-    monkeypatch.setattr("predictive_model.exporters.sensorium._statistics", fail)
+    monkeypatch.setattr("predictive_model.exporters.sensorium._of_images", fail)
     monkeypatch.setattr("predictive_model.exporters.nwb.NWBHDF5IO.write", fail)
     for target in (path, tmp_path / f"new{ending}"):
         with pytest.raises(OSError, match="no space left"):
@@ -283,7 +283,6 @@ def test_neuralpredictors_reads_the_tree_and_scales_it_as_we_do(
     np.testing.assert_allclose(point.responses, norm.responses(scan.responses)[22], rtol=1e-5)
     np.testing.assert_allclose(point.behavior, norm.behaviour(scan.behaviour)[22], rtol=1e-5)
     np.testing.assert_allclose(point.pupil_center, norm.pupil(scan.pupil)[22], rtol=1e-4)
-    # Every trial of the train tier shows an image of its own, so both average the same pixels.
     image = norm.images(scan.images)[scan.image_index[22]]
     np.testing.assert_allclose(point.images, image, rtol=1e-4, atol=1e-5)
 
@@ -294,3 +293,26 @@ def test_statistics_of_all_trials_count_repeats(tmp_path: Path) -> None:
     pixels = scan.images[scan.image_index].astype(float)
     for name, value in (("mean", pixels.mean()), ("std", pixels.std()), ("max", pixels.max())):
         assert np.load(tree / f"{name}.npy") == pytest.approx(value, rel=1e-9)
+
+
+def test_train_images_that_were_repeated_are_scaled_as_we_do(tmp_path: Path) -> None:
+    images = toy().images.copy()
+    images[10] //= 8  # dark, and shown ten times more often than the others
+    index = np.r_[:20, np.full(10, 10)]
+    tier = np.where(index < 2, "test", np.where(index < 5, "validation", "train"))
+    rng = np.random.default_rng(0)
+    responses = rng.gamma(1.0, 2.0, (30, 5)).astype(np.float32)
+    responses[:, 2] *= 1e-4
+    scan = Recording("often", images, index, responses, tier=tier)
+    library = training()
+    data = library.FileTreeDataset(str(written(scan, tmp_path, "")), "images", "responses")
+    data.transforms = [library.NeuroNormalizer(data, stats_source="train")]
+    norm, loud = scan.normalisation, [0, 1, 3, 4]
+    expected = norm.images(images)[10]
+    np.testing.assert_allclose(data[25].images, expected, rtol=1e-4, atol=1e-5)
+    expected = norm.responses(responses)[25]
+    np.testing.assert_allclose(data[25].responses[loud], expected[loud], rtol=1e-5)
+    # A neuron that hardly responds is where the two differ.
+    threshold = 0.01 * responses[scan.trials_of("train")].astype(float).std(0, ddof=1).mean()
+    assert norm.response_scale[2] == 1
+    assert data[25].responses[2] == pytest.approx(responses[25, 2] / threshold, rel=1e-4)
