@@ -55,10 +55,11 @@ def fit_gabors(images: NDArray) -> GaborFits:
 
     Examples
     --------
-    >>> grey = fitted.normalisation.image_mean  # doctest: +SKIP
-    >>> fits = fit_gabors(found.images[:, 0] - grey)
-    >>> fits.orientation.shape
-    (2,)
+    >>> y, x = np.mgrid[:20, :30]
+    >>> envelope = np.exp(-((x - 12) ** 2 + (y - 9) ** 2) / (2 * 3**2))
+    >>> fits = fit_gabors((envelope * np.cos(2 * np.pi * 0.2 * (x - 12)))[None])
+    >>> fits.centre.round(1).tolist(), fits.frequency.round(2).tolist()
+    ([[12.0, 9.0]], [0.2])
     """
     images = np.asarray(images, np.float64)
     if images.ndim != 3 or not np.isfinite(images).all():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from predictive_model.fitted import FittedEncoder
 from predictive_model.receptive_fields import map_geometry
@@ -63,11 +64,10 @@ def gaze_shift(fitted: FittedEncoder, pupil: NDArray) -> NDArray[np.float64]:
     pupil = np.asarray(pupil, np.float32)
     if pupil.ndim != 2 or pupil.shape[1] != 2:
         raise ValueError(f"pupil: shape {pupil.shape}, expected (n, 2)")
-    shifter = fitted.encoder.shifter[fitted.data_key].cpu()
-    shift = shifter(torch.from_numpy(fitted.normalisation.pupil(pupil))) - shifter(
-        torch.zeros(1, 2)
-    )
-    return shift.double().numpy() * map_geometry(fitted).pixels_per_unit
+    shifter = fitted.encoder.shifter[fitted.data_key]
+    positions = torch.from_numpy(fitted.normalisation.pupil(pupil)).to(_device(shifter))
+    shift = shifter(positions) - shifter(torch.zeros_like(positions[:1]))
+    return shift.double().cpu().numpy() * map_geometry(fitted).pixels_per_unit
 
 
 def gaze_matrix(fitted: FittedEncoder, n: int = 7, reach: float = 2.0) -> NDArray[np.float64]:
@@ -126,10 +126,17 @@ def gain_curves(fitted: FittedEncoder, values: NDArray) -> NDArray[np.float32]:
     behaviour = np.tile(norm.behaviour_mean, (k, len(values), 1))
     for variable in range(k):
         behaviour[variable, :, variable] = values[:, variable]
-    modulator = fitted.encoder.modulator[fitted.data_key].cpu()
-    log_gain = modulator.log_gain(torch.from_numpy(norm.behaviour(behaviour)))
-    at_rest = modulator.log_gain(torch.from_numpy(norm.behaviour(norm.behaviour_mean)))
-    return (log_gain - at_rest).exp().numpy()
+    modulator = fitted.encoder.modulator[fitted.data_key]
+    log_gain, at_rest = (
+        modulator.log_gain(torch.from_numpy(norm.behaviour(rows)).to(_device(modulator)))
+        for rows in (behaviour, norm.behaviour_mean)
+    )
+    return (log_gain - at_rest).exp().cpu().numpy()
+
+
+def _device(part: nn.Module) -> torch.device:
+    """Where a part of an encoder is, and has to stay."""
+    return next(part.parameters()).device
 
 
 def _require_shifter(fitted: FittedEncoder) -> None:

@@ -41,8 +41,8 @@ class MostExcitingImageConfig(Config):
     step_size : float
         Length of the first step relative to that of the image; it falls to 0 linearly.
     smoothing : float
-        Standard deviation of the Gaussian by which gradients are smoothed, in pixels that the core
-        sees, after downsampling; 0 for none. It keeps out fine structure that excites the encoder
+        Standard deviation of the Gaussian by which gradients are smoothed, in pixels of the images
+        after downsampling; 0 for none. It keeps out fine structure that excites the encoder
         and no neuron, and makes stripes wider: docs/looking-inside.md says by how much.
     starts : int
         Random images to start from; the best one counts.
@@ -117,7 +117,7 @@ def most_exciting_images(
     Examples
     --------
     >>> found = most_exciting_images(fitted, [3, 7], seed=1)  # doctest: +SKIP
-    >>> found.images.shape, found.converged
+    >>> found.images.shape, found.converged  # doctest: +SKIP
     ((2, 1, 36, 64), array([ True,  True]))
     """
     config = config or MostExcitingImageConfig()

@@ -72,42 +72,51 @@ class MapGeometry:
     ----------
     shape : (height, width)
         Of the map.
-    step : int
+    step : (horizontal, vertical)
         Pixels of the image from one place of the map to the next.
-    start : float
-        Pixel of the image, counted from 0, on which the map's first place is centred, in both
-        directions. Half a pixel where a place is the average of an even number of pixels.
+    start : (horizontal, vertical)
+        Pixel of the image, counted from 0, on which the map's first place is centred. Half a pixel
+        where a place is the average of an even number of pixels.
     """
 
     shape: tuple[int, int]
-    step: int
-    start: float
+    step: tuple[float, float]
+    start: tuple[float, float]
 
     @property
     def pixels_per_unit(self) -> NDArray[np.float64]:
         """Horizontal and vertical pixels to a unit of a Gaussian readout's grid, (2,)."""
-        return self.step * (np.array(self.shape[::-1]) - 1) / 2
+        return np.array(self.step) * (np.array(self.shape[::-1]) - 1) / 2
 
     def pixels(self, places: NDArray) -> NDArray[np.float64]:
         """Pixels of the image, (..., 2), at places of the map, (..., 2), both counted from 0."""
-        return self.start + self.step * np.asarray(places, np.float64)
+        return np.array(self.start) + np.array(self.step) * np.asarray(places, np.float64)
 
 
 def map_geometry(fitted: FittedEncoder) -> MapGeometry:
-    """Where the core's map lies on the image, from its kernels, padding and downsampling.
+    """Where the core's map lies on the image, from kernels, padding, downsampling and front end.
 
     Place u of a convolution of stride 1 is centred on place u + (d (k - 1)) / 2 - p of its input,
     with kernel k, dilation d and padding p. Place u of an image averaged over squares of s pixels
-    is centred on pixel s u + (s - 1) / 2.
+    is centred on pixel s u + (s - 1) / 2. A front end averages over squares as well; where their
+    side does not divide that of its images, s is not whole, and places are up to half a pixel of
+    these off.
     """
     trimmed = 0.0
     for convolution in fitted.encoder.core.modules():
         if isinstance(convolution, nn.Conv2d):
             reach = convolution.dilation[0] * (convolution.kernel_size[0] - 1) / 2
             trimmed += reach - float(convolution.padding[0])
-    step = fitted.config.downsample
-    height, width = (int(side // step - 2 * trimmed) for side in fitted.image_shape[1:])
-    return MapGeometry((height, width), step, step * trimmed + (step - 1) / 2)
+    factor, front_end = fitted.config.downsample, fitted.encoder.front_end
+    sides = [side // factor for side in fitted.image_shape[1:]]
+    seen = sides if front_end is None else front_end.out_shape[1:]
+    height, width = (int(places - 2 * trimmed) for places in seen)
+    down, across = (factor * side / places for side, places in zip(sides, seen, strict=True))
+    return MapGeometry(
+        shape=(height, width),
+        step=(across, down),
+        start=(across * trimmed + (across - 1) / 2, down * trimmed + (down - 1) / 2),
+    )
 
 
 def readout_positions(fitted: FittedEncoder) -> NDArray[np.float64]:
@@ -166,7 +175,7 @@ def receptive_fields(
     Examples
     --------
     >>> fields = receptive_fields(fitted, recording.images[:100], [3, 7])  # doctest: +SKIP
-    >>> moments(fields.sensitivity).centre.shape
+    >>> moments(fields.sensitivity).centre.shape  # doctest: +SKIP
     (2, 2)
     """
     chosen = neuron_indices(fitted, neurons)
@@ -202,6 +211,14 @@ def moments(maps: NDArray) -> Moments:
     ----------
     maps : (map, channels, height, width)
         A map that is 0 everywhere is centred in the middle and has no width.
+
+    Examples
+    --------
+    >>> y, x = np.mgrid[:24, :32]
+    >>> gaussian = np.exp(-((x - 20) ** 2 + (y - 9) ** 2) / (2 * 3**2))
+    >>> found = moments(gaussian[None, None])
+    >>> found.centre.round(1).tolist(), found.size.round(1).tolist()
+    ([[20.0, 9.0]], [3.0])
     """
     if maps.ndim != 4:
         raise ValueError(f"maps: shape {maps.shape}, expected (map, channels, height, width)")
@@ -235,7 +252,22 @@ def first_layer_filters(fitted: FittedEncoder) -> NDArray[np.float32]:
         Each divided by its largest absolute weight, since batch normalisation takes out the scale;
         in the order of the spatial frequency at which their power is centred. Channels of
         behaviour are left out. A pixel is one of the image after downsampling.
+
+    Raises
+    ------
+    ValueError
+        If the core sees the maps of a front end in place of the image.
+
+    Examples
+    --------
+    >>> first_layer_filters(fitted).shape  # doctest: +SKIP
+    (32, 1, 15, 15)
     """
+    if fitted.encoder.front_end is not None:
+        raise ValueError(
+            "front_end: this encoder's core sees the maps of fixed filters, and its weights on "
+            "these are no filters on the image; look at receptive_fields instead"
+        )
     first = next(m for m in fitted.encoder.core.modules() if isinstance(m, nn.Conv2d))
     filters = first.weight.detach().cpu().numpy()[:, : fitted.image_shape[0]]
     largest = np.abs(filters).max((1, 2, 3), keepdims=True)

@@ -31,8 +31,8 @@ class SingleNeurons:
     Examples
     --------
     >>> neurons = SingleNeurons(fitted)  # doctest: +SKIP
-    >>> drive = neurons.drive(images, torch.arange(5))  # five images, five neurons
-    >>> neurons.responses(drive, torch.arange(5)).shape
+    >>> drive = neurons.drive(images[:5], torch.arange(5))  # doctest: +SKIP
+    >>> neurons.responses(drive, torch.arange(5)).shape  # doctest: +SKIP
     torch.Size([5])
     """
 

@@ -84,7 +84,8 @@ def fit_images(images: NDArray, shape: tuple[int, int]) -> NDArray:
 
     Examples
     --------
-    >>> fit_images(np.zeros((2, 3, 64, 64), np.uint8), (36, 64)).shape
+    >>> colour = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64)).astype(np.uint8)
+    >>> fit_images(colour, (36, 64)).shape
     (2, 1, 36, 64)
     """
     check_images(images)

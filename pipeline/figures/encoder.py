@@ -93,7 +93,7 @@ def filters_figure(
     experiment: str | None = None, scale: str | None = None, scan: str | None = None
 ) -> Figure:
     """The filters that the core puts on the image, coarse ones first."""
-    shown, remark = shown_encoders(experiment, scale, scan)
+    shown, remark = shown_encoders(experiment, scale, scan, part="filters")
     filters = [first_layer_filters(encoder.fitted) for encoder in shown]
     # Scans with one core have the same filters, which need to be drawn only once.
     first = [next(j for j, f in enumerate(filters) if np.array_equal(f, g)) for g in filters]

@@ -20,8 +20,9 @@ from schemas import encoding, prediction, recording
 MOST_SCANS = 4
 N_IMAGES = 60  # from which gradients are taken
 
-Part = Literal["shifter", "modulator"]
+Part = Literal["filters", "shifter", "modulator"]
 WITHOUT_PART = {
+    "filters": "has no filters on the image, since {why}; draw its receptive-fields instead",
     "shifter": "has no shifter, since {why}; there is no shift to show",
     "modulator": "has no modulator, since {why}; there is no gain to show",
 }
@@ -84,7 +85,7 @@ def shown_encoders(
     Parameters
     ----------
     part : str, optional
-        Only encoders that have it.
+        Only encoders that have it. A core behind a front end has no filters on the image.
 
     Returns
     -------
@@ -155,11 +156,13 @@ def _rows(experiment: str | None, scale: str | None) -> list[dict[str, Any]]:
     query = (
         encoding.FittedEncoder.proj("origin", "validation_correlation")
         * recording.Scan.proj("simulated", "stimulus_set", "n_trials", "n_behaviour", "has_pupil")
-        * encoding.EncoderConfig.proj("shifter", "modulator")
+        * encoding.EncoderConfig.proj("shifter", "modulator", "config")
     )
     if named := _named(experiment, scale):
         query = query & (encoding.FitPlan & named)
     rows = query.to_dicts()
+    for row in rows:
+        row["filters"] = row.pop("config").get("front_end") is None
     return sorted(rows, key=lambda r: (r["scan"], -_number(r["validation_correlation"]), r["seed"]))
 
 
@@ -168,12 +171,12 @@ def _number(value: float | None) -> float:
 
 
 def _why_without(row: dict[str, Any], part: Part) -> str:
-    there = row["has_pupil"] if part == "shifter" else row["n_behaviour"]
-    why = (
-        f"its configuration sets {part} to none"
-        if there or row["origin"] == "imported"
-        else f"the scan has no {INPUT_OF[part]}"
-    )
+    if part == "filters":
+        why = "its core sees the maps of a front end"
+    elif row["origin"] == "imported" or row["has_pupil" if part == "shifter" else "n_behaviour"]:
+        why = f"its configuration sets {part} to none"
+    else:
+        why = f"the scan has no {INPUT_OF[part]}"
     return f"the encoder of scan {row['scan']!r} {WITHOUT_PART[part].format(why=why)}"
 
 

@@ -101,6 +101,20 @@ def test_every_figure_of_several_scans_is_drawn_and_says_what_was_simulated(
     assert not (tmp_path / "none.png").exists()
 
 
+def test_a_core_behind_a_front_end_has_receptive_fields_and_no_filters(
+    database: Database, tmp_path: Path
+) -> None:
+    a, b = scan("a", moving=False), scan("b", moving=True)
+    front_end = {"gabors": {"wavelengths": [4], "orientations": 2, "pool": 2}, "spots": []}
+    plan("maps", a, front_end=front_end, readout={"kind": "factorised"})
+    plan("pixels", b)
+    assert populate.populate().failures == []
+    assert "simulated scan a, encoder" in texts("receptive-fields", experiment="maps")
+    with pytest.raises(figures.NothingToShowError, match="'a' has no filters on the image, since"):
+        figures.draw("filters", tmp_path / "none.png", experiment="maps")
+    assert "without filters: a" in texts("filters")
+
+
 def test_neurons_are_ranked_by_their_scores_and_without_these_by_what_there_is(
     database: Database,
 ) -> None:

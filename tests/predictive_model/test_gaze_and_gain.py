@@ -5,10 +5,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from predictive_model.correlation import correlation
+from predictive_model.encoder import Population, build_encoder
+from predictive_model.encoder_config import CoreConfig, EncoderConfig, ShifterConfig
+from predictive_model.front_end import FrontEndConfig
+from predictive_model.gabor import GaborConfig
 from predictive_model.gaze_and_gain import (
     behaviour_range,
     gain_curves,
@@ -46,6 +54,38 @@ def test_the_gaze_field_is_that_of_the_simulated_eye():
 def test_the_gaze_matrix_is_that_of_the_simulated_eye():
     """Measured: 0.58 and 0.37 pixels per unit, instead of 0.62 and 0.44."""
     np.testing.assert_allclose(gaze_matrix(fitted()), cortex().gaze_matrix, atol=0.12)
+
+
+def test_the_shift_of_a_readout_of_a_front_end_is_in_pixels_of_the_image():
+    """Six places of the map, two pixels apart, from -1 to 1: a unit is five pixels."""
+    config = EncoderConfig(
+        front_end=FrontEndConfig(gabors=GaborConfig(wavelengths=(4,), pool=2), spots=()),
+        core=CoreConfig(layers=1, hidden_channels=2, input_kernel=3),
+        shifter=ShifterConfig(),
+    )
+    shape = (1, 16, 16)
+    encoder = build_encoder(config, {"scan": Population(1)}, image_shape=shape, seed=1)
+    small = dataclasses.replace(
+        fitted(), config=config, data_key="scan", image_shape=shape, n_neurons=1,
+        state=encoder.state_dict(),
+    )  # fmt: skip
+    pupil = pupil_grid(small)[:1]
+    shifter = small.encoder.shifter["scan"]
+    with torch.no_grad():
+        moved = shifter(torch.from_numpy(small.normalisation.pupil(pupil)))
+        moved = (moved - shifter(torch.zeros(1, 2))).numpy()
+    assert np.abs(moved).max() > 0.01
+    np.testing.assert_allclose(gaze_shift(small, pupil), 5 * moved, rtol=1e-5)
+
+
+def test_looking_at_a_network_moves_no_part_of_it_to_another_device(monkeypatch):
+    """An encoder on a GPU would be left on two devices."""
+    pupil, values = pupil_grid(fitted()), behaviour_range(fitted())
+    moved = []
+    monkeypatch.setattr(nn.Module, "_apply", lambda self, *_, **__: moved.append(self) or self)
+    gaze_shift(fitted(), pupil)
+    gain_curves(fitted(), values)
+    assert moved == []
 
 
 def test_gain_curves_have_the_slopes_of_the_simulated_gains():

@@ -16,6 +16,8 @@ from predictive_model.encoder_config import (
     ShifterConfig,
 )
 from predictive_model.fitted import FittedEncoder
+from predictive_model.front_end import FrontEndConfig
+from predictive_model.gabor import GaborConfig
 from predictive_model.receptive_fields import (
     first_layer_filters,
     map_geometry,
@@ -60,7 +62,10 @@ def as_fitted(encoder: Encoder, n: int) -> FittedEncoder:
 
 
 def pinhole(config: EncoderConfig, positions: list[tuple[float, float]]) -> FittedEncoder:
-    """A linear encoder whose kernels are points, each neuron's readout at a place of the grid."""
+    """A linear encoder whose kernels are points, each neuron's readout at a place of the grid.
+
+    Of a front end it sees the last map only, which is luminance.
+    """
     n = len(positions)
     encoder = build_encoder(config, {"scan": Population(n)}, image_shape=SHAPE)
     with torch.no_grad():
@@ -68,7 +73,7 @@ def pinhole(config: EncoderConfig, positions: list[tuple[float, float]]) -> Fitt
             if isinstance(module, nn.Conv2d):
                 height, width = module.kernel_size
                 module.weight.zero_()
-                module.weight[:, :, height // 2, width // 2] = 1
+                module.weight[:, -1, height // 2, width // 2] = 1
         encoder.readout["scan"].features.fill_(1)
         encoder.readout["scan"].mu.copy_(torch.tensor(positions).view(1, n, 1, 2))
     return as_fitted(encoder, n)
@@ -78,6 +83,12 @@ def noise(n: int = 4) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, *SHAPE)).astype(np.uint8)
 
 
+def front_end(pool: int) -> FrontEndConfig:
+    """Energies and luminance of squares of some pixels."""
+    gabors = GaborConfig(wavelengths=(4,), orientations=2, exponent=0.25, pool=pool)
+    return FrontEndConfig(gabors=gabors, spots=())
+
+
 LINEAR = CoreConfig(linear=True, hidden_channels=1, layers=2, input_kernel=5, stack="last")
 GEOMETRIES = {
     "unpadded": EncoderConfig(core=LINEAR),
@@ -85,6 +96,8 @@ GEOMETRIES = {
     "dilated": EncoderConfig(core=LINEAR.model_copy(update={"hidden_dilation": 2})),
     "averaged over 2": EncoderConfig(core=LINEAR, downsample=2),
     "averaged over 3": EncoderConfig(core=LINEAR, downsample=3),
+    "front end": EncoderConfig(core=LINEAR, front_end=front_end(4)),
+    "averaged over 2, front end": EncoderConfig(core=LINEAR, front_end=front_end(2), downsample=2),
 }
 
 
@@ -107,9 +120,24 @@ def test_the_map_of_an_unpadded_kernel_of_seven_on_halved_images():
     """As worked out by hand: the map's first place is on pixel 6.5, its last on 24.5 and 16.5."""
     config = EncoderConfig(core=CoreConfig(layers=2, input_kernel=7), downsample=2)
     geometry = map_geometry(untrained(config))
-    assert (geometry.shape, geometry.start) == ((6, 10), 6.5)
+    assert (geometry.shape, geometry.start) == ((6, 10), (6.5, 6.5))
     np.testing.assert_array_equal(geometry.pixels(np.array([9, 5])), [24.5, 16.5])
     np.testing.assert_array_equal(geometry.pixels_per_unit, [9, 5])
+
+
+def test_a_front_end_whose_squares_do_not_fill_the_image_widens_them():
+    """Four squares in 24 pixels and six in 32, overlapping: to within half a pixel."""
+    core = CoreConfig(linear=True, hidden_channels=1, layers=1, input_kernel=1, gamma_input=0)
+    config = EncoderConfig(core=core, front_end=front_end(5))
+    geometry = map_geometry(untrained(config))
+    assert geometry.shape == (4, 6)
+    np.testing.assert_allclose(geometry.step, [32 / 6, 24 / 4])
+    x, y = np.array([[-1 + 2 * i / 5, -1 + 2 * min(i, 3) / 3] for i in range(6)]).T
+    fitted = pinhole(config, list(zip(x, y, strict=True)))
+    found = moments(receptive_fields(fitted, noise(1)).linear).centre
+    middles = [[2.5, 2.5], [7.5, 8.5], [12.5, 14.5], [18.5, 20.5], [23.5, 20.5], [28.5, 20.5]]
+    np.testing.assert_allclose(found, middles, atol=0.01)
+    np.testing.assert_allclose(readout_positions(fitted), middles, atol=0.5)
 
 
 @pytest.mark.parametrize("step", [(1, 0), (0, 1), (-2, 3)])
@@ -144,6 +172,25 @@ def test_a_mask_that_is_one_point_is_a_position():
     np.testing.assert_allclose(readout_positions(fitted), expected, atol=1e-4)
 
 
+def test_a_mask_on_the_maps_of_a_front_end_is_a_position_in_pixels_of_the_image():
+    """Of squares of four pixels that in the third row and fourth column is on (13.5, 9.5)."""
+    config = EncoderConfig(
+        front_end=front_end(4),
+        core=CoreConfig(hidden_channels=4, layers=1, input_kernel=1, gamma_input=0),
+        readout=ReadoutConfig(kind="factorised"),
+    )
+    fitted = untrained(config, n=2)
+    with torch.no_grad():
+        spatial = fitted.encoder.readout["scan"].spatial
+        spatial.zero_()
+        spatial[0, 2 * 8 + 3] = 1.0
+        spatial[1, [0, 6 * 8 - 1]] = 1.0
+    positions = readout_positions(fitted)
+    np.testing.assert_allclose(positions, [[13.5, 9.5], [15.5, 11.5]], atol=1e-4)
+    centres = moments(receptive_fields(fitted, noise()).sensitivity).centre
+    np.testing.assert_allclose(centres[0], positions[0], atol=0.7)
+
+
 # -- maps ----------------------------------------------------------------------------------
 
 
@@ -155,6 +202,7 @@ def test_a_mask_that_is_one_point_is_a_position():
         {"shifter": ShifterConfig(), "modulator": ModulatorConfig(position="before")},
         {"behaviour_channels": True},
         {"readout": ReadoutConfig(kind="factorised"), "modulator": ModulatorConfig()},
+        {"front_end": front_end(2)},
     ],
     ids=lambda parts: ", ".join(parts) or "plain",
 )
@@ -261,6 +309,12 @@ def test_filters_go_from_coarse_to_fine_and_leave_behaviour_out():
     np.testing.assert_allclose(np.abs(filters).max((1, 2, 3)), 1)
     stripes = [np.cos(2 * np.pi * f * (x - 3)) for f in sorted(frequencies)]
     np.testing.assert_allclose(filters[:, 0, 3], stripes, atol=1e-5)
+
+
+def test_weights_on_the_maps_of_a_front_end_are_no_filters():
+    config = EncoderConfig(core=CoreConfig(input_kernel=1, gamma_input=0), front_end=front_end(4))
+    with pytest.raises(ValueError, match="front_end: .* no filters on the image; look at receptiv"):
+        first_layer_filters(untrained(config))
 
 
 # -- bad input -----------------------------------------------------------------------------
