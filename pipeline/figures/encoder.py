@@ -11,9 +11,14 @@ from matplotlib.patches import Ellipse, Rectangle
 from numpy.typing import NDArray
 
 from pipeline.figures.shown_encoders import ShownEncoder, shown_encoders, with_caveat_of
-from predictive_model.gaze_and_gain import behaviour_range, gain_curves, gaze_shift, pupil_grid
-from predictive_model.most_exciting_images import at_contrast, most_exciting_images
-from predictive_model.receptive_fields import (
+from predictive_model.inspection.gaze_and_gain import (
+    behaviour_range,
+    gain_curves,
+    gaze_shift,
+    pupil_grid,
+)
+from predictive_model.inspection.most_exciting_images import at_contrast, most_exciting_images
+from predictive_model.inspection.receptive_fields import (
     first_layer_filters,
     moments,
     readout_positions,

@@ -19,7 +19,11 @@ from torch.nn import functional as F
 
 from predictive_model.config import Config
 from predictive_model.fitted import FittedEncoder
-from predictive_model.single_neurons import SingleNeurons, neuron_indices, normalised_images
+from predictive_model.inspection.single_neurons import (
+    SingleNeurons,
+    neuron_indices,
+    normalised_images,
+)
 
 # A neuron's image has converged if its last steps, this part of all, added hardly anything.
 LAST_PART = 0.2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from predictive_model.gabor_fits import fit_gabors, orientation_difference
+from predictive_model.inspection.gabor_fits import fit_gabors, orientation_difference
 
 
 def gabor(x, y, orientation, frequency, sigma, phase, shape=(30, 40)):

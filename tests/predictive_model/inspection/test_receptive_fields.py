@@ -18,15 +18,15 @@ from predictive_model.encoder_config import (
 from predictive_model.fitted import FittedEncoder
 from predictive_model.front_end import FrontEndConfig
 from predictive_model.gabor import GaborConfig
-from predictive_model.receptive_fields import (
+from predictive_model.inspection.receptive_fields import (
     first_layer_filters,
     map_geometry,
     moments,
     readout_positions,
     receptive_fields,
 )
+from predictive_model.inspection.single_neurons import SingleNeurons
 from predictive_model.recording import Normalisation
-from predictive_model.single_neurons import SingleNeurons
 from tests import clear_scan, simulated_scan
 
 SHAPE = (1, 24, 32)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from predictive_model.fitted import FittedEncoder
-from predictive_model.gabor_fits import GaborFits, fit_gabors, orientation_difference
-from predictive_model.most_exciting_images import (
+from predictive_model.inspection.gabor_fits import GaborFits, fit_gabors, orientation_difference
+from predictive_model.inspection.most_exciting_images import (
     MostExcitingImageConfig,
     MostExcitingImages,
     at_contrast,

@@ -17,7 +17,7 @@ from predictive_model.encoder import Population, build_encoder
 from predictive_model.encoder_config import CoreConfig, EncoderConfig, ShifterConfig
 from predictive_model.front_end import FrontEndConfig
 from predictive_model.gabor import GaborConfig
-from predictive_model.gaze_and_gain import (
+from predictive_model.inspection.gaze_and_gain import (
     behaviour_range,
     gain_curves,
     gaze_matrix,

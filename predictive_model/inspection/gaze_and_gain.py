@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from predictive_model.fitted import FittedEncoder
-from predictive_model.receptive_fields import map_geometry
+from predictive_model.inspection.receptive_fields import map_geometry
 
 
 def pupil_grid(fitted: FittedEncoder, n: int = 7, reach: float = 2.0) -> NDArray[np.float32]:

@@ -1,0 +1,1 @@
+"""What an encoder has learned: receptive fields, most exciting images, gaze and gain."""
