@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from predictive_model.config import Config
+from predictive_model.encoder import Population, build_encoder
 from predictive_model.encoder_config import EncoderConfig
 from predictive_model.fitting import FitConfig
 from predictive_model.recipes import read_recipe
@@ -189,6 +191,7 @@ def add_experiment(settings: ExperimentSettings, *, name: str, scale: str) -> bo
             "this one another name with --name"
         )
     check_scans(settings)
+    _check_encoder(settings)
     check_shared_core(settings)
     if settings.teachers:
         _check_images(settings)
@@ -258,6 +261,25 @@ def check_scans(settings: ExperimentSettings) -> None:
         ):
             if lacks:
                 raise ExperimentError(f"{field}: scan {scan!r} has no {what}")
+
+
+def _check_encoder(settings: ExperimentSettings) -> None:
+    """Build each scan's encoder, since what cannot be built had better not be planned."""
+    sizes = recording.StimulusSet.proj("channels", "height", "width")
+    for scan in settings.recordings:
+        row = recording.Scan & {"scan": scan}
+        shape = (row.proj("stimulus_set") * sizes).fetch1("channels", "height", "width")
+        n_behaviour, positions = row.fetch1("n_behaviour", "cortical_positions")
+        positions = np.asarray(positions)
+        population = Population(
+            n_neurons=len(positions) or 1,
+            n_behaviour=n_behaviour,
+            cortical_positions=positions if len(positions) else None,
+        )
+        try:
+            build_encoder(settings.encoder, {"scan": population}, image_shape=shape)
+        except ValueError as error:
+            raise ExperimentError(f"encoder of scan {scan!r}: {error}") from error
 
 
 def check_shared_core(settings: ExperimentSettings) -> None:

@@ -117,6 +117,15 @@ def test_stability_waits_until_all_encoders_of_an_experiment_are_fitted(
         assert len(SimilarityStability().key_source) == n_ready
 
 
+def test_an_encoder_that_cannot_be_built_is_not_planned(database: Database) -> None:
+    readout = {"positions": "cortical"}
+    with pytest.raises(ExperimentError, match="encoder of scan 'a': readout.positions: .*'free'"):
+        plan(scan("a", 1), encoder={"core": CORE, "readout": readout})
+    with pytest.raises(ExperimentError, match="core.input_kernel: 41 exceeds the image"):
+        plan(scan("a", 1), encoder={"core": CORE | {"input_kernel": 41}})
+    assert not encoding.FitPlan()
+
+
 def test_scans_of_unlike_images_cannot_share_a_core(database: Database) -> None:
     with pytest.raises(ExperimentError, match=r"share_core: .*\(1, 18, 24\), \(1, 18, 32\)"):
         plan(scan("a", 1), scan("wide", 1, width=24), share_core=True)
