@@ -95,7 +95,10 @@ def init() -> None:
 @reporting_errors
 def experiment_add(
     file: Annotated[Path, typer.Argument(help="An experiment file (TOML).")],
-    scale: Annotated[str, typer.Option("--scale", "-s", help="smoke, small or paper.")] = "small",
+    scale: Annotated[
+        str | None,
+        typer.Option("--scale", "-s", help="One of the file's: by default small, or its only one."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="The file's name by default.")] = None,
     scan: Annotated[
         list[str] | None, typer.Option(help="Use this scan instead; may be given again.")
@@ -108,6 +111,7 @@ def experiment_add(
     """
     from pipeline.experiments import add_experiment, read_experiment
 
+    scale = scale or _default_scale(file)
     changes: dict[str, Any] = {}
     if scan:
         changes["recordings"] = scan
@@ -117,6 +121,34 @@ def experiment_add(
     with Session():
         added = add_experiment(settings, name=name or file.stem, scale=scale)
     err.print("planned" if added else "was planned already")
+
+
+def _default_scale(file: Path) -> str:
+    from pipeline.experiments import ExperimentError, scales_of
+
+    scales = scales_of(file)
+    if "small" in scales or not scales:
+        return "small"
+    if len(scales) > 1:
+        raise ExperimentError(f"{file}: has the scales {', '.join(scales)}; choose by --scale NAME")
+    return scales[0]
+
+
+@experiment_app.command("remove")
+@reporting_errors
+def experiment_remove(
+    name: Annotated[str, typer.Argument(help="Of the experiment.")],
+    scale: Annotated[str, typer.Option("--scale", "-s", help="Which scale of it.")],
+) -> None:
+    """Forget an experiment, for instance to plan it anew. What was computed for it stays.
+
+    Example: `neuroteach experiment remove li2019 --scale small`
+    """
+    from pipeline.experiments import remove_experiment
+
+    with Session():
+        remove_experiment(name, scale)
+    err.print("removed")
 
 
 @experiment_app.command("list")
@@ -236,10 +268,17 @@ def _result_command(name: str, title: str, help_text: str) -> None:
         ] = None,
     ) -> None:
         from pipeline import results
+        from pipeline.planned import why_nothing
 
         with Session():
             frame = getattr(results, name)(experiment, scale)
-            caveat = results.caveat(experiment, scale)
+            if frame.empty:
+                err.print(plain(why_nothing(name, experiment, scale)))
+                if format is Format.table and output is None:
+                    return
+                caveat = ""
+            else:
+                caveat = results.caveat(experiment, scale)
         print_frame(frame, format, output, title=title, caveat=caveat)
 
 

@@ -95,14 +95,16 @@ def import_stimuli(
     source: Annotated[
         Path,
         typer.Argument(
-            help="An .npy file, (n, 1 or 3, height, width); or a folder or archive of "
-            "{train,test}/CLASS/IMAGE, of which the training images are taken."
+            help="A folder of pictures of any sizes; an .npy file, (n, 1 or 3, height, width); or "
+            "a folder or archive of {train,test}/CLASS/IMAGE, of which the training images are "
+            "taken."
         ),
     ],
     height: Annotated[int, typer.Option(min=1, help="Of the stimuli.")] = 36,
     width: Annotated[int, typer.Option(min=1, help="Of the stimuli.")] = 64,
     number: Annotated[
-        int | None, typer.Option(min=1, help="Take only so many, as many of each class.")
+        int | None,
+        typer.Option(min=1, help="Take only the first so many, or as many of each class."),
     ] = None,
 ) -> None:
     """Import grey stimuli without labels: cropped centrally and resized, never stretched.
@@ -111,25 +113,31 @@ def import_stimuli(
 
     Example: `neuroteach import stimuli photographs.tar --number 1000`
     """
-    import numpy as np
-
-    from predictive_model.stimuli import fit_images
-    from regularized_training.tasks import balanced_indices, read_image_folder
-
-    if source.suffix == ".npy":
-        images = np.load(source, allow_pickle=False)[:number]
-    else:
-        task = read_image_folder(source, grey=True)
-        images = task.train_images
-        if number is not None and number < len(images):
-            images = images[balanced_indices(task.train_labels, number, seed=0)]
-    stimuli = fit_images(images, (height, width))
+    stimuli = _read_stimuli(source, (height, width), number)
     err.print(f"{len(stimuli)} images of {height} x {width}, {source.name}")
     with Session():
         from schemas.recording import StimulusSet
 
         key = StimulusSet.add(stimuli)
     sys.stdout.write(key + "\n")
+
+
+def _read_stimuli(source: Path, shape: tuple[int, int], number: int | None) -> Any:
+    import numpy as np
+
+    from predictive_model.importers.pictures import picture_files, read_pictures
+    from predictive_model.stimuli import fit_images
+    from regularized_training.tasks import balanced_indices, read_image_folder
+
+    if source.is_dir() and (files := picture_files(source)):
+        return read_pictures(files[:number], shape)
+    if source.suffix == ".npy":
+        return fit_images(np.load(source, allow_pickle=False)[:number], shape)
+    task = read_image_folder(source, grey=True)
+    images = task.train_images
+    if number is not None and number < len(images):
+        images = images[balanced_indices(task.train_labels, number, seed=0)]
+    return fit_images(images, shape)
 
 
 @reporting_errors
@@ -139,6 +147,11 @@ def predict(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write (image, neuron) to an .npy file.")
     ] = None,
+    experiment: Annotated[
+        str | None,
+        typer.Option("--experiment", "-e", help="Whose encoder, if the scan has several."),
+    ] = None,
+    scale: Annotated[str | None, typer.Option("--scale", "-s", help="Of the experiment.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the file if it is there.")
     ] = False,
@@ -154,7 +167,6 @@ def predict(
     if output is not None and output.suffix != ".npy":
         raise ValueError(f"{output}: ending {output.suffix!r}, expected .npy")
     with Session():
-        from schemas.encoding import FittedEncoder
         from schemas.prediction import PredictedResponses, PredictionPlan
         from schemas.recording import StimulusSet
 
@@ -164,12 +176,13 @@ def predict(
                 f"stimuli: {stimuli} is not in the database; `neuroteach import stimuli` prints "
                 "the key of what it imports"
             )
-        keys = list((FittedEncoder & {"scan": scan}).keys())
-        if not keys:
-            names = ", ".join(sorted(set(FittedEncoder.to_arrays("scan").tolist()))) or "none"
-            raise LookupError(f"scan: no encoder of {scan}; the database has encoders of {names}")
+        keys = _encoders_of(scan, experiment, scale)
         if output is not None and len(keys) > 1:
-            raise ValueError(f"{scan} has {len(keys)} encoders; leave --output out")
+            described = "; ".join(_origin(key) for key in keys)
+            raise ValueError(
+                f"scan: {scan} has {len(keys)} encoders ({described}); say which by --experiment "
+                "and --scale, or leave --output out"
+            )
         for key in keys:
             PredictionPlan.add(key, stimuli)
             PredictedResponses.populate({**key, **wanted})
@@ -178,3 +191,30 @@ def predict(
             with written_whole(output, overwrite=overwrite) as temporary:
                 np.save(temporary, np.asarray(responses))
     err.print("predicted" if output is None else f"wrote {output}")
+
+
+def _encoders_of(scan: str, experiment: str | None, scale: str | None) -> list[dict[str, Any]]:
+    """Keys of a scan's encoders, or of those that an experiment asks for; at least one."""
+    from pipeline.planned import named
+    from schemas.encoding import FitPlan, FittedEncoder
+
+    encoders, where = FittedEncoder(), "the database"
+    if restriction := named(experiment, scale):
+        encoders = encoders & (FitPlan & restriction)
+        where = "experiment " + " ".join(restriction.values())
+    keys = list((encoders & {"scan": scan}).keys())
+    if not keys:
+        names = ", ".join(sorted(set(encoders.to_arrays("scan").tolist()))) or "none"
+        raise LookupError(f"scan: no encoder of {scan}; {where} has encoders of {names}")
+    return keys
+
+
+def _origin(key: dict[str, Any]) -> str:
+    """Which encoder it is: the experiments that ask for it, or where it is from."""
+    from schemas.encoding import FitPlan, FittedEncoder
+
+    name = key["encoder_hash"][:8]
+    plans = sorted(f"{p['experiment']} at {p['scale']}" for p in (FitPlan & key).keys())  # noqa: SIM118
+    if plans:
+        return f"{name} of {', '.join(plans)}"
+    return f"{name}, {(FittedEncoder & key).fetch1('origin')}, of no experiment"

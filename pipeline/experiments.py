@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from pipeline.planned import named
 from predictive_model.config import Config
 from predictive_model.encoder import Population, build_encoder
 from predictive_model.encoder_config import EncoderConfig
@@ -22,7 +23,7 @@ from regularized_training.networks import NetworkConfig
 from regularized_training.robustness.noise import NoiseConfig
 from regularized_training.teachers import TeacherConfig
 from regularized_training.training import TrainingConfig
-from schemas import encoding, experiment, recording, robustness, teaching, training
+from schemas import base, encoding, experiment, recording, robustness, teaching, training
 from schemas.base import transaction
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]  # as wide as the column
@@ -128,6 +129,18 @@ def read_experiment(path: Path | str, scale: str, **changes: Any) -> ExperimentS
         raise ExperimentError(f"{path}, scale {scale}: {in_one_line(error)}") from error
 
 
+def scales_of(path: Path | str) -> list[str]:
+    """Names of an experiment file's scales, in its order.
+
+    Raises
+    ------
+    FileNotFoundError, ExperimentError
+        If there is no such file, or it is not TOML.
+    """
+    scales = read_toml(Path(path), "an experiment file").get("scales", {})
+    return list(scales) if isinstance(scales, dict) else []
+
+
 def read_toml(path: Path, what: str) -> dict[str, Any]:
     """Content of a TOML file; FileNotFoundError or ExperimentError say what was expected."""
     if not path.is_file():
@@ -152,7 +165,7 @@ def with_recipe(content: dict[str, Any], path: Path) -> dict[str, Any]:
 def in_one_line(error: ValidationError) -> str:
     """Which settings cannot work, and why."""
     return "; ".join(
-        f"{'.'.join(map(str, e['loc']))}: {e['msg']}"
+        f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}"
         for e in error.errors(include_url=False, include_input=False)
     )
 
@@ -188,7 +201,8 @@ def add_experiment(settings: ExperimentSettings, *, name: str, scale: str) -> bo
             return False
         raise ExperimentError(
             f"experiment {name!r} at scale {scale!r} is in the database with other settings; give "
-            "this one another name with --name"
+            "this one another name with --name, or remove that one with `neuroteach experiment "
+            "remove`"
         )
     check_scans(settings)
     _check_encoder(settings)
@@ -206,6 +220,28 @@ def add_experiment(settings: ExperimentSettings, *, name: str, scale: str) -> bo
         )
         _plan(settings, key)
     return True
+
+
+def remove_experiment(name: str, scale: str) -> None:
+    """Forget what an experiment asks for. What was computed for it stays.
+
+    Its failed computations are forgotten too, unless another experiment asks for them.
+
+    Raises
+    ------
+    LookupError
+        If there is no such experiment.
+    """
+    key = {"experiment": name, "scale": scale}
+    named(name, scale)
+    with transaction(experiment.Experiment.connection):
+        (experiment.Experiment & key).delete(
+            transaction=False, prompt=False, part_integrity="cascade"
+        )
+        for table in base.computed_tables():
+            jobs = table().jobs
+            wanted = base.dj.Not(table().key_source.proj())
+            jobs.errors.restrict(wanted, semantic_check=False).delete_quick()
 
 
 def _check_known(table: Any, column: str, names: Sequence[str], how: str) -> None:

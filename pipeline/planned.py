@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas import base
+from schemas import base, robustness
 from schemas.experiment import Experiment
 
 
@@ -26,6 +26,17 @@ def named(experiment: str | None, scale: str | None) -> dict[str, str]:
             f"{', '.join(known) or 'none'}"
         )
     return restriction
+
+
+def why_nothing(what: str, experiment: str | None, scale: str | None) -> str:
+    """Why there are no results of a kind, and what to do."""
+    restriction = named(experiment, scale)
+    if not len(Experiment()):
+        return "nothing planned yet; run `neuroteach experiment add`"
+    if what == "noise" and not len(robustness.NoisePlan & restriction):
+        which = f"experiment {experiment} teaches no" if experiment else "no experiment teaches a"
+        return f"{which} network, so that there is no accuracy under noise"
+    return "nothing computed yet; run `neuroteach populate`"
 
 
 def planned_rows(

@@ -6,6 +6,9 @@ import enum
 import io
 import math
 import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +19,15 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
+PAGE_WIDTH = 200  # where no terminal sets one
+
 err = Console(stderr=True, highlight=False, soft_wrap=True)
-# Where nobody looks on, there is no width to keep to but that of a page.
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH)
+
+# These say which row it is, and are repeated where a table is divided.
+IDENTIFYING = frozenset(
+    ("experiment", "scale", "scan", "encoder_hash", "fit_hash", "seed", "noise", "number", "table")
+)
 
 
 class Format(enum.StrEnum):
@@ -54,12 +63,11 @@ def print_frame(
         text = frame.to_json(orient="records", date_format="iso", double_precision=15, indent=1)
         text += "\n"
     else:
-        table = _table(frame, title, caveat)
+        page = out if output is None else Console(file=io.StringIO(), width=PAGE_WIDTH)
+        for table in _tables(frame, title, caveat, page.width):
+            page.print(table)
         if output is None:
-            out.print(table)
             return
-        page = Console(file=io.StringIO(), width=160)
-        page.print(table)
         text = page.file.getvalue()  # type: ignore[attr-defined]
     if output:
         output.write_text(text, encoding="utf-8")
@@ -67,21 +75,105 @@ def print_frame(
         sys.stdout.write(text)
 
 
-def _table(frame: pd.DataFrame, title: str, caveat: str) -> Table:
+@dataclass(frozen=True)
+class _Column:
+    """A heading, whose words may stand under each other, and a cell for each row."""
+
+    name: str
+    cells: tuple[str, ...]
+    numeric: bool
+
+    @property
+    def heading(self) -> str:
+        return self.name.replace("_", " ")
+
+    def width(self, most: int | None = None) -> int:
+        """Characters that it needs; words in cells may be broken at ``most``, numbers never."""
+        cells = max((len(line) for cell in self.cells for line in cell.splitlines()), default=0)
+        if most is not None and not self.numeric:
+            cells = min(cells, most)
+        return max([cells, *(len(word) for word in self.heading.split())])
+
+
+def _tables(frame: pd.DataFrame, title: str, caveat: str, width: int) -> list[Table]:
+    """One table if it fits; else one with a column for each row, or several with fewer columns."""
+    columns = _columns(frame)
+    most = max(width // 3, 16)  # longer than any number
+    blocks = [columns]
+    if _total(columns) <= width:
+        most = width
+    elif _total(columns, most) > width:
+        turned = _transposed(columns)
+        fits = len(frame) > 0 and _total(turned, most) <= width
+        blocks = [turned] if fits else _blocks(columns, width, most)
+    tables = [_table(block, most) for block in blocks]
+    tables[0].title = title
+    tables[-1].caption = f"Note: {caveat}." if caveat else None
+    return tables
+
+
+def _columns(frame: pd.DataFrame) -> list[_Column]:
     import pandas as pd
 
     if "level" in frame and "accuracy" in frame and len(frame):
         frame = _noise_table(frame)
     frame = _scores_of_ceilings(frame)
-    table = Table(title=title, caption=f"Note: {caveat}." if caveat else None)
     # Hashes that are the same in all rows, and what the note says, would only make it wide.
     shown = [c for c in frame.columns if c != "simulated" and not _dull_hash(frame, str(c))]
-    for column in shown:
-        numeric = pd.api.types.is_numeric_dtype(frame[column])
-        # Words of a heading may stand under each other.
-        table.add_column(str(column).replace("_", " "), justify="right" if numeric else "left")
-    for _, row in frame[shown].iterrows():
-        table.add_row(*(_cell(v) for v in row))
+    columns = []
+    for name in shown:
+        cells = tuple(_cell(value) for value in frame[name])
+        numeric = pd.api.types.is_numeric_dtype(frame[name])
+        columns.append(_Column(str(name), cells, numeric))
+    return columns
+
+
+def _total(columns: Sequence[_Column], most: int | None = None) -> int:
+    """Characters across, with a line and two blanks beside each column."""
+    return sum(column.width(most) + 3 for column in columns) + 1
+
+
+def _transposed(columns: Sequence[_Column]) -> list[_Column]:
+    """A column for each row; the names stand at the side."""
+    rows = zip(*(column.cells for column in columns), strict=True)
+    names = _Column("", tuple(column.heading for column in columns), numeric=True)
+    values = [
+        _Column("", tuple(cell.replace("\n", " ") for cell in row), numeric=False) for row in rows
+    ]
+    return [names, *values]
+
+
+def _blocks(columns: Sequence[_Column], width: int, most: int) -> list[list[_Column]]:
+    """Columns beside each other as far as they fit, each time after those that identify a row."""
+    fixed: list[_Column] = []
+    for column in [c for c in columns if c.name in IDENTIFYING] or columns[:1]:
+        if not fixed or _total([*fixed, column], most) <= width // 2:
+            fixed.append(column)
+    blocks: list[list[_Column]] = []
+    block = list(fixed)
+    for column in columns:
+        if column in fixed:
+            continue
+        if len(block) > len(fixed) and _total([*block, column], most) > width:
+            blocks.append(block)
+            block = list(fixed)
+        block.append(column)
+    return [*blocks, block]
+
+
+def _table(columns: Sequence[_Column], most: int) -> Table:
+    table = Table(show_header=any(column.heading for column in columns))
+    for column in columns:
+        width = column.width(most)
+        table.add_column(
+            plain("\n".join(textwrap.wrap(column.heading, width))),
+            justify="right" if column.numeric else "left",
+            min_width=width,
+            max_width=width,
+            overflow="fold",
+        )
+    for row in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*map(plain, row))
     return table
 
 
@@ -136,4 +228,4 @@ def _noise_table(frame: pd.DataFrame) -> pd.DataFrame:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.4g}"
-    return "" if value is None else plain(str(value))
+    return "" if value is None else str(value)

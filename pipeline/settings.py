@@ -158,5 +158,6 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         first = error.errors(include_input=False, include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
         raise SettingsError(
-            f"{name}: {first['msg']}; set it in {file} or by {VARIABLES.get(name, 'nothing else')}"
+            f"{name}: {first['msg'].removeprefix('Value error, ')}; set it in {file} or by "
+            f"{VARIABLES.get(name, 'nothing else')}"
         ) from error

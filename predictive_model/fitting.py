@@ -299,10 +299,7 @@ class _Fit:
         self.epoch += 1
         loss_sum, penalty_sum, count = sums.tolist()
         if not np.isfinite(loss_sum):
-            raise FitError(
-                f"the loss is {loss_sum / count} in epoch {self.epoch}; lower fit.learning_rate, "
-                f"now {self.fit_config.learning_rate}"
-            )
+            raise self._diverged(f"the loss is {loss_sum / count}")
         rate = self.optimizer.param_groups[0]["lr"]
         score = self._validate()
         record = FitEpoch(
@@ -358,6 +355,9 @@ class _Fit:
     def _validate(self) -> float:
         """Mean validation correlation; keeps the best state, or decays the rate where none is."""
         predicted = predict_trials(self.encoder, self.validation)
+        # A last step can ruin the weights after all losses were computed.
+        if not all(np.isfinite(values).all() for values in predicted.values()):
+            raise self._diverged("predictions are not finite")
         each = {
             scan.data_key: correlation(predicted[scan.data_key], scan.responses.cpu().numpy())
             for group in self.validation
@@ -377,6 +377,12 @@ class _Fit:
             for group in self.optimizer.param_groups:
                 group["lr"] *= self.fit_config.decay
         return score
+
+    def _diverged(self, how: str) -> FitError:
+        return FitError(
+            f"{how} in epoch {self.epoch}; lower fit.learning_rate, now "
+            f"{self.fit_config.learning_rate}"
+        )
 
     def _copy_of_weights(self) -> dict[str, Tensor]:
         return {k: v.detach().clone() for k, v in self.encoder.state_dict().items()}

@@ -10,6 +10,7 @@ import difflib
 import io
 import math
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -205,6 +206,11 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
                 "was not read; expected tensors only, as torch.save(model.state_dict(), path) "
                 "writes them"
             ) from error
+        if _is_another_archive(content):
+            raise PublishedEncoderError(
+                f"{path}: is no state dict written by torch.save, but another archive; write it "
+                "with torch.save(model.state_dict(), path)"
+            ) from error
         # A zip file, or a pickle as older versions wrote it.
         saved = content.startswith((b"PK", b"\x80\x02"))
         kind = "a damaged or incomplete file" if saved else "no file that torch.save wrote"
@@ -220,6 +226,15 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
                 "model's state_dict() and nothing else"
             )
     return dict(state)
+
+
+def _is_another_archive(content: bytes) -> bool:
+    """Whether it is a whole zip file without the pickle that torch.save puts there."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return not any(name.endswith("data.pkl") for name in archive.namelist())
+    except zipfile.BadZipFile:
+        return False
 
 
 # -- from a state dict to an encoder -------------------------------------------------------------

@@ -154,16 +154,17 @@ class Recording:
         set_(self, "responses", responses)
         index = np.asarray(self.image_index)
         if index.shape != (n_trials,):
+            hint = "; is `responses` transposed?" if index.shape == (n_neurons,) else ""
             raise RecordingError(
                 f"image_index: shape {index.shape}, expected ({n_trials},), one entry for each "
-                "row of responses"
+                f"row of responses{hint}"
             )
         if not np.issubdtype(index.dtype, np.integer):
             raise RecordingError(f"image_index: type {index.dtype}, expected integers")
         if index.min() < 0 or index.max() >= len(images):
             raise RecordingError(
                 f"image_index: values from {index.min()} to {index.max()}, expected 0 to "
-                f"{len(images) - 1} for {len(images)} images"
+                f"{len(images) - 1} for {len(images)} images{_hint_on_index(index, images)}"
             )
         set_(self, "image_index", index.astype(np.int64))
         for field, width in (("behaviour", None), ("pupil", 2)):
@@ -362,7 +363,7 @@ def assign_tiers(
         raise RecordingError(
             f"tier: {len(test)} of {len(shown)} images are repeated and so in the test tier, "
             "which leaves nothing to train on; give `tier`, or the number of `test_images` to "
-            "hold out"
+            "hold out (`--test-images` on the command line)"
         )
     n_validation = max(1, round(validation_fraction * len(rest)))
     validation = rng.choice(rest, n_validation, replace=False)
@@ -417,6 +418,15 @@ def check_images(images: NDArray) -> None:
             f"images: {len(constant)} are constant, the first is number {constant[0]}; remove "
             "blank images and their trials"
         )
+
+
+def _hint_on_index(index: NDArray[np.integer], images: NDArray) -> str:
+    """Why an index may be out of range, where another reading of the arrays fits."""
+    if index.min() >= 1 and index.max() == len(images):
+        return "; count from 0"
+    if index.min() >= 0 and index.max() < images.shape[-1]:
+        return f"; does the last axis of `images`, of length {images.shape[-1]}, count them?"
+    return ""
 
 
 def _float_array(

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from pipeline import results
 from pipeline.figures.drawing import NothingToShowError, with_caveat
+from pipeline.planned import why_nothing
 
 # Colours that people with colour-blindness can tell apart (Okabe and Ito).
 COLOURS = {
@@ -26,9 +27,7 @@ def noise_figure(experiment: str | None = None, scale: str | None = None) -> Fig
     """Accuracy against the level of Gaussian noise, mean and standard error over seeds."""
     frame = results.noise(experiment, scale)
     if frame.empty:
-        raise NothingToShowError(
-            "no accuracies under noise yet; add an experiment and run `neuroteach populate`"
-        )
+        raise NothingToShowError(why_nothing("noise", experiment, scale))
     sets = list(frame.groupby(["image_set", "architecture", "network_width"], sort=False))
     figure = Figure(figsize=(1.2 + 4.4 * len(sets), 3.6), layout="constrained")
     axes = figure.subplots(1, len(sets), squeeze=False)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ Row = dict[str, Any]
 MOST_SHOWN = 4  # populations with their matrices
 LINE_HEIGHT = 2.2  # inches, of a line of matrices
 N_PAIRS = 4
+CHARACTERS_PER_INCH = 12  # of headings
 LARGEST_SCATTER = 5000  # points of each colour
 
 # Colours that people with colour-blindness can tell apart (Okabe and Ito).
@@ -143,8 +145,10 @@ def _draw_fluctuations(ax: Axes, row: Row) -> None:
     )
     drawn = [c for c in curves if c[1] is not None]
     for label, density, sd, colour in drawn:
-        ax.stairs(density, row["edges"], fill=True, alpha=0.35, color=colour)
-        ax.stairs(density, row["edges"], color=colour, label=f"{label} {sd:.3f}")
+        n_pairs = row["n_populations"] * row["n_images"] * (row["n_images"] - 1) // 2
+        density, edges = _coarser(density, row["edges"], sd, n_pairs)
+        ax.stairs(density, edges, fill=True, alpha=0.35, color=colour)
+        ax.stairs(density, edges, color=colour, label=f"{label} {sd:.3f}")
     if not drawn:
         ax.set_axis_off()
         ax.text(0, 0.5, "no spread over scans or repeats:\n" + row["status"], fontsize=9)
@@ -156,6 +160,17 @@ def _draw_fluctuations(ax: Axes, row: Row) -> None:
         ax.set_title(f"sd {over} that is made by {parts}", fontsize=8)
     ax.set_ylim(top=1.3 * ax.get_ylim()[1])
     ax.legend(frameon=False, fontsize=8, loc="upper left")
+
+
+def _coarser(density: NDArray, edges: NDArray, sd: float, n_pairs: int) -> tuple[NDArray, NDArray]:
+    """A density of so few pairs in bins wide enough for it (Scott 1979), of equal numbers of bins.
+
+    The area stays 1. Bins that are wide enough stay as they are.
+    """
+    wanted = 3.49 * sd * max(n_pairs, 1) ** (-1 / 3) / (edges[1] - edges[0])
+    n = len(density)
+    together = max(k for k in range(1, n + 1) if n % k == 0 and (k == 1 or k <= wanted))
+    return density.reshape(-1, together).mean(axis=1), edges[::together]
 
 
 def _correlations(row: Row) -> dict[str, float]:
@@ -190,7 +205,7 @@ def _draw_scatter(ax: Axes, structures: Sequence[Row], correlations: dict[str, f
         ax.scatter(
             x[some], y[some], s=3, alpha=0.35, linewidths=0, color=COLOURS[kind], label=label
         )
-    ax.axline((0, 0), slope=1, color="0.6", linewidth=0.8, zorder=0)
+    ax.axline((0, 0), slope=1, color="0.6", linewidth=0.8, zorder=0, label="equal")
     ax.set_ylim(-1, 1.35)
     legend = ax.legend(frameon=False, fontsize=8, loc="upper left", markerscale=3)
     for handle in legend.legend_handles:
@@ -229,8 +244,14 @@ def spectra_figure(experiment: str | None = None, scale: str | None = None) -> F
     for ax in axes[::columns]:
         ax.set_ylabel("eigenvalue, positive ones sum to 1")
     title = "Spectra of similarity; PR: participation ratio, the effective dimension"
-    figure.suptitle(with_caveat(title, experiment, scale), fontsize=9)
+    figure.suptitle(_wrapped(with_caveat(title, experiment, scale), figure), fontsize=9)
     return figure
+
+
+def _wrapped(text: str, figure: Figure) -> str:
+    """Lines that a figure is wide enough for at nine points."""
+    width = int(CHARACTERS_PER_INCH * figure.get_figwidth())
+    return "\n".join(textwrap.fill(line, width) for line in text.splitlines())
 
 
 def _about(row: Row) -> str:
@@ -252,7 +273,7 @@ def pairs_figure(experiment: str | None = None, scale: str | None = None) -> Fig
         block.suptitle(_about(row), fontsize=8)
         _draw_pairs(block, row, shown)
     beside = "in brackets: oracle, or recorded without repeats"
-    title = f"Least and most similar images to the model, no image twice; {beside}"
+    title = f"Least and most similar images to the model, no image twice among either; {beside}"
     figure.suptitle(with_caveat(title, experiment, scale), fontsize=9)
     return figure
 

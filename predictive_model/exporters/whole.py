@@ -37,7 +37,8 @@ def written_whole(
     if os.path.lexists(path):
         if not overwrite:
             raise FileExistsError(
-                f"{path}: is there already; choose another name, or ask to overwrite it"
+                f"{path}: is there already; choose another name, or replace it with --overwrite "
+                "(in Python overwrite=True)"
             )
         if not ours(path):
             raise FileExistsError(

@@ -3,7 +3,8 @@
 A file holds
 
 ``images``
-    (n, height, width) or (n, channels, height, width), uint8 or float32, every image once;
+    (n, height, width) or (n, channels, height, width), uint8 or float32, every image once; other
+    integers from 0 to 255 are kept as uint8;
 
 and either
 
@@ -16,7 +17,8 @@ or
 ``responses``
     (trial, neuron), and
 ``image_index``
-    (trial,), which image was shown; it may be left out if trial i showed image i;
+    (trial,), which image was shown, counted from 0, as whole numbers of any type; it may be left
+    out if trial i showed image i;
 
 and, in the second form, if there are any,
 
@@ -91,6 +93,8 @@ def read_arrays(
         images = images[:, None]
     if np.issubdtype(images.dtype, np.floating):
         images = images.astype(np.float32)
+    elif _are_integers_of_a_byte(images):
+        images = images.astype(np.uint8)
     if downsample != 1 and images.ndim == 4:
         images = pixels.downsample(images, downsample)
     if "trials" in arrays:
@@ -98,6 +102,9 @@ def read_arrays(
     else:
         responses = arrays["responses"]
         index = arrays.get("image_index", np.arange(len(np.atleast_1d(responses))))
+        # MATLAB writes every number as a float.
+        if index.dtype.kind == "f" and np.isfinite(index).all() and (index == index.round()).all():
+            index = index.astype(np.int64)
     tier = arrays.get("tier")
     if tier is not None and test_images is not None:
         raise RecordingError("tier: the file has tiers, so test_images has nothing to choose")
@@ -216,9 +223,20 @@ def _truth(arrays: dict[str, NDArray], key: str) -> bool:
     return bool(value)
 
 
+def _are_integers_of_a_byte(images: NDArray) -> bool:
+    return bool(
+        np.issubdtype(images.dtype, np.integer)
+        and images.min(initial=0) >= 0
+        and images.max(initial=0) <= 255
+    )
+
+
 def _load(path: Path) -> dict[str, NDArray]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected an .npz file of arrays")
+    if not zipfile.is_zipfile(path):
+        # NumPy would take it for a pickle, and advise to trust it.
+        raise _unreadable(path, "it is no archive of arrays, or only a part of one")
     try:
         with np.load(path, allow_pickle=False) as archive:
             names = set(archive.files)
@@ -232,7 +250,7 @@ def _load(path: Path) -> dict[str, NDArray]:
     return arrays
 
 
-def _unreadable(path: Path, error: Exception) -> RecordingError:
+def _unreadable(path: Path, error: Exception | str) -> RecordingError:
     return RecordingError(
         f"{path}: cannot be read as an .npz file of plain arrays ({error}); write it with "
         "numpy.savez_compressed"
@@ -240,9 +258,12 @@ def _unreadable(path: Path, error: Exception) -> RecordingError:
 
 
 def _check_members(path: Path, names: set[str]) -> None:
-    if missing := REQUIRED - names:
-        raise RecordingError(f"{path}: lacks {sorted(missing)}; it holds {sorted(names)}")
-    if sum(key in names for key in ONE_OF) != 1:
+    missing = [f"`{key}`" for key in sorted(REQUIRED - names)]
+    if not names.intersection(ONE_OF):
+        missing.append("`responses` (or `trials`)")
+    if missing:
+        raise RecordingError(f"{path}: lacks {' and '.join(missing)}; it holds {sorted(names)}")
+    if names.issuperset(ONE_OF):
         raise RecordingError(
             f"{path}: expected either `trials` or `responses`, found {sorted(names)}"
         )

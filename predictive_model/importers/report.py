@@ -10,6 +10,9 @@ import numpy as np
 
 from predictive_model.recording import TIERS, Recording
 
+# With fewer images to train on, an encoder is hardly worth its fit.
+FEW_IMAGES = 100
+
 Format = Literal["npz", "sensorium", "nwb"]
 
 
@@ -101,8 +104,29 @@ def report_of(recording: Recording, *, format: str = "", notes: tuple[str, ...] 
         pupil=recording.pupil is not None,
         positions=recording.cortical_positions is not None,
         simulated=recording.simulated,
-        notes=notes,
+        notes=(*notes, *_unusual(recording)),
     )
+
+
+def _unusual(recording: Recording) -> list[str]:
+    """What can be imported, but may not be meant."""
+    notes = []
+    silent = int((recording.responses.max(axis=0) == 0).sum())
+    if silent:
+        notes.append(f"{silent} of {recording.n_neurons} neurons never respond")
+    if recording.repeats.max() < 2:
+        notes.append("no image was shown more than once, so reliability cannot be estimated")
+    n_train, n_test = len(recording.images_of("train")), len(recording.images_of("test"))
+    if n_test == 0:
+        notes.append(
+            "there is no test tier, so encoders cannot be scored; unless the file has tiers of "
+            "its own, --test-images holds out as many images as it says"
+        )
+    if n_train < FEW_IMAGES:
+        notes.append(f"only {n_train} images are in the train tier; expected at least {FEW_IMAGES}")
+    if n_train < n_test:
+        notes.append(f"the train tier has fewer images ({n_train}) than the test tier ({n_test})")
+    return notes
 
 
 def count_tiers(tier: np.ndarray | None) -> dict[str, int]:

@@ -31,7 +31,9 @@ NOBODY = 65534
 
 # A client in a process of its own. Its first argument is the data root.
 START = """
-import sys, time
+import signal, sys, time
+# A shell that runs the tests in the background has told them to ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from contextlib import closing
 from pathlib import Path
 import psycopg2

@@ -13,7 +13,12 @@ from datajoint.errors import DataJointError
 
 from pipeline import populate, result_arrays, results
 from pipeline.database import Database
-from pipeline.experiments import ExperimentError, ExperimentSettings, add_experiment
+from pipeline.experiments import (
+    ExperimentError,
+    ExperimentSettings,
+    add_experiment,
+    remove_experiment,
+)
 from predictive_model.fitted import FittedEncoder, predict_recording
 from predictive_model.fitting import FitConfig, fit
 from predictive_model.recording import Recording, RecordingError
@@ -334,3 +339,20 @@ class TestAnImportedEncoder:
         with pytest.raises(ValueError, match=r"images of \(1, 20, 20\), expected \(1, 18, 32\)"):
             prediction.PredictionPlan.add(encoding.FittedEncoder.fetch1("KEY"), stimuli)
         assert not prediction.PredictionPlan()
+
+
+def test_an_experiment_that_was_wrong_can_be_removed_and_planned_anew(database: Database) -> None:
+    plan(scan("a", 1), fit={"learning_rate": 1e30, "max_epochs": 1})
+    assert [f.table for f in populate.populate().failures] == ["FittedEncoder"]
+    remove_experiment("encoders", "smoke")
+    assert populate.failures() == []
+    assert not encoding.FitPlan()
+    plan(scan("a", 1))
+    assert populate.populate().failures == []
+    # What was computed stays, and is used again.
+    remove_experiment("encoders", "smoke")
+    assert len(encoding.FittedEncoder()) == 1
+    plan(scan("a", 1))
+    assert populate.populate().computed["FittedEncoder"] == 0
+    with pytest.raises(LookupError, match="experiment: other"):
+        remove_experiment("other", "smoke")

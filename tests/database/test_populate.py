@@ -574,7 +574,8 @@ def test_populate_can_be_limited_to_an_experiment(database: Database) -> None:
     plan("second", seeds=(1, 2))
     computed = populate.populate(experiment="first").computed
     assert (computed["TrainedNetwork"], computed["NoiseAccuracy"]) == (1, 1)
-    assert populate.populate(experiment="second", scale="paper").computed["TrainedNetwork"] == 0
+    with pytest.raises(LookupError, match="second paper is not in the database"):
+        populate.populate(experiment="second", scale="paper")
     assert populate.populate().computed["TrainedNetwork"] == 2
 
 

@@ -14,12 +14,15 @@ from typer.testing import CliRunner, Result
 
 from pipeline.cli import app
 from pipeline.database import open_database
+from pipeline.experiments import ExperimentSettings, add_experiment
 from pipeline.settings import Settings
 from predictive_model import published
 from predictive_model.checkpoint import array_digest
 from predictive_model.recording import RecordingError
+from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
 from predictive_model.stimuli import natural_stimuli
 from schemas import base, encoding, prediction, recording
+from tests.database.test_populate import SHAPE, tiny_experiment
 from tests.plain_encoder import plain_encoder
 from tests.predictive_model.test_published import NEURONS, RECIPE, SCAN, SMALL, state_of
 
@@ -82,6 +85,7 @@ def test_an_encoder_is_imported_once_and_predicts_any_stimuli_of_its_shape(run, 
     for output, message in (
         ("responses", "ending '', expected .npy"),
         ("responses.npy", "responses.npy: is there already"),
+        ("responses.npy", "replace it with --overwrite"),
     ):
         failed = run("predict", SCAN, key, "-o", tmp_path / output)
         assert failed.exit_code == 1 and message in failed.stderr
@@ -111,6 +115,35 @@ def test_an_encoder_is_imported_once_and_predicts_any_stimuli_of_its_shape(run, 
         assert all(
             len(table().key_source - table().proj()) == 0 for table in base.computed_tables()
         )
+
+
+def test_of_several_encoders_an_experiment_says_which_predicts(run, settings, tmp_path):
+    scan = SimulatedCortex(SimulatedCortexConfig(n_neurons=4, image_shape=SHAPE)).record(
+        natural_stimuli(20, SHAPE), n_repeated=4, n_repeats=2, seed=0, name="a"
+    )
+    alone = tiny_experiment().model_dump() | {"recordings": ["a"], "teachers": ()}
+    with open_database(settings):
+        recording.Scan.add(scan, source="test")
+        for seed, name in enumerate(("first", "second")):
+            chosen = ExperimentSettings.model_validate(alone | {"encoder_seed": seed})
+            add_experiment(chosen, name=name, scale="smoke")
+        assert encoding.FittedEncoder.populate()["error_list"] == []
+        key = recording.StimulusSet.add(natural_stimuli(3, SHAPE, seed=1))
+        second = (encoding.FittedEncoder & {"seed": 1}).fetch1("KEY")
+        fitted = encoding.FittedEncoder.load(second)
+        expected = fitted.predict(natural_stimuli(3, SHAPE, seed=1))
+    output = tmp_path / "p.npy"
+    failed = run("predict", "a", key, "-o", output)
+    assert failed.exit_code == 1 and not output.exists()
+    assert all(
+        said in failed.stderr
+        for said in ("a has 2 encoders", "of first at smoke", "of second at smoke", "--experiment")
+    )
+    done = run("predict", "a", key, "-o", output, "-e", "second", "-s", "smoke")
+    assert done.exit_code == 0, done.stderr
+    np.testing.assert_allclose(np.load(output), expected, rtol=1e-5)
+    unknown = run("predict", "a", key, "-e", "third")
+    assert unknown.exit_code == 1 and "first (smoke), second (smoke)" in unknown.stderr
 
 
 def add(state: dict[str, Tensor], name: str = SCAN, **statistics: float) -> bool:

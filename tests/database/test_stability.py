@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from pipeline import figures, populate, result_arrays, results
 from pipeline.database import Database, open_database
 from pipeline.experiments import ExperimentSettings, add_experiment
+from pipeline.figures.stability import _coarser
 from pipeline.settings import Settings
 from predictive_model.recording import Recording
 from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
@@ -200,3 +202,28 @@ def test_figures_of_structure_show_scans_with_and_without_repeats(
     assert "simulated scan once, 4 images, validation tier" in text
     assert text.count("no repeats: neurons not weighted by reliability") == 1
     assert "the brain was simulated" in text
+
+
+@pytest.mark.parametrize("experiment", ["alone", "pair", None])
+def test_the_title_of_spectra_fits_the_figure(experiment: str | None) -> None:
+    drawn = figures.FIGURES["spectra"](experiment, None)
+    canvas = FigureCanvasAgg(drawn)
+    canvas.draw()
+    extent = drawn._suptitle.get_window_extent(canvas.get_renderer())  # type: ignore[attr-defined]
+    assert extent.x0 >= 0 and extent.x1 <= drawn.bbox.width
+
+
+def test_figures_name_the_line_of_equal_similarity_and_what_is_not_repeated() -> None:
+    assert "equal" in text_in("stability", "pair").splitlines()
+    assert "no image twice among either" in text_in("pairs", "pair")
+
+
+def test_few_pairs_are_drawn_in_few_bins_of_the_same_area() -> None:
+    edges = np.linspace(-3, 3, 101)
+    values = np.random.default_rng(0).normal(size=100_000)
+    density = np.histogram(values[:28], edges, density=True)[0]
+    coarse, wide = _coarser(density, edges, 1.0, 28)
+    assert len(coarse) == 10 and len(wide) == 11
+    assert (coarse * np.diff(wide)).sum() == pytest.approx(1)
+    fine = np.histogram(values, edges, density=True)[0]
+    np.testing.assert_array_equal(_coarser(fine, edges, 1.0, 100_000)[0], fine)

@@ -242,7 +242,7 @@ def test_a_dry_run_of_a_folder_checks_all_its_scans(run: Run, tmp_path: Path) ->
     result = run("import", "scan", scans, "--dry-run", "--downsample", "2")
     assert (result.exit_code, result.stdout) == (0, "")
     expected = "30 images of 1 x 4 x 4, 33 trials (24 train, 3 validation, 6 test), 5 neurons"
-    lines = result.stderr.splitlines()
+    lines = [line for line in result.stderr.splitlines() if "note: " not in line]
     assert [line.partition(", 3 images repeated")[0] for line in lines] == [
         f"{name}: {expected}" for name in "abcd"
     ]
@@ -259,7 +259,7 @@ def test_a_dry_run_of_a_folder_checks_all_its_scans(run: Run, tmp_path: Path) ->
     [
         (lambda path: path.write_bytes(path.read_bytes()[:500]), "cannot be read as an .npz file"),
         (lambda path: path.unlink(), "no such file"),
-        (lambda path: np.savez(path, images=np.ones(3)), "expected either `trials` or"),
+        (lambda path: np.savez(path, images=np.ones(3)), "lacks `responses` (or `trials`)"),
     ],
     ids=["truncated", "missing", "without responses"],
 )
@@ -271,7 +271,7 @@ def test_one_bad_scan_among_several_is_named_and_none_is_imported(
     spoil(files[1])
     result = run("import", "scan", *files)
     assert (result.exit_code, result.stdout) == (1, "")
-    lines = result.stderr.splitlines()
+    lines = [line for line in result.stderr.splitlines() if "note: " not in line]
     assert [line.partition(":")[0] for line in lines] == ["a", "error", "c", "error"]
     assert str(files[1]) in lines[1] and message in lines[1]
     assert lines[3] == ("error: 1 of 3 scans cannot be imported, so none was; mend or omit them")
@@ -373,8 +373,10 @@ def test_what_the_database_refuses_is_one_line(run_with_database: Run, tmp_path:
 
 @pytest.mark.database
 def test_results_alone_are_on_standard_output(planned: Run, tmp_path: Path) -> None:
-    note = "note: the brain was simulated; at reduced scale (smoke)\n"
+    note = "nothing computed yet; run `neuroteach populate`\n"
     for name in ("noise", "encoders", "similarity", "stability", "spectra"):
+        result = planned("results", name)
+        assert (result.exit_code, result.stdout, result.stderr) == (0, "", note)
         result = planned("results", name, "--format", "json")
         assert (result.exit_code, json.loads(result.stdout), result.stderr) == (0, [], note)
         result = planned("results", name, "--format", "csv")
@@ -435,6 +437,43 @@ def test_an_experiment_is_planned_once(planned: Run, study: Path) -> None:
 
 
 @pytest.mark.database
+def test_an_experiment_without_networks_has_no_noise_and_says_so(
+    planned: Run, study: Path, tmp_path: Path
+) -> None:
+    study.write_text('title = "encoders"\nrecordings = ["simulated"]\n[scales.smoke]\n')
+    assert planned("experiment", "add", study, "--name", "fits").exit_code == 0
+    said = "experiment fits teaches no network, so that there is no accuracy under noise"
+    assert planned("results", "noise", "-e", "fits").stderr == said + "\n"
+    figure = planned("figure", "noise", "-e", "fits", "-o", tmp_path / "noise.png")
+    assert one_line_error(figure) == said
+    assert "populate" in planned("results", "encoders", "-e", "fits").stderr
+
+
+@pytest.mark.database
+def test_where_nothing_is_planned_results_say_what_to_do(run_with_database: Run) -> None:
+    said = "nothing planned yet; run `neuroteach experiment add`\n"
+    assert run_with_database("results", "encoders").stderr == said
+
+
+@pytest.mark.parametrize(
+    ("scales", "read"), [(("tiny",), "tiny"), (("tiny", "small"), "small"), (("paper",), "paper")]
+)
+def test_without_a_scale_small_or_the_only_one_is_read(
+    run: Run, study: Path, scales: tuple[str, ...], read: str
+) -> None:
+    wrong = STUDY.replace("epochs = 1", "epochs = 0")
+    study.write_text(wrong.replace("[scales.smoke]", "\n".join(f"[scales.{s}]" for s in scales)))
+    said = one_line_error(run("experiment", "add", study))
+    assert said.startswith(f"{study}, scale {read}: training.epochs: ")
+
+
+def test_of_several_scales_without_small_one_has_to_be_chosen(run: Run, study: Path) -> None:
+    study.write_text(STUDY + "[scales.paper]\n")
+    said = one_line_error(run("experiment", "add", study))
+    assert said == f"{study}: has the scales smoke, paper; choose by --scale NAME"
+
+
+@pytest.mark.database
 def test_a_scan_is_exported_and_is_the_same_when_it_comes_back(
     run_with_database: Run, tmp_path: Path
 ) -> None:
@@ -469,12 +508,13 @@ def test_of_several_scans_those_that_the_database_has_otherwise_stay_out_whole(
     scan_file(b, seed=9)
     result = run("import", "scan", a, b, c)
     assert (result.exit_code, result.stdout) == (1, "")
-    said = result.stderr.splitlines()[3:]
+    said = [line for line in result.stderr.splitlines() if "note: " not in line][3:]
     assert said[0] == "a.npz: imported" and said[2] == "c.npz: imported"
     assert said[1].startswith(f"error: {b}: name: the database has another scan named 'b'")
     assert said[3] == "error: 1 of 3 scans were not imported"
     again = run("import", "scan", a, c)
-    assert again.stderr.splitlines()[2:] == ["a.npz: was there already", "c.npz: was there already"]
+    said = [line for line in again.stderr.splitlines() if "note: " not in line]
+    assert said[2:] == ["a.npz: was there already", "c.npz: was there already"]
 
 
 def test_the_command_offers_the_figures_that_there_are() -> None:

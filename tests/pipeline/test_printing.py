@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pandas as pd
+import pytest
+from rich.console import Console
 
+from pipeline import printing
 from pipeline.printing import Format, print_frame
 
 
@@ -36,3 +40,65 @@ def test_a_ceiling_of_something_else_is_left_alone(tmp_path: Path) -> None:
     print_frame(frame, Format.table, tmp_path / "table.txt", title="Similarity")
     text = (tmp_path / "table.txt").read_text(encoding="utf-8")
     assert all(word in text for word in ("ceiling", "0.9", "12"))
+
+
+def spectra(n_rows: int) -> pd.DataFrame:
+    """As wide as `neuroteach results spectra`, each number another one."""
+    kinds = ("recorded", "oracle", "model")
+    names = [f"{kind}_{what}" for what in ("sd", "range", "dimension") for kind in kinds]
+    rows = [
+        {"scan": f"scan-number-{i}", "status": "no repeats", "n_images": 1000 + i}
+        | {name: 0.4001 + (100 * i + k) / 10_000 for k, name in enumerate(names)}
+        for i in range(n_rows)
+    ]
+    return pd.DataFrame(rows)
+
+
+def printed(frame: pd.DataFrame, width: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    page = Console(file=io.StringIO(), width=width)
+    monkeypatch.setattr(printing, "out", page)
+    print_frame(frame, Format.table, None, title="Spectra", caveat="the brain was simulated")
+    return page.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+@pytest.mark.parametrize("n_rows", [1, 3, 12])
+def test_no_number_and_no_heading_is_cut_at_any_width(
+    width: int, n_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = spectra(n_rows)
+    text = printed(frame, width, monkeypatch)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for _, row in frame.iterrows():
+        for value in row:
+            said = f"{value:.4g}" if isinstance(value, float) else str(value)
+            assert said in text
+    for name in frame.columns:
+        assert all(word in text for word in name.split("_"))
+    assert text.count("Spectra") == text.count("the brain was simulated") == 1
+
+
+def test_a_few_wide_rows_stand_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = printed(spectra(2), 80, monkeypatch).splitlines()
+    assert any("model dimension" in line and "0.4009" in line for line in lines)
+    assert sum("scan-number-0" in line and "scan-number-1" in line for line in lines) == 1
+
+
+def test_every_block_of_columns_says_which_row_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = printed(spectra(12), 80, monkeypatch)
+    assert text.count("scan-number-7 ") > 1
+    assert text.count("0.4701") == 1
+
+
+def test_sentences_are_wrapped_rather_than_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    sentence = "what was found and what was expected and what is to be done about it"
+    frame = spectra(1)[["scan", "model_sd"]].assign(title=sentence)
+    lines = printed(frame, 80, monkeypatch).splitlines()
+    assert any("scan-number-0" in line and "0.4003" in line for line in lines)
+    assert all(any(word in line for line in lines) for word in sentence.split())
+
+
+def test_brackets_are_printed_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = pd.DataFrame({"scan": ["[bold]a"], "value": [1.5]})
+    assert "[bold]a" in printed(frame, 80, monkeypatch)

@@ -64,7 +64,7 @@ def test_settings_of_a_search_survive_the_database(file: Path) -> None:
     "old, new, message",
     [
         ("[space]", "[space", "not valid TOML"),
-        ('"scan"', '"scan", "scan"', "recordings: Value error, expected distinct values"),
+        ('"scan"', '"scan", "scan"', "recordings: expected distinct values"),
         ('["scan"]', "[]", "recordings: "),
         ("sampler_seed", "sampler_sead", "sampler_sead: Extra inputs are not permitted"),
         ("sensorium2022", "sensorium", "recipe: 'sensorium', expected one of"),

@@ -55,8 +55,8 @@ def test_the_environment_goes_before_the_file_and_the_file_before_the_default(
         ('stor = "/typo"', "^stor: "),
         ('device = "gpu"', "^device: .* NEUROTEACH_DEVICE"),
         ('schema = "No Blanks"', "^schema: .* NEUROTEACH_SCHEMA"),
-        ('database = "sqlite:file"', "^database: .* expected embedded:FOLDER, postgresql://"),
-        ('database = "embedded:"', "^database: .* expected embedded:FOLDER"),
+        ('database = "sqlite:file"', "^database: .*expected embedded:FOLDER, postgresql://"),
+        ('database = "embedded:"', "^database: .*expected embedded:FOLDER"),
         ('database = "postgresql:///nowhere"', "^database: .* NEUROTEACH_DATABASE"),
     ],
 )

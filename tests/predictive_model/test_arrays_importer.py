@@ -79,6 +79,20 @@ def test_images_may_have_channels_and_may_be_floats(write):
         np.testing.assert_array_equal(images[:, 0], grey)
 
 
+def test_whole_floats_are_an_index_and_small_integers_are_grey_values(write):
+    arrays = make()
+    recording = read_arrays(
+        write(
+            **make(
+                image_index=arrays["image_index"] * 1.0, images=arrays["images"].astype(np.int64)
+            )
+        )
+    )
+    assert (recording.image_index.dtype, recording.images.dtype) == (np.int64, np.uint8)
+    np.testing.assert_array_equal(recording.image_index, arrays["image_index"])
+    np.testing.assert_array_equal(recording.images[:, 0], arrays["images"])
+
+
 def test_a_missing_repeat_is_no_trial(write):
     given = trials()
     recording = read_arrays(write(images=make()["images"], trials=given))
@@ -124,7 +138,9 @@ def test_neither_responses_nor_tiers_depend_on_the_order_of_trials(write):
 
 def test_test_images_are_chosen_where_all_were_repeated(write):
     path = write(images=make()["images"], trials=trials(repeats=3))
-    with pytest.raises(RecordingError, match=r"tier: 24 of 24 images are repeated.*`test_images`"):
+    with pytest.raises(
+        RecordingError, match=r"tier: 24 of 24 images are repeated.*`test_images`.*--test-im"
+    ):
         read_arrays(path)
     first, again, other = (read_arrays(path, test_images=5, seed=s) for s in (0, 0, 1))
     assert len(first.images_of("test")) == 5
@@ -138,8 +154,13 @@ PARTLY = trials()
 PARTLY[2, 1, 0] = np.nan
 
 REFUSED = {
-    "no images": (make(images=None), r"lacks \['images'\]; it holds \['image_index', 'respon"),
-    "no responses": ({"images": make()["images"]}, "expected either `trials` or `responses`"),
+    "no images": (make(images=None), r"lacks `images`; it holds \['image_index', 'respon"),
+    "no responses": (
+        {"images": make()["images"]}, r"lacks `responses` \(or `trials`\); it holds \['images'\]",
+    ),
+    "nothing that is needed": (
+        {"species": np.array("mouse")}, r"lacks `images` and `responses` \(or `trials`\); it holds",
+    ),
     "both forms": (make(trials=trials()), "expected either `trials` or `responses`"),
     "an unknown array": (make(pupils=np.ones(3)), r"\['pupils'\] are not known; expected images"),
     "trials beside an index": (
@@ -175,17 +196,29 @@ REFUSED = {
         make(responses=make()["responses"].astype(object)), "cannot be read as an .npz .*Object",
     ),
     "images of integers": (
-        make(images=make()["images"].astype(np.int64)), "images: type int64, expected uint8 or",
+        make(images=make()["images"].astype(np.int64) + 1), "images: type int64, expected uint8 or",
     ),
     "images of five axes": (make(images=np.ones((N, 1, 1, 6, 8))), "images: shape .* expected"),
     "one number as responses": (
         make(responses=np.float32(1)), "responses: shape .* expected 2 dimensions",
     ),
     "an index of floats": (
-        make(image_index=make()["image_index"] * 1.0), "image_index: type float64, expected int",
+        make(image_index=make()["image_index"] + 0.5), "image_index: type float64, expected int",
+    ),
+    "an index with gaps": (
+        make(image_index=np.r_[np.nan, make()["image_index"][1:]]), "image_index: type float64",
     ),
     "an index beyond the images": (
-        make(image_index=make()["image_index"] + 1), "image_index: values from 1 to 24",
+        make(image_index=make()["image_index"] + 1),
+        "image_index: values from 1 to 24.*; count from 0",
+    ),
+    "images by height and width first": (
+        make(images=make()["images"].transpose(1, 2, 0)),
+        "values from 0 to 23, .*; does the last axis of `images`, of length 24, count them",
+    ),
+    "transposed responses": (
+        make(responses=make()["responses"].T),
+        r"image_index: shape \(32,\), expected \(3,\), .*; is `responses` transposed\?",
     ),
     "an index of another length": (
         make(image_index=np.arange(N)), r"image_index: shape \(24,\), expected \(32,\)",
@@ -291,6 +324,10 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "array.npy").rename(path)
     with pytest.raises(RecordingError, match="cannot be read as an .npz file"):
         read_arrays(path)
+    path.write_text("hello")
+    with pytest.raises(RecordingError, match="scan.npz: .*it is no archive of arrays") as caught:
+        read_arrays(path)
+    assert "pickle" not in str(caught.value)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("images", "text")
         archive.writestr("responses", "text")

@@ -73,10 +73,15 @@ def test_a_fit_that_no_longer_improves_decays_its_rate_and_ends(scan, small):
 
 
 def test_a_loss_that_is_not_finite_ends_the_fit_with_what_to_do(scan, small):
-    with pytest.raises(
-        FitError, match="the loss is nan in epoch .*lower fit.learning_rate, now 1e"
-    ):
+    with pytest.raises(FitError, match="in epoch 1; lower fit.learning_rate, now 1e"):
         fit(scan, small, FitConfig(learning_rate=1e30, max_epochs=3))
+
+
+def test_weights_that_the_last_step_ruined_are_not_taken_for_the_best(scan, small):
+    """All losses of the epoch are finite, since they were computed before the step."""
+    settings = FitConfig(learning_rate=1e30, max_epochs=1, batch_size=1000)
+    with pytest.raises(FitError, match="predictions are not finite in epoch 1; lower fit.learn"):
+        fit(scan, small, settings)
 
 
 # -- seeds ---------------------------------------------------------------------------------

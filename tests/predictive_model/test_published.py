@@ -270,6 +270,14 @@ def test_another_file_is_not_a_state_dict(tmp_path, content):
         read_state_dict(tmp_path / "other.pth")
 
 
+def test_an_archive_of_arrays_is_not_called_damaged(tmp_path):
+    np.savez(tmp_path / "sim.npz", images=np.ones(3))
+    with pytest.raises(
+        PublishedEncoderError, match="sim.npz: is no state dict written by torch.save"
+    ):
+        read_state_dict(tmp_path / "sim.npz")
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 def test_part_of_a_file_is_not_a_state_dict(tmp_path, legacy):
     path = tmp_path / "part.pth"

@@ -53,6 +53,7 @@ def test_trials_of_withheld_tiers_are_left_out_and_reported(tmp_path: Path) -> N
     _, report = scan_recording(root)
     assert report.notes == (
         "4 trials of the tier final_test are left out, since its responses are withheld",
+        "only 6 images are in the train tier; expected at least 100",
     )
     # Elsewhere withheld responses are files of zeros, and the tier has an innocent name.
     for trial in np.flatnonzero(load(root, "meta/trials/tiers") == "test"):
@@ -92,7 +93,7 @@ def test_two_ids_of_one_picture_are_one_image(tmp_path: Path) -> None:
     scan, report = scan_recording(root)
     assert scan.n_images == 9
     assert scan.image_index[2] == scan.image_index[3]
-    assert "1 images had the pixels of another image" in report.notes[-1]
+    assert "1 images had the pixels of another image" in report.notes[1]
 
 
 def test_grey_values_become_small_only_where_nothing_is_lost(tmp_path: Path) -> None:
