@@ -366,7 +366,9 @@ class TestATinyExperiment:
 
 def test_no_figure_is_drawn_of_an_empty_database(database: Database, tmp_path: Path) -> None:
     for name in ("similarity", "stability", "spectra", "pairs", "noise"):
-        with pytest.raises(figures.NothingToShowError, match="run `neuroteach (populate|experiment add)`"):
+        with pytest.raises(
+            figures.NothingToShowError, match="run `neuroteach (populate|experiment add)`"
+        ):
             figures.draw(name, tmp_path / "figure.png")
     assert results.noise().empty
 
