@@ -319,8 +319,11 @@ def test_a_kill_in_the_middle_of_making_the_database_leaves_nothing_in_the_way(
     empty: EmbeddedPostgres, victim: str
 ) -> None:
     def initdbs() -> list[psutil.Process]:
-        found = embedded_postgres._processes_in(empty.root)
-        return [process for process in found if process.name() == "initdb"]
+        found = []
+        for process in embedded_postgres._processes_in(empty.root):
+            with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+                found += [process] if process.name() == "initdb" else []
+        return found
 
     client = start_client(STAY, empty.root)
     wait_until(lambda: list(empty.root.glob("initdb-*/data/base")))
