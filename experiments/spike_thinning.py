@@ -41,7 +41,7 @@ def main(
     test_images: Annotated[int | None, typer.Option(help="As for import scan.")] = None,
     p: Annotated[list[float] | None, typer.Option(help="May be given again.")] = None,
     settings: Annotated[Path, typer.Option(help="Encoder and fit of this experiment.")] = (
-        Path(__file__).parent / "li2019.toml"
+        Path(__file__).parent / "li2019-v4.toml"
     ),
 ) -> None:
     """Print the table; each line takes one fit."""

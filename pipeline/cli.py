@@ -104,6 +104,10 @@ def experiment_add(
         list[str] | None, typer.Option(help="Use this scan instead; may be given again.")
     ] = None,
     images: Annotated[str | None, typer.Option(help="Use this image set instead.")] = None,
+    stimuli: Annotated[
+        str | None,
+        typer.Option(help="Let imported encoders teach with the stimuli of this key instead."),
+    ] = None,
 ) -> None:
     """Plan an experiment; `neuroteach populate` computes it.
 
@@ -118,6 +122,8 @@ def experiment_add(
     if images:
         changes["images"] = images
     settings = read_experiment(file, scale, **changes)
+    if stimuli:
+        settings = settings.with_stimuli(stimuli)
     with Session():
         added = add_experiment(settings, name=name or file.stem, scale=scale)
     err.print("planned" if added else "was planned already")

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from pipeline import planning
 from pipeline.planned import named
 from predictive_model.config import Config
 from predictive_model.encoder import Population, build_encoder
@@ -19,11 +20,14 @@ from predictive_model.fitting import FitConfig
 from predictive_model.recipes import read_recipe
 from predictive_model.recording import check_name
 from predictive_model.trials import check_together
-from regularized_training.networks import NetworkConfig
+from regularized_training.analysis.representation import RepresentationConfig
+from regularized_training.networks import NetworkConfig, compared_layers
+from regularized_training.regularizers import RegularizerConfig
+from regularized_training.robustness.attacks import AttackConfig
 from regularized_training.robustness.noise import NoiseConfig
 from regularized_training.teachers import TeacherConfig
 from regularized_training.training import TrainingConfig
-from schemas import base, encoding, experiment, recording, robustness, teaching, training
+from schemas import base, encoding, experiment, recording, training
 from schemas.base import transaction
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]  # as wide as the column
@@ -33,6 +37,54 @@ class ExperimentError(ValueError):
     """An experiment that cannot be planned: says what was found and what to do."""
 
 
+class Source(Config):
+    """Encoders that are in the database already, and images for them to speak of.
+
+    Attributes
+    ----------
+    encoders : tuple of str
+        Names of scans, each with one encoder, as `neuroteach import encoder` brings them.
+    stimuli : str
+        Key of the images, which `neuroteach import stimuli` prints.
+    """
+
+    encoders: tuple[str, ...] = Field(min_length=1)
+    stimuli: str = Field(min_length=1)
+
+
+class TeacherEntry(TeacherConfig):
+    """A teacher in an experiment: which, from whom, and how it teaches.
+
+    Attributes
+    ----------
+    source : str, optional
+        One of the experiment's sources; its recordings by default.
+    regularizer : dict
+        Settings that differ from those of ``training.regularizer``.
+    alphas : tuple of float
+        Train with each of these weights of the similarity loss; by default with the regulariser's.
+    """
+
+    source: str | None = None
+    regularizer: dict[str, Any] = {}
+    alphas: tuple[float, ...] = ()
+
+    @property
+    def teacher(self) -> TeacherConfig:
+        """The teacher alone."""
+        return TeacherConfig(**{name: getattr(self, name) for name in TeacherConfig.model_fields})
+
+    def trainings(self, config: TrainingConfig) -> list[TrainingConfig]:
+        """How networks are trained with it: one setting for each alpha."""
+        if self.kind == "none":
+            return [config.model_copy(update={"regularizer": None})]
+        described = {} if config.regularizer is None else config.regularizer.model_dump()
+        described |= self.regularizer
+        changes = [{"alpha": alpha} for alpha in self.alphas] or [{}]
+        regularizers = [RegularizerConfig.model_validate({**described, **c}) for c in changes]
+        return [config.model_copy(update={"regularizer": r}) for r in regularizers]
+
+
 class ExperimentSettings(Config):
     """What to compute.
 
@@ -40,33 +92,43 @@ class ExperimentSettings(Config):
     ----------
     title : str
     recordings : tuple of str
-        Names of scans, whose similarity is averaged.
+        Names of scans, whose similarity is averaged. May be empty if every teacher has a source.
+    sources : dict of str to Source
+        Encoders that are not fitted here.
     images : str, optional
         Name of the image set the networks learn. Without teachers, only encoders are fitted.
     encoder, fit, encoder_seed
         How each scan's encoder is built and fitted.
     share_core : bool
         Fit all scans together, with one core.
-    teachers : tuple of TeacherConfig
+    teachers : tuple of TeacherEntry
         A plain string is the kind of a teacher.
     network, training, seeds
-        Trained once for each teacher and seed. ``training.regularizer`` is left out for the
+        Trained once for each teacher, alpha and seed. ``training.regularizer`` is left out for the
         teacher ``none``.
-    noise : NoiseConfig
+    noise : tuple of NoiseConfig
+        A single table, or a list of them.
+    attacks : tuple of AttackConfig
+    representation : RepresentationConfig, optional
+        Compare every network's layers with each ``neural_model`` teacher of the experiment, on the
+        stimuli that this holds out.
     """
 
     title: str = Field(min_length=1, max_length=255)
-    recordings: tuple[str, ...] = Field(min_length=1)
+    recordings: tuple[str, ...] = ()
+    sources: dict[str, Source] = {}
     images: str | None = None
     encoder: EncoderConfig = EncoderConfig()
     fit: FitConfig = FitConfig()
     encoder_seed: Seed = 0
     share_core: bool = False
-    teachers: tuple[TeacherConfig, ...] = ()
+    teachers: tuple[TeacherEntry, ...] = ()
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig | None = None
     seeds: tuple[Seed, ...] = ()
-    noise: NoiseConfig = NoiseConfig()
+    noise: tuple[NoiseConfig, ...] = (NoiseConfig(),)
+    attacks: tuple[AttackConfig, ...] = ()
+    representation: RepresentationConfig | None = None
 
     @field_validator("teachers", mode="before")
     @classmethod
@@ -75,10 +137,16 @@ class ExperimentSettings(Config):
             return tuple({"kind": t} if isinstance(t, str) else t for t in value)
         return value
 
-    @field_validator("recordings", "seeds", "teachers")
+    @field_validator("noise", mode="before")
+    @classmethod
+    def _one_noise(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, dict | NoiseConfig) else value
+
+    @field_validator("recordings", "seeds", "teachers", "noise", "attacks")
     @classmethod
     def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        if len(set(value)) != len(value):
+        described = [v.model_dump_json() if isinstance(v, Config) else v for v in value]
+        if len(set(described)) != len(described):
             raise ValueError("expected distinct values")
         return value
 
@@ -91,7 +159,56 @@ class ExperimentSettings(Config):
                 f"{', '.join(missing)}: missing, but networks are to be taught; give them, or "
                 "leave out teachers to fit encoders only"
             )
+        if not self.recordings and not self.teachers:
+            raise ValueError("recordings: none, expected scans to fit encoders to, or teachers")
+        for entry in self.teachers:
+            self._check_teacher(entry)
         return self
+
+    def with_stimuli(self, key: str) -> ExperimentSettings:
+        """The same, all sources speaking of other stimuli.
+
+        Raises
+        ------
+        ExperimentError
+            If there are no sources.
+        """
+        if not self.sources:
+            raise ExperimentError(
+                "stimuli: given, but no teacher has a source of imported encoders; scans teach "
+                "with the images that they saw"
+            )
+        sources = {
+            name: Source(encoders=s.encoders, stimuli=key) for name, s in self.sources.items()
+        }
+        return self.model_copy(update={"sources": sources})
+
+    def _check_teacher(self, entry: TeacherEntry) -> None:
+        if entry.source is not None and entry.source not in self.sources:
+            raise ValueError(
+                f"teachers: {entry.kind} has the source {entry.source!r}, expected one of "
+                f"{', '.join(self.sources) or 'none, as there is no table [sources.NAME]'}"
+            )
+        if entry.kind == "none":
+            return
+        if entry.source is None and not self.recordings:
+            raise ValueError(
+                f"teachers: {entry.kind} needs recordings or a source; give it one of them"
+            )
+        if entry.source is not None and entry.kind in ("neural_data", "oracle"):
+            raise ValueError(
+                f"teachers: {entry.kind} needs recorded trials, which the source "
+                f"{entry.source!r} has not; leave out its source to use the recordings"
+            )
+        assert self.training is not None
+        if self.training.regularizer is None and not entry.regularizer:
+            raise ValueError(
+                f"training.regularizer: teacher {entry.kind!r} needs one; add a table "
+                "[training.regularizer]"
+            )
+        for config in entry.trainings(self.training):
+            assert config.regularizer is not None
+            compared_layers(self.network.architecture, config.regularizer.layers)
 
 
 def read_experiment(path: Path | str, scale: str, **changes: Any) -> ExperimentSettings:
@@ -209,6 +326,7 @@ def add_experiment(settings: ExperimentSettings, *, name: str, scale: str) -> bo
     check_shared_core(settings)
     if settings.teachers:
         _check_images(settings)
+    sources = {name: _members_of(name, source) for name, source in settings.sources.items()}
     with transaction(experiment.Experiment.connection):
         experiment.Experiment.insert1(
             {
@@ -218,7 +336,7 @@ def add_experiment(settings: ExperimentSettings, *, name: str, scale: str) -> bo
                 "added": datetime.now(UTC).replace(tzinfo=None, microsecond=0),
             }
         )
-        _plan(settings, key)
+        planning.plan(settings, key, sources)
     return True
 
 
@@ -258,11 +376,13 @@ def _check_images(settings: ExperimentSettings) -> None:
     _check_known(training.ImageSet, "image_set", [settings.images], "neuroteach import images")
     images = (training.ImageSet & {"image_set": settings.images}).proj("n_train", "n_test")
     sizes = images.fetch1()
-    for field, wanted, there in (
+    asked = [
         ("training.n_train", settings.training.n_train, sizes["n_train"]),
         ("training.n_test", settings.training.n_test, sizes["n_test"]),
-        ("noise.n_images", settings.noise.n_images, sizes["n_test"]),
-    ):
+        *(("noise.n_images", noise.n_images, sizes["n_test"]) for noise in settings.noise),
+        *(("attacks.n_images", attack.n_images, sizes["n_test"]) for attack in settings.attacks),
+    ]
+    for field, wanted, there in asked:
         if wanted is not None and wanted > there:
             raise ExperimentError(
                 f"{field}: {wanted}, but image set {settings.images!r} has {there}; lower it, or "
@@ -318,6 +438,35 @@ def _check_encoder(settings: ExperimentSettings) -> None:
             raise ExperimentError(f"encoder of scan {scan!r}: {error}") from error
 
 
+def _members_of(name: str, source: Source) -> list[dict[str, Any]]:
+    """Encoders of a source and the stimuli they speak of, by their keys."""
+    known = recording.StimulusSet & {"stimulus_set": source.stimuli}
+    if not known:
+        raise ExperimentError(
+            f"sources.{name}.stimuli: {source.stimuli!r} is not in the database; add images with "
+            "`neuroteach import stimuli`, which prints their key, and give it with --stimuli"
+        )
+    shape = known.fetch1("channels", "height", "width")
+    members = []
+    for scan in source.encoders:
+        keys = (encoding.FittedEncoder & {"scan": scan}).keys()
+        imported = (encoding.FittedEncoder & {"scan": scan, "origin": "imported"}).keys()
+        keys = imported or keys
+        if len(keys) != 1:
+            raise ExperimentError(
+                f"sources.{name}.encoders: scan {scan!r} has {len(keys)} encoders, expected one; "
+                "import one with `neuroteach import encoder`"
+            )
+        expected = encoding.FittedEncoder.load(keys[0]).image_shape
+        if tuple(shape) != expected:
+            raise ExperimentError(
+                f"sources.{name}.stimuli: images of {tuple(shape)}, but the encoder of {scan!r} "
+                f"takes {expected}; import them at that size"
+            )
+        members.append({**keys[0], "stimulus_set": source.stimuli})
+    return members
+
+
 def check_shared_core(settings: ExperimentSettings) -> None:
     """Raise an ExperimentError if the scans are to share a core and cannot."""
     if not settings.share_core:
@@ -343,52 +492,3 @@ def check_shared_core(settings: ExperimentSettings) -> None:
         check_together(recordings)
     except ValueError as error:
         raise ExperimentError(f"share_core: {error}") from error
-
-
-def _plan(settings: ExperimentSettings, key: dict[str, str]) -> None:
-    encoder_hash = encoding.EncoderConfig.add(settings.encoder)
-    fit_hash = encoding.FitConfig.add(
-        settings.fit, settings.recordings if settings.share_core else ()
-    )
-    seeds = {settings.encoder_seed, *settings.seeds}
-    experiment.Seed.insert([{"seed": s} for s in seeds], skip_duplicates=True)
-    members = [
-        dict(scan=s, encoder_hash=encoder_hash, fit_hash=fit_hash, seed=settings.encoder_seed)
-        for s in settings.recordings
-    ]
-    group = teaching.ScanGroup.add(members)
-    nobody = teaching.ScanGroup.add([])
-    encoding.FitPlan.insert([{**key, **m} for m in members])
-    if not settings.teachers:
-        return
-    assert settings.training is not None
-    network_hash = training.NetworkConfig.add(settings.network)
-    noise_hash = robustness.NoiseConfig.add(settings.noise)
-    for teacher in settings.teachers:
-        alone = teacher.kind == "none"
-        config = settings.training
-        if alone:
-            config = config.model_copy(update={"regularizer": None})
-        elif config.regularizer is None:
-            raise ExperimentError(
-                f"training.regularizer: teacher {teacher.kind!r} needs one; add a table "
-                "[training.regularizer]"
-            )
-        taught = {
-            **key,
-            "teacher_hash": teaching.TeacherConfig.add(teacher),
-            "scan_group": nobody if alone else group,
-        }
-        teaching.TeacherPlan.insert1(taught)
-        plans = [
-            {
-                **taught,
-                "image_set": settings.images,
-                "network_hash": network_hash,
-                "training_hash": training.TrainingConfig.add(config),
-                "seed": seed,
-            }
-            for seed in settings.seeds
-        ]
-        training.TrainingPlan.insert(plans)
-        robustness.NoisePlan.insert([{**plan, "noise_hash": noise_hash} for plan in plans])

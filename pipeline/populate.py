@@ -12,14 +12,15 @@ from pipeline.planned import named
 from schemas import (
     base,
     encoding,
-    experiment,
     prediction,
     recording,
+    representation,
     robustness,
     stability,
     teaching,
     training,
 )
+from schemas import experiment as experiments
 
 WAIT = 1.0  # seconds between looks at what others are computing
 PROGRESS_AGE = 1.0  # seconds for which what others compute is left out of the progress
@@ -33,10 +34,12 @@ PLANS = {
     prediction.PredictedResponses: encoding.FitPlan,
     teaching.SimilarityQuality: encoding.FitPlan,
     stability.SimilarityStructure: encoding.FitPlan,
-    stability.SimilarityStability: experiment.Experiment,
+    stability.SimilarityStability: experiments.Experiment,
     teaching.Teacher: teaching.TeacherPlan,
     training.TrainedNetwork: training.TrainingPlan,
     robustness.NoiseAccuracy: robustness.NoisePlan,
+    representation.LayerSimilarity: representation.RepresentationPlan,
+    robustness.AdversarialDistance: robustness.AttackPlan,
 }
 
 # Errors that say nothing of the computation: a worker was told to stop.
@@ -194,14 +197,20 @@ def _tables(experiment: str | None, scale: str | None) -> Iterator[tuple[Any, li
     """
     restriction = named(experiment, scale)
     for table in base.computed_tables():
-        yield table(), [_plan(table) & restriction] if restriction else []
+        yield table(), [_plan(table, restriction)] if restriction else []
 
 
-def _plan(table: type[Any]) -> Any:
-    """Rows that say which of a table are wanted."""
-    plan = PLANS[table]
+def _plan(table: type[Any], restriction: dict[str, str]) -> Any:
+    """Rows that say which of a table are wanted, by an experiment or by any."""
+    plan = PLANS[table] & restriction
     if table is encoding.SharedCore:
         return plan & (encoding.FitConfig & "n_scans > 0")
+    if table is prediction.PredictedResponses:
+        # Encoders that were imported are in no plan of fits, but may be asked for by a teacher.
+        members = (teaching.TeacherPlan & restriction) * teaching.ScanGroup.Member
+        scans, seeds = recording.Scan.proj(), experiments.Seed.proj()
+        encoders = scans * encoding.EncoderConfig.proj() * encoding.FitConfig.proj() * seeds
+        return encoders & [plan, members]
     return plan
 
 
@@ -216,7 +225,7 @@ def table_progress(table: Any, restriction: list[Any]) -> Progress:
     source = table.key_source & base.dj.AndList(restriction)
     todo = len(source - table.proj())
     ready = len(source)
-    plan: Any = restriction[0] if restriction else _plan(type(table))
+    plan: Any = restriction[0] if restriction else _plan(type(table), {})
     names = [name for name in table.primary_key if name in plan.heading.names]
     # An encoder that was imported is ready, and no experiment planned it.
     waiting = len((base.dj.U(*names) & plan) - source.proj())

@@ -254,7 +254,7 @@ def caveat(experiment: str | None = None, scale: str | None = None) -> str:
     if any(s["simulated"] for s in scans):
         every = all(s["simulated"] for s in scans)
         notes.append("the brain was simulated" if every else "some of the scans were simulated")
-    scales = set(plan.to_arrays("scale")) if len(plan) else set()
+    scales = set((Experiment & restriction).to_arrays("scale"))
     if scales - {"paper"}:
         notes.append(f"at reduced scale ({', '.join(sorted(scales - {'paper'}))})")
     return "; ".join(notes)

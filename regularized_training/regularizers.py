@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from predictive_model.config import Config
+from regularized_training import parallel
 from regularized_training.networks import LayerReader
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class RegularizerConfig(Config):
     ----------
     alpha : float
         Weight of the similarity loss against the task's, Eq. 7.
+    alpha_warmup : float
+        Fraction of the training during which the weight rises from 0, linearly.
     eps : float
         Both similarities are shrunk by ``1 - eps`` before arctanh, which keeps it finite.
     centering : {"running", "batch"}
@@ -39,7 +42,7 @@ class RegularizerConfig(Config):
     mean_momentum : float
         How much of the running mean a step keeps.
     n_stimuli : int
-        Stimuli in each step.
+        Stimuli in each step, which all processes share.
     pair_sampling : {"all_pairs", "independent"}
         Compare all pairs among the stimuli of a step, n (n - 1) / 2 of them, or, as in the paper,
         n / 2 pairs drawn independently of each other: the gradients of the former have less
@@ -50,9 +53,13 @@ class RegularizerConfig(Config):
         batch in either case.
     stimulus_size : (int, int), optional
         Height and width to resize the stimuli to; as they were shown by default.
+    layers : tuple of str, optional
+        Layers that may be compared, among those of the architecture; all of them by default. Eq. 10
+        chooses between these.
     """
 
     alpha: float = Field(default=10.0, ge=0)
+    alpha_warmup: float = Field(default=0.0, ge=0, le=1)
     # Below 1e-6 the shrunk value would round to 1 in float32.
     eps: float = Field(default=1e-3, ge=1e-6, lt=1)
     centering: Literal["running", "batch"] = "running"
@@ -61,6 +68,7 @@ class RegularizerConfig(Config):
     pair_sampling: Literal["all_pairs", "independent"] = "all_pairs"
     batchnorm: Literal["task", "both"] = "task"
     stimulus_size: tuple[int, int] | None = None
+    layers: tuple[str, ...] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _check(self) -> RegularizerConfig:
@@ -68,7 +76,7 @@ class RegularizerConfig(Config):
             raise ValueError(
                 f"n_stimuli: {self.n_stimuli}, expected an even number, two for each pair"
             )
-        if self.centering == "batch" and self.n_stimuli == 2:
+        if self.n_stimuli < self.fewest_stimuli:
             raise ValueError(
                 "n_stimuli: 2, expected at least 3 with centering='batch'; two stimuli centred by "
                 "their own mean are always opposite to each other"
@@ -76,6 +84,15 @@ class RegularizerConfig(Config):
         if self.stimulus_size is not None and min(self.stimulus_size) < 8:
             raise ValueError(f"stimulus_size: {self.stimulus_size}, expected at least 8 x 8 pixels")
         return self
+
+    def alpha_at(self, done: float) -> float:
+        """Weight of the similarity loss after a fraction of the training."""
+        return self.alpha * min(1.0, done / self.alpha_warmup) if self.alpha_warmup else self.alpha
+
+    @property
+    def fewest_stimuli(self) -> int:
+        """With fewer in a batch there is nothing to compare."""
+        return 3 if self.centering == "batch" else 2
 
 
 class SimilarityRegularizer(nn.Module):
@@ -155,7 +172,7 @@ class SimilarityRegularizer(nn.Module):
                 "all stimuli need one size"
             )
         if mean is None or self.training:
-            batch_mean = flat.detach().mean(0)
+            batch_mean = parallel.averaged(flat.detach().mean(0))
             mean = batch_mean if mean is None else mean.lerp(batch_mean, 1 - self._momentum)
         if self.training:
             setattr(self, _mean_name(k), mean)
@@ -233,13 +250,11 @@ class SimilarityLesson:
         n_channels: int,
         rng: torch.Generator,
     ) -> None:
-        n = len(teacher.stimuli)
-        if teacher.similarity.shape != (n, n):
-            raise ValueError(
-                f"similarity: shape {teacher.similarity.shape}, expected ({n}, {n}) for the {n} "
-                f"stimuli of teacher {teacher.name!r}"
-            )
-        sample_stimuli(n, config, torch.Generator())  # too few stimuli: say so before training
+        teacher = teacher.teaching
+        self._share = parallel.Share(config.n_stimuli, at_least=config.fewest_stimuli)
+        sample_stimuli(
+            len(teacher.stimuli), config, torch.Generator()
+        )  # too few stimuli: say so before training
         device = next(network.parameters()).device
         self.config = config
         self.rng = rng
@@ -253,6 +268,8 @@ class SimilarityLesson:
     def loss(self) -> Tensor:
         """Similarity loss, Eq. 8, of newly drawn stimuli, which pass through the trunk only."""
         chosen, pairs = sample_stimuli(len(self._stimuli), self.config, self.rng)
+        if self._share.world > 1:
+            chosen, pairs = self._share.of_pairs(chosen, pairs)
         chosen, pairs = chosen.to(self._stimuli.device), pairs.to(self._stimuli.device)
         stimuli = self._stimuli[chosen].contiguous(memory_format=torch.channels_last)
         with kept_batchnorm_statistics(self._network, keep=self.config.batchnorm == "task"):

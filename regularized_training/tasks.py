@@ -21,6 +21,7 @@ from PIL import Image, ImageOps
 TorchvisionName = Literal["CIFAR10", "CIFAR100", "MNIST", "FashionMNIST", "SVHN"]
 
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+ANNOTATIONS = "val_annotations.txt"  # of Tiny ImageNet
 SPLIT_FOLDERS = ("train", "test", "val")  # `val` is read as the test images where `test` is missing
 
 
@@ -181,9 +182,13 @@ def read_image_folder(
     """
     path = Path(path)
     found: dict[str, list[tuple[tuple[str, ...], NDArray[np.uint8]]]] = {}
+    class_of: dict[str, str] = {}  # of images in val, by name, where a list says so
     tops = set()
     n_read = 0
     for parts, data in _members(path):
+        if parts[-1] == ANNOTATIONS:
+            class_of = _annotated(data, path.joinpath(*parts))
+            continue
         split_at = next((i for i, part in enumerate(parts) if part in SPLIT_FOLDERS), len(parts))
         if len(parts) < split_at + 3:  # train/<class>/<file> at least
             continue
@@ -193,6 +198,11 @@ def read_image_folder(
         n_read += 1
         if progress is not None:
             progress(n_read)
+    if class_of and "val" in found:
+        found["val"] = [
+            ((class_of.get(below[-1], below[0]), below[-1]), pixels)
+            for below, pixels in found["val"]
+        ]
     test = "test" if "test" in found else "val"
     for split in ("train", test):
         if split not in found:
@@ -321,20 +331,20 @@ def luma(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _members(path: Path) -> Iterator[tuple[tuple[str, ...], bytes]]:
-    """Path and bytes of every image file in a folder or archive, in no particular order."""
+    """Path and bytes of every image file and list of classes, in no particular order."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder; expected a set of images there")
     if path.is_dir():
         for file in path.rglob("*"):
             parts = file.relative_to(path).parts
-            if _is_image(parts) and file.is_file():
+            if _is_wanted(parts) and file.is_file():
                 yield parts, file.read_bytes()
         return
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 for entry in archive.namelist():
-                    if _is_image(parts := _parts(entry)):
+                    if _is_wanted(parts := _parts(entry)):
                         yield parts, archive.read(entry)
             return
         # One pass, as seeking back in compressed data means decompressing it again. The file is
@@ -345,12 +355,23 @@ def _members(path: Path) -> Iterator[tuple[tuple[str, ...], bytes]]:
         ):
             for info in stream:
                 parts = _parts(info.name)
-                data = stream.extractfile(info) if _is_image(parts) else None
+                data = stream.extractfile(info) if _is_wanted(parts) else None
                 if data is not None:
                     yield parts, data.read()
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error) as error:
         raise TaskError(
             f"{path}: not a complete folder, tar or zip file ({error}); copy or download it again"
+        ) from error
+
+
+def _annotated(data: bytes, file: Path) -> dict[str, str]:
+    """Class of each image, from lines of a file's name, its class, and a box."""
+    try:
+        lines = [line.split("\t") for line in data.decode("utf-8").splitlines() if line.strip()]
+        return {fields[0]: fields[1] for fields in lines}
+    except (UnicodeDecodeError, IndexError) as error:
+        raise TaskError(
+            f"{file}: expected lines of an image's name, a tab and its class ({error})"
         ) from error
 
 
@@ -371,10 +392,14 @@ def _open_decompressed(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def _is_image(parts: tuple[str, ...]) -> bool:
-    """Whether a path names an image; macOS adds hidden ``._name.jpg`` that are none."""
-    hidden = any(part.startswith(".") for part in parts)
-    return not hidden and parts[-1:] != () and parts[-1].lower().endswith(IMAGE_SUFFIXES)
+def _is_wanted(parts: tuple[str, ...]) -> bool:
+    """Whether a path names an image or a list of classes, and is not hidden.
+
+    macOS adds hidden ``._name.jpg`` that are no images.
+    """
+    if not parts or any(part.startswith(".") for part in parts):
+        return False
+    return parts[-1].lower().endswith(IMAGE_SUFFIXES) or parts[-1] == ANNOTATIONS
 
 
 def _decode(data: bytes, member: Path, grey: bool, size: int | None) -> NDArray[np.uint8]:

@@ -1,9 +1,9 @@
-"""Teachers: a set of stimuli and what the brain, or a control, says of them."""
+"""Teachers: a set of stimuli and what the brain says of them; ``controls`` has those without."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -13,27 +13,65 @@ from pydantic import Field
 from predictive_model.config import Config
 from predictive_model.recording import Recording, RecordingError, check_images
 from predictive_model.reliability import reliability
-from regularized_training.similarity import model_similarity, similarity
+from regularized_training.similarity import model_similarity, oracle_similarity, similarity
 
-TeacherKind = Literal["none", "neural_model", "neural_data", "shuffle"]
+TeacherKind = Literal[
+    "none",
+    "neural_model",
+    "neural_data",
+    "oracle",
+    "shuffle",
+    "shuffle_entries",
+    "low_rank",
+    "gabor",
+    "pixels",
+    "vgg",
+    "vgg_untrained",
+]
 
 
 class TeacherConfig(Config):
-    """Which teacher: the paper's conditions.
+    """Which teacher: the paper's conditions, and controls that tell apart what matters.
 
     ``none``
         Nobody teaches.
     ``neural_model``
         Similarity of the denoised responses, Eq. 6.
     ``neural_data``
-        Similarity of the recorded responses, Eq. 2.
+        Similarity of the recorded responses, one trial of each image, Eq. 2.
+    ``oracle``
+        Similarity averaged over all pairs of trials, Eq. 3, where the images were repeated.
     ``shuffle``
         ``neural_model`` with its images exchanged: rows and columns are permuted together, which
         keeps every value and the spectrum and breaks only the link to the images.
+    ``shuffle_entries``
+        ``neural_model`` with its pairs exchanged: keeps the values alone.
+    ``low_rank``
+        ``neural_model`` along its strongest directions only.
+    ``gabor``
+        Similarity of a textbook model of V1, amplitudes of Gabors, for the same stimuli.
+    ``pixels``
+        Similarity of the stimuli's pixels.
+    ``vgg``, ``vgg_untrained``
+        Similarity of features of VGG-19's conv3-1, trained on ImageNet or not at all.
+
+    Attributes
+    ----------
+    kind : str
+        As above.
+    seed : int
+        Of permutations, untrained weights, and the trials that ``neural_data`` uses.
+    held_out : float
+        Fraction of the stimuli that never teaches, so that it can tell whether the similarity was
+        learned or learned by heart. The same stimuli for every kind and seed.
+    rank : int
+        Directions kept by ``low_rank``.
     """
 
     kind: TeacherKind
-    seed: int = Field(0, ge=0, description="of the permutation, and of the trials neural_data uses")
+    seed: int = Field(default=0, ge=0)
+    held_out: float = Field(default=0.1, ge=0, le=0.5)
+    rank: int = Field(default=8, ge=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +84,14 @@ class SimilarityTeacher:
     stimuli : (n, channels, height, width) uint8 or float32
     similarity : (n, n) float32
         Symmetric, between -1 and 1.
+    held_out : (k,) int64
+        Which stimuli do not teach.
     """
 
     name: str
     stimuli: NDArray
     similarity: NDArray[np.float32]
+    held_out: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         check_images(self.stimuli)
@@ -61,6 +102,40 @@ class SimilarityTeacher:
             raise ValueError("similarity: expected finite values between -1 and 1")
         if not np.allclose(self.similarity, self.similarity.T, atol=1e-5):
             raise ValueError("similarity: expected a symmetric matrix")
+        held_out = np.unique(np.asarray(self.held_out, np.int64))
+        if len(held_out) and not (held_out[0] >= 0 and held_out[-1] < n):
+            raise ValueError(f"held_out: {held_out[0]} to {held_out[-1]}, expected 0 to {n - 1}")
+        object.__setattr__(self, "held_out", held_out)
+
+    @property
+    def teaching(self) -> SimilarityTeacher:
+        """The stimuli that teach, alone."""
+        return self._of(np.setdiff1d(np.arange(len(self.stimuli)), self.held_out))
+
+    @property
+    def withheld(self) -> SimilarityTeacher:
+        """The stimuli that do not teach, alone."""
+        return self._of(self.held_out)
+
+    def _of(self, rows: NDArray[np.int64]) -> SimilarityTeacher:
+        if len(rows) == len(self.stimuli):
+            return SimilarityTeacher(self.name, self.stimuli, self.similarity)
+        return SimilarityTeacher(
+            self.name, self.stimuli[rows], self.similarity[rows[:, None], rows]
+        )
+
+
+def held_out_stimuli(n: int, fraction: float) -> NDArray[np.int64]:
+    """Sorted indices of the stimuli among `n` that do not teach: a fraction of them, at random.
+
+    It is up to the number of stimuli alone, so teachers of the same stimuli hold out the same ones.
+
+    Examples
+    --------
+    >>> len(held_out_stimuli(500, 0.1))
+    50
+    """
+    return np.sort(np.random.default_rng(n).permutation(n)[: int(n * fraction)])
 
 
 def teaching_images(recordings: Sequence[Recording]) -> NDArray[np.int64]:
@@ -99,6 +174,14 @@ def neural_model_teacher(
 ) -> SimilarityTeacher:
     """Teacher of Eq. 6: similarity of the responses each scan's encoder predicts, averaged.
 
+    Parameters
+    ----------
+    stimuli : (n, channels, height, width)
+    predicted : sequence of (n, neuron)
+        Of each scan's encoder.
+    weights : sequence of (neuron,)
+        w_a v_a of each scan; ones where neither is known, as of a published encoder.
+
     Raises
     ------
     ValueError
@@ -132,9 +215,19 @@ def neural_data_teacher(recordings: Sequence[Recording], seed: int = 0) -> Simil
     )
 
 
-def shuffle_teacher(teacher: SimilarityTeacher, seed: int = 0) -> SimilarityTeacher:
-    """The same similarity values said of the wrong images: rows and columns permuted together."""
-    order = np.random.default_rng(seed).permutation(len(teacher.stimuli))
+def oracle_teacher(recordings: Sequence[Recording]) -> SimilarityTeacher:
+    """Teacher of Eq. 3: similarity over all pairs of trials of two images, averaged over scans.
+
+    It says what averaging over repeats is worth beside denoising by a model. An image that was
+    shown once has a single trial in it.
+    """
+    images = teaching_images(recordings)
+    total = np.zeros((len(images), len(images)), np.float32)
+    for recording in recordings:
+        trials = recording.repeated_trials(images)
+        total += oracle_similarity(trials, reliability(recording).weight)
+    # Two trials of one image are less alike than that, but no image is compared with itself.
+    np.fill_diagonal(total, len(recordings))
     return SimilarityTeacher(
-        "shuffle", teacher.stimuli, np.ascontiguousarray(teacher.similarity[np.ix_(order, order)])
+        "oracle", recordings[0].images[images], total / np.float32(len(recordings))
     )

@@ -22,11 +22,12 @@ from predictive_model.checkpoint import (
     save_checkpoint,
 )
 from predictive_model.config import Config
+from regularized_training import parallel
 from regularized_training.batches import AugmentConfig, augment, batches, to_float
 from regularized_training.networks import (
-    SIMILARITY_LAYERS,
     NetworkConfig,
     build_network,
+    compared_layers,
     load_network,
 )
 from regularized_training.regularizers import RegularizerConfig, SimilarityLesson
@@ -69,6 +70,9 @@ class TrainingConfig(Config):
         Random crops and mirror images.
     n_train, n_test : int, optional
         Use only so many images, evenly over the classes and the same ones for every seed.
+    precision : {"float32", "bfloat16"}
+        Of the network's passes, by torch's automatic mixed precision. The losses are float32 in
+        either case. ``bfloat16`` is for GPUs; most processors are far slower with it.
     regularizer : RegularizerConfig, optional
         How to learn from a teacher; None to train on the task alone.
     """
@@ -86,6 +90,7 @@ class TrainingConfig(Config):
     augment: AugmentConfig = AugmentConfig()
     n_train: int | None = Field(default=None, ge=2)
     n_test: int | None = Field(default=None, ge=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
     regularizer: RegularizerConfig | None = None
 
     @model_validator(mode="after")
@@ -110,6 +115,10 @@ class TrainingConfig(Config):
             * (1 + math.cos(math.pi * (done - self.warmup) / (1 - self.warmup)))
             / 2
         )
+
+    def alpha_at(self, epoch: float) -> float:
+        """Weight of the similarity loss after so many epochs; 0 without a regulariser."""
+        return 0.0 if self.regularizer is None else self.regularizer.alpha_at(epoch / self.epochs)
 
 
 @dataclass(frozen=True)
@@ -191,6 +200,10 @@ def train(
 ) -> TrainedNetwork:
     """Train a network on a task and, with a teacher, toward its similarity (Li et al. 2019).
 
+    Started by ``torchrun`` and after ``torch.distributed.init_process_group``, each process takes
+    an equal part of every batch of images and of stimuli, and all end with the same network; see
+    ``regularized_training.parallel``.
+
     Seed, config and data decide the result: on one machine with a given number of threads it is
     the same to the bit, also if the training was killed and resumed from its checkpoint. With the
     same seed, a network with a teacher and one without start from the same weights and see the
@@ -231,7 +244,7 @@ def train(
             training.load_state_dict(state)
     while len(training.history) < config.epochs:
         record = training.run_epoch()
-        if checkpoint is not None:
+        if checkpoint is not None and parallel.is_first():
             save_checkpoint(checkpoint, training.state_dict(), belongs_to=belongs_to)
         if progress is not None:
             progress(record)
@@ -264,20 +277,19 @@ class Training:
         self.labels = torch.tensor(task.train_labels, device=device)
         self.test_images = torch.tensor(task.test_images, device=device)
         self.test_labels = torch.tensor(task.test_labels, device=device)
-        # Streams of their own, so that a teacher changes nothing about the task's images.
-        streams = np.random.SeedSequence(seed).generate_state(4, np.uint64)
-        init, *rest = (int(stream >> np.uint64(1)) for stream in streams)
+        init, *rest = _streams(seed)
         self._rngs = {
             name: torch.Generator().manual_seed(state)
             for name, state in zip(("order", "augmentation", "stimuli"), rest, strict=True)
         }
         network = build_network(network_config, self.n_channels, self.n_classes, init)
         self.network = network.to(device)
+        self._share = parallel.Share(config.batch_size)
         self.layers: tuple[str, ...] = ()
         self.lesson: SimilarityLesson | None = None
         regularizer = config.regularizer
         if teacher is not None and regularizer is not None:
-            self.layers = SIMILARITY_LAYERS[network_config.architecture]
+            self.layers = compared_layers(network_config.architecture, regularizer.layers)
             self.lesson = SimilarityLesson(
                 self.network,
                 self.layers,
@@ -295,9 +307,11 @@ class Training:
             raise TrainingError(
                 "config.regularizer: set, but there is no teacher; give one, or set it to None"
             )
+        # One module for both losses of Eq. 7, so that gradients are exchanged once a step.
+        self._losses = parallel.replicated(_Losses(self.network, self.lesson, config.precision))
         self.optimizer = self._make_optimizer()
 
-    def step(self, index: Tensor, learning_rate: float) -> Tensor:
+    def step(self, index: Tensor, learning_rate: float, alpha: float | None = None) -> Tensor:
         """One step of Eq. 7: a batch of the task, a batch of stimuli, the gradients of both.
 
         Parameters
@@ -305,6 +319,8 @@ class Training:
         index : (batch,) int64 Tensor
             Training images to use.
         learning_rate : float
+        alpha : float, optional
+            Weight of the similarity loss; the configuration's by default.
 
         Returns
         -------
@@ -316,18 +332,16 @@ class Training:
         index = index.to(self.images.device)
         images, labels = self.images[index], self.labels[index]
         images = augment(images, self._rngs["augmentation"], self.config.augment)
+        images, labels = self._share.of(images), self._share.of(labels)
         self.optimizer.zero_grad(set_to_none=True)
-        logits = self.network(to_float(images))
-        task_loss = F.cross_entropy(logits, labels)
-        # The task's activations are freed before the stimuli need room for theirs.
-        task_loss.backward()
-        similarity_loss = torch.zeros_like(task_loss)
+        task_loss, similarity_loss, n_correct = self._losses(to_float(images), labels)
+        loss = task_loss
         if self.lesson is not None:
-            similarity_loss = self.lesson.loss()
-            (self.lesson.config.alpha * similarity_loss).backward()
+            alpha = self.lesson.config.alpha if alpha is None else alpha
+            loss = task_loss + alpha * similarity_loss
+        loss.backward()
         self.optimizer.step()
-        correct = (logits.detach().argmax(1) == labels).sum()
-        return torch.stack([task_loss.detach(), similarity_loss.detach(), correct])
+        return torch.stack([task_loss.detach(), similarity_loss.detach(), n_correct])
 
     def run_epoch(self) -> EpochRecord:
         """Train for one epoch, test, and append to the history."""
@@ -341,11 +355,13 @@ class Training:
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
             order = batches(len(self.labels), self.config.batch_size, self._rngs["order"])
             for step, index in enumerate(order):
-                learning_rate = self.config.learning_rate_at(epoch + (step + 0.5) / n_steps)
-                totals += self.step(index, learning_rate)
+                now = epoch + (step + 0.5) / n_steps
+                learning_rate, alpha = self.config.learning_rate_at(now), self.config.alpha_at(now)
+                totals += self.step(index, learning_rate, alpha)
                 n_seen += len(index)
                 if step % STEPS_BETWEEN_CHECKS == 0:
                     self._check_finite(totals, epoch)
+        totals = self._share.summed(totals)
         self._check_finite(totals, epoch)
         for parameter in self.network.parameters():
             self._check_finite(parameter, epoch)
@@ -353,8 +369,8 @@ class Training:
         taught = self.lesson is not None
         record = EpochRecord(
             epoch=epoch,
-            task_loss=task_loss / n_steps,
-            similarity_loss=similarity_loss / n_steps if taught else None,
+            task_loss=task_loss / n_steps / self._share.world,
+            similarity_loss=similarity_loss / n_steps / self._share.world if taught else None,
             train_accuracy=n_correct / n_seen,
             test_accuracy=accuracy(self.network, self.test_images, self.test_labels),
             learning_rate=learning_rate,
@@ -430,6 +446,36 @@ class Training:
                 f"epoch {epoch}: the loss or the weights are no longer finite; lower {lower} "
                 f"(learning_rate is {self.config.learning_rate:g})"
             )
+
+
+def initial_network(config: NetworkConfig, n_channels: int, n_classes: int, seed: int) -> nn.Module:
+    """The network that a training with this seed begins with, in training mode, on the CPU."""
+    return build_network(config, n_channels, n_classes, _streams(seed)[0])
+
+
+def _streams(seed: int) -> list[int]:
+    """Seeds of the weights, of order, augmentation and stimuli.
+
+    Streams of their own, so that a teacher changes nothing about the task's images.
+    """
+    streams = np.random.SeedSequence(seed).generate_state(4, np.uint64)
+    return [int(stream >> np.uint64(1)) for stream in streams]
+
+
+class _Losses(nn.Module):
+    """Both terms of Eq. 7 of Li et al. 2019, and the number of correct answers."""
+
+    def __init__(self, network: nn.Module, lesson: SimilarityLesson | None, precision: str) -> None:
+        super().__init__()
+        self.network, self._lesson, self._mixed = network, lesson, precision == "bfloat16"
+        self.regularizer = None if lesson is None else lesson.regularizer
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._mixed):
+            logits = self.network(images)
+            similarity_loss = logits.new_zeros(()) if self._lesson is None else self._lesson.loss()
+        task_loss = F.cross_entropy(logits.float(), labels)
+        return task_loss, similarity_loss.float(), (logits.detach().argmax(1) == labels).sum()
 
 
 def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:

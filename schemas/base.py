@@ -123,6 +123,7 @@ def computed_tables() -> list[type[dj.Computed]]:
         encoding,
         prediction,
         recording,
+        representation,
         robustness,
         stability,
         teaching,
@@ -141,6 +142,8 @@ def computed_tables() -> list[type[dj.Computed]]:
         teaching.Teacher,
         training.TrainedNetwork,
         robustness.NoiseAccuracy,
+        representation.LayerSimilarity,
+        robustness.AdversarialDistance,
     ]
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import datajoint as dj
 import numpy as np
+from numpy.typing import NDArray
 
-from regularized_training import similarity, teachers
+from predictive_model.recording import Recording
+from regularized_training import controls, similarity, teachers
 from schemas.base import PROVENANCE, Stopwatch, add_config, config_hash, schema, transaction
 from schemas.encoding import (
     EncoderConfig,  # noqa: F401 - named in a definition
@@ -17,7 +20,7 @@ from schemas.encoding import (
 )
 from schemas.experiment import Experiment, Seed  # noqa: F401 - named in definitions
 from schemas.prediction import PredictedResponses
-from schemas.recording import Scan
+from schemas.recording import Scan, StimulusSet
 
 
 @schema
@@ -72,7 +75,7 @@ class SimilarityQuality(dj.Computed):
 
 @schema
 class ScanGroup(dj.Manual):
-    """Scans whose similarity is averaged, each with the encoder that denoises it.
+    """Scans whose similarity is averaged, each with the encoder that denoises it, and of what.
 
     The group without members serves the teacher that teaches nothing.
     """
@@ -86,7 +89,7 @@ class ScanGroup(dj.Manual):
     """
 
     class Member(dj.Part):
-        """One scan and its encoder."""
+        """One scan, its encoder, and the stimuli, which are the same for all of a group."""
 
         definition = """
             -> master
@@ -94,13 +97,14 @@ class ScanGroup(dj.Manual):
             -> EncoderConfig
             -> FitConfig
             -> Seed
+            -> StimulusSet
         """
 
     @classmethod
     def add(cls, members: Sequence[dict[str, Any]]) -> str:
         """Insert a group if it is new; returns its key.
 
-        ``members`` hold ``scan``, ``encoder_hash``, ``fit_hash`` and ``seed``.
+        ``members`` hold ``scan``, ``encoder_hash``, ``fit_hash``, ``seed`` and ``stimulus_set``.
         """
         members = sorted(members, key=lambda m: tuple(map(str, m.values())))
         group = config_hash({"kind": "ScanGroup", "members": members})
@@ -128,7 +132,7 @@ class TeacherConfig(dj.Lookup):
     definition = """
         teacher_hash : char(16)
         ---
-        teacher      : varchar(32)   # none, neural_model, neural_data, shuffle
+        teacher      : varchar(32)   # none, neural_model, neural_data, shuffle, gabor ...
         teacher_seed : int32
         config       : json
     """
@@ -161,6 +165,7 @@ class Teacher(dj.Computed):
         -> ScanGroup
         ---
         n_stimuli = 0 : int32
+        n_held_out = 0 : int32           # of them, which never teach
         stimuli = null : <npy@main>      # (n, channels, height, width)
         similarity = null : <npy@main>   # (n, n) float32
         {PROVENANCE}
@@ -181,38 +186,88 @@ class Teacher(dj.Computed):
             teacher = self._teacher(key, config)
             row = dict(
                 n_stimuli=len(teacher.stimuli),
+                n_held_out=len(teacher.held_out),
                 stimuli=teacher.stimuli,
                 similarity=teacher.similarity,
             )
         self.insert1({**key, **row, **watch.provenance()})
 
-    @staticmethod
-    def _teacher(key: dict[str, Any], config: teachers.TeacherConfig) -> teachers.SimilarityTeacher:
+    @classmethod
+    def _teacher(
+        cls, key: dict[str, Any], config: teachers.TeacherConfig
+    ) -> teachers.SimilarityTeacher:
         members = (ScanGroup.Member & key).keys(order_by="scan")
-        recordings = [Scan.load(member) for member in members]
-        if config.kind == "neural_data":
-            return teachers.neural_data_teacher(recordings, config.seed)
-        images = teachers.teaching_images(recordings)
+        kind, seed = config.kind, config.seed
+        if kind in ("neural_data", "oracle"):
+            recordings = [Scan.load(member) for member in members]
+            teacher = (
+                teachers.oracle_teacher(recordings)
+                if kind == "oracle"
+                else teachers.neural_data_teacher(recordings, seed)
+            )
+            return _holding_out(teacher, config)
+        stimuli, images, scans = _stimuli(members)
+        if kind == "pixels":
+            return _holding_out(controls.pixel_teacher(stimuli), config)
+        if kind == "gabor":
+            return _holding_out(controls.gabor_teacher(stimuli), config)
+        if kind in ("vgg", "vgg_untrained"):
+            teacher = controls.vgg_teacher(stimuli, trained=kind == "vgg", seed=seed)
+            return _holding_out(teacher, config)
         predicted, weights = [], []
-        for member, recording in zip(members, recordings, strict=True):
-            encoder = FittedEncoder.load(member)
-            responses = np.asarray((PredictedResponses & member).fetch1("responses"))
-            predicted.append(responses[images])
-            weights.append(similarity.model_weight(recording, encoder))
-        teacher = teachers.neural_model_teacher(recordings[0].images[images], predicted, weights)
-        return (
-            teacher
-            if config.kind == "neural_model"
-            else teachers.shuffle_teacher(teacher, config.seed)
-        )
+        for member, recording in zip(members, scans, strict=True):
+            responses = np.asarray((PredictedResponses & member).fetch1("responses"))[images]
+            predicted.append(responses)
+            weights.append(
+                # Of a published encoder neither reliability nor predictability is known.
+                np.ones(responses.shape[1])
+                if recording is None
+                else similarity.model_weight(recording, FittedEncoder.load(member))
+            )
+        model = teachers.neural_model_teacher(stimuli, predicted, weights)
+        model = _holding_out(model, config)
+        if kind == "shuffle":
+            return controls.shuffle_teacher(model, seed)
+        if kind == "shuffle_entries":
+            return controls.shuffle_entries_teacher(model, seed)
+        return controls.low_rank_teacher(model, config.rank) if kind == "low_rank" else model
 
     @classmethod
     def load(cls, key: dict[str, Any]) -> teachers.SimilarityTeacher | None:
         """The teacher, or None for the one that teaches nothing."""
         names = cls().primary_key
-        row = (cls * TeacherConfig.proj("teacher") & {n: key[n] for n in names}).fetch1()
+        row = (cls * TeacherConfig.proj("teacher", "config") & {n: key[n] for n in names}).fetch1()
         if not row["n_stimuli"]:
             return None
         return teachers.SimilarityTeacher(
-            row["teacher"], np.asarray(row["stimuli"]), np.asarray(row["similarity"])
+            row["teacher"],
+            np.asarray(row["stimuli"]),
+            np.asarray(row["similarity"]),
+            teachers.held_out_stimuli(row["n_stimuli"], row["config"]["held_out"]),
         )
+
+
+def _holding_out(
+    teacher: teachers.SimilarityTeacher, config: teachers.TeacherConfig
+) -> teachers.SimilarityTeacher:
+    held_out = teachers.held_out_stimuli(len(teacher.stimuli), config.held_out)
+    return replace(teacher, held_out=held_out)
+
+
+def _stimuli(
+    members: Sequence[dict[str, Any]],
+) -> tuple[NDArray, NDArray[np.int64], list[Recording | None]]:
+    """Images that a group teaches with, their places in the stimulus set, and the scans.
+
+    A scan's own images teach unless they are in its test tier. Of a scan without trials, or of
+    images that it never saw, all may, and there is nothing of it to weigh its neurons with.
+    """
+    sets = {member["stimulus_set"] for member in members}
+    images = np.asarray((StimulusSet & [{"stimulus_set": s} for s in sets]).fetch1("images"))
+    own = (Scan & members & [{"stimulus_set": s} for s in sets]).to_arrays("scan")
+    recordings = [
+        Scan.load(m) if m["scan"] in own and (Scan & m & "n_trials > 0") else None for m in members
+    ]
+    known = [recording for recording in recordings if recording is not None]
+    chosen = teachers.teaching_images(known) if known else np.arange(len(images))
+    return images[chosen], chosen, recordings

@@ -138,6 +138,8 @@ class TrainingConfig(dj.Lookup):
         batch_size    : int32
         schedule      : varchar(16)
         n_train_used  : int32        # 0: all
+        compared      : varchar(128) # layers that may be compared with a teacher; all if empty
+        n_stimuli     : int32        # in a step, 0 without a teacher
         config        : json
     """
 
@@ -149,6 +151,8 @@ class TrainingConfig(dj.Lookup):
             "training_hash",
             config,
             alpha=config.regularizer.alpha if config.regularizer else 0.0,
+            compared=" ".join((config.regularizer and config.regularizer.layers) or ()),
+            n_stimuli=config.regularizer.n_stimuli if config.regularizer else 0,
             epochs=config.epochs,
             batch_size=config.batch_size,
             schedule=config.schedule,

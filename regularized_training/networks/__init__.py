@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -15,7 +16,7 @@ from predictive_model.config import Config
 from regularized_training.networks.normalisation import Normalise
 from regularized_training.networks.resnet import ResNet
 
-ArchitectureName = Literal["resnet18"]
+ArchitectureName = Literal["resnet18", "resnet34"]
 
 
 @dataclass(frozen=True)
@@ -35,19 +36,44 @@ class Architecture:
     similarity_layers: tuple[str, ...]
 
 
+# The stem and the end of each stage, all read after the nonlinearity: in ResNet18 layers 1, 5, 9,
+# 13 and 17 of Li et al. 2019, counting convolutions.
+RESNET_LAYERS = ("stem", "stage1", "stage2", "stage3", "stage4")
+
 # A new network is one entry here and its name in `ArchitectureName`.
 ARCHITECTURES: Mapping[ArchitectureName, Architecture] = {
-    "resnet18": Architecture(
-        lambda width, n_channels, n_classes: ResNet((2, 2, 2, 2), width, n_channels, n_classes),
-        # Layers 1, 5, 9, 13 and 17 of Li et al. 2019, counting convolutions: the stem and the end
-        # of each stage, all read after the nonlinearity.
-        ("stem", "stage1", "stage2", "stage3", "stage4"),
-    ),
+    "resnet18": Architecture(partial(ResNet, (2, 2, 2, 2)), RESNET_LAYERS),
+    "resnet34": Architecture(partial(ResNet, (3, 4, 6, 3)), RESNET_LAYERS),
 }
 
-SIMILARITY_LAYERS: Mapping[ArchitectureName, tuple[str, ...]] = {
-    name: architecture.similarity_layers for name, architecture in ARCHITECTURES.items()
-}
+
+def compared_layers(
+    architecture: ArchitectureName, chosen: tuple[str, ...] | None = None
+) -> tuple[str, ...]:
+    """Layers of a network that are compared with a teacher, from the image on.
+
+    Parameters
+    ----------
+    architecture : str
+        A key of ``ARCHITECTURES``.
+    chosen : tuple of str, optional
+        Only these of the architecture's similarity layers, in any order; all by default.
+
+    Raises
+    ------
+    ValueError
+        If the architecture has no similarity layer of a name.
+    """
+    there = ARCHITECTURES[architecture].similarity_layers
+    if chosen is None:
+        return there
+    unknown = sorted(set(chosen) - set(there))
+    if unknown:
+        raise ValueError(
+            f"layers: {', '.join(unknown)} are not among those of {architecture} that can be "
+            f"compared with a teacher: {', '.join(there)}"
+        )
+    return tuple(layer for layer in there if layer in chosen)
 
 
 class NetworkConfig(Config):

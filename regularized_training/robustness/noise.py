@@ -1,26 +1,36 @@
-"""Accuracy under Gaussian noise: Fig. 4 of Li et al. 2019."""
+"""Accuracy, confidence and calibration under noise: Fig. 4 of Li et al. 2019."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from predictive_model.config import Config
-from regularized_training.tasks import balanced_indices
+from regularized_training.batches import to_float
+from regularized_training.robustness.images import chosen_images, evaluating
+
+NoiseKind = Literal["gaussian", "uniform", "salt_and_pepper"]
+BLOCK = 128  # images whose noise is drawn at once; changing it changes the noise
+BINS = 15  # of confidence, for the calibration error
 
 
 class NoiseConfig(Config):
-    """How much noise, and on which images.
+    """Which noise, how much of it, and on which images.
 
     Attributes
     ----------
+    kind : {"gaussian", "uniform", "salt_and_pepper"}
+        Added to every pixel, or, for the last, the pixel is made white or black.
     levels : tuple of float
-        Standard deviations of the noise, for images in [0, 1]. The paper does not give its own.
+        For images in [0, 1]: standard deviations of Gaussian noise, half-widths of uniform noise,
+        or fractions of pixels made white or black, half of them each. The paper does not give its
+        own.
     clamp : bool
         Bring noisy pixels back to [0, 1], as in an image that could be shown.
     seed : int
@@ -31,38 +41,47 @@ class NoiseConfig(Config):
         Changes the speed alone.
     """
 
+    kind: NoiseKind = "gaussian"
     levels: tuple[float, ...] = (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3)
     clamp: bool = True
     seed: int = Field(default=0, ge=0)
     n_images: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=128, ge=1)
 
-    @field_validator("levels")
-    @classmethod
-    def _check_levels(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+    @model_validator(mode="after")
+    def _check_levels(self) -> NoiseConfig:
+        levels = self.levels
         if not levels or not all(np.isfinite(level) and level >= 0 for level in levels):
             raise ValueError(f"levels: {levels}, expected at least one, all finite and at least 0")
         if len(set(levels)) != len(levels):
             raise ValueError(f"levels: {levels}, expected every level once")
-        return levels
+        if self.kind == "salt_and_pepper" and max(levels) > 1:
+            raise ValueError(f"levels: {levels}, expected fractions of pixels, 0 to 1")
+        return self
 
 
 @dataclass(frozen=True)
 class NoiseScores:
-    """Accuracy at each level of noise.
+    """What a network makes of images at each level of noise.
 
     Attributes
     ----------
     levels : tuple of float
-        Standard deviation of the noise.
+        As in the configuration.
     accuracy : tuple of float
         Fraction of images classified correctly.
+    confidence : tuple of float
+        Mean probability of the class that is answered.
+    calibration_error : tuple of float
+        Expected calibration error of Guo et al. 2017, see :func:`calibration_error`.
     n : int
         Number of images.
     """
 
     levels: tuple[float, ...]
     accuracy: tuple[float, ...]
+    confidence: tuple[float, ...]
+    calibration_error: tuple[float, ...]
     n: int
 
 
@@ -73,7 +92,7 @@ def accuracy_under_noise(
     config: NoiseConfig,
     device: str | torch.device = "cpu",
 ) -> NoiseScores:
-    """Accuracy of a network on images with Gaussian noise added.
+    """Accuracy, confidence and calibration of a network on images with noise.
 
     An image has the same noise for every network, scaled by the level: it is drawn from the seed
     and the image's number alone. Differences between networks and levels are thus paired.
@@ -97,38 +116,83 @@ def accuracy_under_noise(
     ValueError
         If images and labels do not fit together, or are fewer than asked for.
     """
-    if images.ndim != 4 or images.dtype != np.uint8 or len(images) != len(labels):
-        raise ValueError(
-            f"images: shape {images.shape}, type {images.dtype}, with {len(labels)} labels; "
-            "expected (n, channels, height, width) uint8 and n labels"
-        )
-    n = len(images) if config.n_images is None else config.n_images
-    if not 1 <= n <= len(images):
-        raise ValueError(f"n_images: {n}, expected 1 to {len(images)}, the number of images")
-    chosen = balanced_indices(labels, n, config.seed)
-    correct = torch.zeros(len(config.levels), dtype=torch.int64, device=device)
-    was_training = network.training
-    network.to(device).eval()
-    try:
-        with torch.inference_mode():
-            for start in range(0, n, config.batch_size):
-                index = chosen[start : start + config.batch_size]
-                noise = unit_noise(index, images.shape[1:], config.seed).to(device)
-                clean = torch.from_numpy(images[index]).to(device, torch.float32).div_(255)
-                answers = torch.from_numpy(labels[index]).to(device)
-                for i, level in enumerate(config.levels):
-                    noisy = torch.add(clean, noise, alpha=level)
-                    if config.clamp:
-                        noisy.clamp_(0, 1)
-                    noisy = noisy.contiguous(memory_format=torch.channels_last)
-                    correct[i] += (network(noisy).argmax(1) == answers).sum()
-    finally:
-        network.train(was_training)
-    return NoiseScores(config.levels, tuple((correct.cpu().double() / n).tolist()), n)
+    chosen = chosen_images(images, labels, config.n_images, config.seed)
+    n, shape = len(chosen), images.shape[1:]
+    confidence = torch.zeros(len(config.levels), n, device=device)
+    correct = torch.zeros(len(config.levels), n, dtype=torch.bool, device=device)
+    with evaluating(network, device), torch.inference_mode():
+        for start in range(0, n, config.batch_size):
+            rows = slice(start, start + config.batch_size)
+            index = chosen[rows]
+            noise = unit_noise(index, shape, config.seed, config.kind).to(device)
+            clean = to_float(torch.from_numpy(images[index]).to(device))
+            answers = torch.from_numpy(labels[index]).to(device)
+            for i, level in enumerate(config.levels):
+                noisy = add_noise(clean, noise, level, config.kind)
+                if config.clamp:
+                    noisy.clamp_(0, 1)
+                logits = network(noisy.contiguous(memory_format=torch.channels_last))
+                # Of the softmax only the largest entry is wanted.
+                largest, answer = logits.float().max(1)
+                confidence[i, rows] = (largest - logits.float().logsumexp(1)).exp()
+                correct[i, rows] = answer == answers
+    by_level = list(zip(confidence.cpu().numpy(), correct.cpu().numpy(), strict=True))
+    return NoiseScores(
+        levels=config.levels,
+        accuracy=tuple(float(right.mean()) for _, right in by_level),
+        confidence=tuple(float(sure.mean(dtype=np.float64)) for sure, _ in by_level),
+        calibration_error=tuple(calibration_error(sure, right) for sure, right in by_level),
+        n=n,
+    )
 
 
-def unit_noise(index: NDArray[np.int64], shape: tuple[int, ...], seed: int) -> Tensor:
-    """Normal noise of standard deviation 1 for the images with these numbers.
+def calibration_error(
+    confidence: NDArray[np.floating], correct: NDArray[np.bool_], n_bins: int = BINS
+) -> float:
+    """Eq. 3 of Guo et al. 2017: mean of |accuracy - confidence| over bins of confidence.
+
+    Parameters
+    ----------
+    confidence : (n,)
+        Probability of the class that was answered.
+    correct : (n,) bool
+        Whether it was right.
+    n_bins : int
+        Bins of equal width; each counts as often as it has answers.
+
+    Examples
+    --------
+    >>> calibration_error(np.array([0.9, 0.9]), np.array([True, False]))
+    0.4
+    """
+    bins = np.minimum((np.asarray(confidence, np.float64) * n_bins).astype(np.int64), n_bins - 1)
+    gap = np.bincount(bins, np.asarray(correct, np.float64) - confidence, minlength=n_bins)
+    return float(np.abs(gap).sum() / len(bins))
+
+
+def add_noise(clean: Tensor, noise: Tensor, level: float, kind: NoiseKind) -> Tensor:
+    """Images with so much of the noise that :func:`unit_noise` has drawn, not clamped.
+
+    Parameters
+    ----------
+    clean, noise : (batch, channels, height, width) Tensor
+    level : float
+        See :class:`NoiseConfig`.
+    kind : str
+    """
+    if kind != "salt_and_pepper":
+        return torch.add(clean, noise, alpha=level)
+    changed = noise.abs() > 1 - level
+    return torch.where(changed, (noise > 0).to(clean.dtype), clean)
+
+
+def unit_noise(
+    index: NDArray[np.int64], shape: tuple[int, ...], seed: int, kind: NoiseKind = "gaussian"
+) -> Tensor:
+    """Noise of level 1 for the images with these numbers.
+
+    It is drawn for blocks of images, so that no image is handled alone and an image's noise does
+    not depend on which others are asked for.
 
     Parameters
     ----------
@@ -136,12 +200,23 @@ def unit_noise(index: NDArray[np.int64], shape: tuple[int, ...], seed: int) -> T
     shape : tuple of int
         Of one image: (channels, height, width).
     seed : int
+    kind : str
+        Normal with standard deviation 1, or uniform between -1 and 1, which also says for each
+        pixel at which fraction it becomes white or black, and which of the two.
 
     Returns
     -------
     (batch, channels, height, width) float32 Tensor
     """
     noise = np.empty((len(index), *shape), np.float32)
-    for row, number in zip(noise, index, strict=True):
-        np.random.default_rng((seed, int(number))).standard_normal(dtype=np.float32, out=row)
+    blocks, block_of = np.unique(index // BLOCK, return_inverse=True)
+    for number, block in enumerate(blocks):
+        rng = np.random.default_rng((seed, int(block)))
+        drawn = (
+            rng.standard_normal((BLOCK, *shape), np.float32)
+            if kind == "gaussian"
+            else 2 * rng.random((BLOCK, *shape), np.float32) - 1
+        )
+        rows = block_of == number
+        noise[rows] = drawn[index[rows] % BLOCK]
     return torch.from_numpy(noise)

@@ -13,7 +13,7 @@ from tests.test_architecture import REPOSITORY
 
 
 def test_v4_responses_to_held_out_images_are_predicted(v4: Recording) -> None:
-    config = read_experiment(REPOSITORY / "experiments" / "li2019.toml", "small").encoder
+    config = read_experiment(REPOSITORY / "experiments" / "li2019-v4.toml", "small").encoder
     fitted = fit(v4, config, FitConfig(batch_size=64, max_epochs=15), seed=0)
     scores = score_predictions(v4, "test", predict_recording(fitted, v4, "test"))
     assert scores.to_average is not None and scores.oracle is not None

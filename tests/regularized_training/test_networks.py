@@ -7,16 +7,16 @@ from torch import nn
 
 from regularized_training.networks import (
     ARCHITECTURES,
-    SIMILARITY_LAYERS,
     ArchitectureName,
     LayerReader,
     NetworkConfig,
     build_network,
+    compared_layers,
     load_network,
 )
 
 SMALL = NetworkConfig(width=4)
-LAYERS = SIMILARITY_LAYERS["resnet18"]
+LAYERS = compared_layers("resnet18")
 
 
 def test_resnet18_for_small_images_has_its_published_number_of_parameters() -> None:

@@ -1,0 +1,149 @@
+"""Does a network see stimuli as its teacher does? Layer by layer, on stimuli that did not teach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import nn
+
+from predictive_model.config import Config
+from regularized_training.networks import LayerReader
+from regularized_training.regularizers import (
+    cosine_similarity,
+    flatten_features,
+    prepare_stimuli,
+)
+from regularized_training.robustness.images import evaluating
+from regularized_training.similarity import similarity_correlation
+from regularized_training.teachers import SimilarityTeacher
+
+BATCH = 64
+
+
+class RepresentationConfig(Config):
+    """How a network is compared with a teacher.
+
+    Attributes
+    ----------
+    n_stimuli : int
+        At most so many of the held-out stimuli, the first ones.
+    stimulus_size : (int, int), optional
+        Height and width to resize the stimuli to; as they were shown by default.
+    """
+
+    n_stimuli: int = Field(default=500, ge=3)
+    stimulus_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class LayerSimilarity:
+    """How alike a layer and a teacher are.
+
+    Attributes
+    ----------
+    layer : str
+    correlation : float
+        Of the cosines of Eq. 9 of Li et al. 2019 with the teacher's similarity, over pairs.
+    alignment : float
+        Centred kernel alignment of the two similarity matrices, see
+        :func:`centred_kernel_alignment`.
+    """
+
+    layer: str
+    correlation: float
+    alignment: float
+
+
+def compare_layers(
+    network: nn.Module,
+    layers: tuple[str, ...],
+    teacher: SimilarityTeacher,
+    config: RepresentationConfig,
+    device: str | torch.device = "cpu",
+) -> list[LayerSimilarity]:
+    """Similarity of each layer's features to a teacher, over the stimuli it holds out.
+
+    Features are centred by their mean over these stimuli, in evaluation mode.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Left in the mode it came in.
+    layers : tuple of str
+    teacher : SimilarityTeacher
+    config : RepresentationConfig
+    device : str or torch.device
+
+    Raises
+    ------
+    ValueError
+        If the teacher holds out fewer than three stimuli.
+    """
+    judge = teacher.withheld
+    if len(judge.stimuli) < 3:
+        raise ValueError(
+            f"teacher: {teacher.name!r} holds out {len(judge.stimuli)} of its "
+            f"{len(teacher.stimuli)} stimuli, expected at least 3 to judge by; raise held_out"
+        )
+    n = config.n_stimuli
+    said = judge.similarity[:n, :n]
+    stimuli = prepare_stimuli(judge.stimuli[:n], _n_channels(network), config.stimulus_size)
+    with evaluating(network, device), torch.inference_mode():
+        read = LayerReader(network, layers)
+        parts = [read(part.to(device)) for part in stimuli.split(BATCH)]
+        compared = []
+        for layer, features in zip(layers, zip(*parts, strict=True), strict=True):
+            flat = flatten_features(torch.cat(features))
+            seen = cosine_similarity(flat - flat.mean(0)).cpu().numpy()
+            compared.append(
+                LayerSimilarity(
+                    layer,
+                    similarity_correlation(seen, said),
+                    centred_kernel_alignment(seen, said),
+                )
+            )
+    return compared
+
+
+def centred_kernel_alignment(a: NDArray, b: NDArray) -> float:
+    """CKA of two kernels (Kornblith et al. 2019), by the unbiased estimate of Song et al. 2012.
+
+    HSIC(a, b) / sqrt(HSIC(a, a) HSIC(b, b)) with the diagonals left out, so that its
+    expectation is 0 for unrelated kernels however few the stimuli. The biased one is not.
+
+    Parameters
+    ----------
+    a, b : (n, n)
+        Symmetric, n at least 4.
+
+    Returns
+    -------
+    float
+        1 for kernels that agree up to scale; 0 where one of them says nothing.
+    """
+    if a.shape != b.shape or a.ndim != 2 or a.shape[0] != a.shape[1] or len(a) < 4:
+        raise ValueError(
+            f"shapes {a.shape} and {b.shape}: expected two square matrices of a size, of at least "
+            "4 stimuli"
+        )
+    own = _unbiased_hsic(a, a) * _unbiased_hsic(b, b)
+    return float(_unbiased_hsic(a, b) / np.sqrt(own)) if own > 0 else 0.0
+
+
+def _unbiased_hsic(a: NDArray, b: NDArray) -> float:
+    """Eq. 5 of Song et al. 2012, without its factor 1 / (n (n - 3))."""
+    a, b = np.array(a, np.float64), np.array(b, np.float64)
+    np.fill_diagonal(a, 0)
+    np.fill_diagonal(b, 0)
+    n = len(a)
+    total = a.sum() * b.sum() / ((n - 1) * (n - 2))
+    return float((a * b).sum() + total - 2 / (n - 2) * (a.sum(0) @ b.sum(0)))
+
+
+def _n_channels(network: nn.Module) -> int:
+    first = next(m for m in network.modules() if isinstance(m, nn.Conv2d))
+    return first.in_channels

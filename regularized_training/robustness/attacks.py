@@ -1,0 +1,386 @@
+"""Minimal adversarial perturbations, found by Foolbox: Fig. 5 of Li et al. 2019."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import foolbox
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from predictive_model.bootstrap import percentile_intervals
+from predictive_model.config import Config
+from regularized_training.batches import to_float
+from regularized_training.robustness.images import chosen_images, evaluating
+from regularized_training.robustness.queries import QueryCount, counted
+
+Method = Literal["brendel_bethge", "pgd"]
+Norm = Literal["L2", "Linf", "L1", "L0"]
+
+BOUNDARY_ATTACKS = {
+    "L2": foolbox.attacks.L2BrendelBethgeAttack,
+    "Linf": foolbox.attacks.LinfinityBrendelBethgeAttack,
+    "L1": foolbox.attacks.L1BrendelBethgeAttack,
+    "L0": foolbox.attacks.L0BrendelBethgeAttack,
+}
+PGD_ATTACKS = {
+    "L2": foolbox.attacks.L2ProjectedGradientDescentAttack,
+    "Linf": foolbox.attacks.LinfProjectedGradientDescentAttack,
+}
+DISTANCES = {
+    "L2": foolbox.distances.l2,
+    "Linf": foolbox.distances.linf,
+    "L1": foolbox.distances.l1,
+    "L0": foolbox.distances.l0,
+}
+# Of the paper. It prints 0.03 twice in the first; the last is taken for 0.3.
+BOUNDARY_STEP_SIZES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+PGD_STEP_SIZES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+PGD_STEPS = (10, 30, 50, 100, 200)
+LEVELS_AN_OCTAVE = 8  # of the sizes that PGD tries, so that a minimum is known to 9 %
+OCTAVES = 14  # below the largest perturbation
+STARTS = 512  # images among which a starting point is looked for
+
+
+class AttackConfig(Config):
+    """Which attack, how strong, and on which images.
+
+    Attributes
+    ----------
+    method : {"brendel_bethge", "pgd"}
+        The gradient-based boundary attack of Brendel et al. 2019, which starts from another image
+        and walks along the decision boundary; or projected gradient descent, repeated within
+        balls of different sizes until the smallest is found that holds an adversarial image.
+    norm : {"L2", "Linf", "L1", "L0"}
+        Of perturbations of images in [0, 1]; PGD has L2 and Linf.
+    step_sizes : tuple of float, optional
+        All are tried and the best is taken for each image. For the boundary attack the radius of
+        the trust region over the number of pixels, for PGD the length of a step; those of the
+        paper by default.
+    steps : tuple of int, optional
+        Numbers of iterations, all of which are tried likewise; 100, and for PGD the paper's, by
+        default.
+    n_images : int, optional
+        Attack so many images, evenly over the classes; all if None. 1,000 in the paper.
+    max_distance : float, optional
+        Of PGD: the largest perturbation that is tried; by default as far apart as two images can
+        be.
+    random_start : bool
+        Of PGD: start anywhere in the ball instead of at the image.
+    seed : int
+        Decides which images are chosen, and all starts.
+    batch_size : int
+        Changes the speed alone, but for random starts.
+    """
+
+    method: Method
+    norm: Norm
+    step_sizes: tuple[float, ...] = ()
+    steps: tuple[int, ...] = ()
+    n_images: int | None = Field(default=1000, ge=1)
+    max_distance: float | None = Field(default=None, gt=0)
+    random_start: bool = False
+    seed: int = Field(default=0, ge=0)
+    batch_size: int = Field(default=100, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        pgd = values.get("method") == "pgd"
+        sizes, steps = (PGD_STEP_SIZES, PGD_STEPS) if pgd else (BOUNDARY_STEP_SIZES, (100,))
+        return {
+            **values,
+            "step_sizes": values.get("step_sizes") or sizes,
+            "steps": values.get("steps") or steps,
+        }
+
+    @model_validator(mode="after")
+    def _check(self) -> AttackConfig:
+        if self.method == "pgd" and self.norm not in PGD_ATTACKS:
+            raise ValueError(
+                f"norm: {self.norm} with pgd, expected one of {', '.join(PGD_ATTACKS)}"
+            )
+        if min(self.step_sizes) <= 0 or len(set(self.step_sizes)) < len(self.step_sizes):
+            raise ValueError(f"step_sizes: {self.step_sizes}, expected distinct positive numbers")
+        if min(self.steps) < 1 or len(set(self.steps)) < len(self.steps):
+            raise ValueError(f"steps: {self.steps}, expected distinct numbers of at least 1")
+        if self.method != "pgd" and (self.max_distance is not None or self.random_start):
+            raise ValueError("max_distance, random_start: are for pgd; leave them out")
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class AdversarialDistances:
+    """How small a perturbation fools a network, image by image.
+
+    Attributes
+    ----------
+    index : (n,) int64
+        Numbers of the images.
+    distance : (n,) float64
+        Of the closest adversarial image found: 0 for one that is misclassified as it is, infinity
+        where the attack failed.
+    queries : (n,) int64
+        How often the network was asked about the image, with or without a gradient. Finding
+        starting points is not counted.
+    curve_queries : (q,) int64
+        Rising numbers of queries.
+    curve : (q, n) float64
+        Distance reached after so many.
+    """
+
+    index: NDArray[np.int64]
+    distance: NDArray[np.float64]
+    queries: NDArray[np.int64]
+    curve_queries: NDArray[np.int64]
+    curve: NDArray[np.float64]
+
+    @property
+    def misclassified(self) -> NDArray[np.bool_]:
+        """(n,) bool: no attack was needed."""
+        return self.distance == 0
+
+    @property
+    def failed(self) -> NDArray[np.bool_]:
+        """(n,) bool: no adversarial image was found."""
+        return np.isinf(self.distance)
+
+    def median(self, *, correct_only: bool = False) -> float:
+        """Median minimal distance; failed attacks count as infinitely far.
+
+        Parameters
+        ----------
+        correct_only : bool
+            Leave out images that are misclassified as they are, which the paper counts as 0: the
+            median then does not fall with a network's accuracy. NaN if none is left.
+        """
+        return _median(self.distance[~self.misclassified] if correct_only else self.distance)
+
+    def median_interval(
+        self, *, correct_only: bool = False, confidence: float = 0.95
+    ) -> tuple[float, float]:
+        """Bootstrap interval of :meth:`median` over images; NaN where it is undefined."""
+        d = self.distance[~self.misclassified] if correct_only else self.distance
+        if len(d) < 2:
+            return float("nan"), float("nan")
+        # Infinity would count as undefined; a number beyond all others keeps the order.
+        beyond = 2 * d[np.isfinite(d)].max(initial=1.0)
+        finite = np.where(np.isinf(d), beyond, d)
+        low, high = percentile_intervals(
+            lambda drawn: np.median(finite[drawn]), len(d), confidence=confidence
+        )[0]
+        return tuple(float("inf") if end >= beyond else float(end) for end in (low, high))  # type: ignore[return-value]
+
+
+def adversarial_distances(
+    network: nn.Module,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    config: AttackConfig,
+    device: str | torch.device = "cpu",
+) -> AdversarialDistances:
+    """Smallest adversarial perturbation that an attack finds for each image.
+
+    The attacks are Foolbox's own. What is added: starting points that are images of the set; the
+    trust region of the boundary attack is that of a single image whatever the batch, where
+    Foolbox's grows with it; PGD is asked about ever smaller balls; images that are misclassified
+    as they are, or for which no starting point exists, are left out instead of ending the whole
+    batch; parameters need no gradients meanwhile, which halves the time.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Takes images in [0, 1]; moved to `device` and left in the mode it came in.
+    images : (m, channels, height, width) uint8
+    labels : (m,) int64
+    config : AttackConfig
+    device : str or torch.device
+
+    Raises
+    ------
+    ValueError
+        If images and labels do not fit together, or are fewer than asked for.
+    """
+    chosen = chosen_images(images, labels, config.n_images, config.seed)
+    with evaluating(network, device), _without_parameter_gradients(network):
+        attack = _Attack(network, images, labels, config, device)
+        counts = [
+            attack.run(part)
+            for part in np.split(chosen, range(config.batch_size, len(chosen), config.batch_size))
+        ]
+    points = _query_grid(max(int(count.queries.max()) for count in counts))
+    return AdversarialDistances(
+        index=chosen,
+        distance=np.concatenate([count.best for count in counts]),
+        queries=np.concatenate([count.queries for count in counts]),
+        curve_queries=points,
+        curve=np.concatenate([count.curve(points) for count in counts], axis=1),
+    )
+
+
+class _Attack:
+    """One attack on one network: what stays the same from batch to batch."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        config: AttackConfig,
+        device: str | torch.device,
+    ) -> None:
+        self.network, self.config, self.device = network, config, torch.device(device)
+        self.images, self.labels = images, labels
+        self.model = foolbox.PyTorchModel(network, bounds=(0, 1), device=self.device)
+        self.distance = DISTANCES[config.norm]
+        self.pool, self.pool_answers = self._starts()
+
+    def run(self, index: NDArray[np.int64]) -> QueryCount:
+        """Attack a batch."""
+        x = self._floats(self.images[index])
+        y = torch.from_numpy(self.labels[index]).to(self.device)
+        count = QueryCount(len(index))
+        with torch.no_grad():
+            right = self.network(x).argmax(1) == y
+        count.update(torch.where(right, torch.inf, 0.0).cpu().numpy(), queries=1)
+        rows = np.flatnonzero(right.cpu().numpy())
+        if self.config.method == "pgd":
+            self._pgd(x, y, rows, count)
+        else:
+            self._boundary(x, y, rows, index, count)
+        return count
+
+    def _boundary(
+        self,
+        x: Tensor,
+        y: Tensor,
+        rows: NDArray[np.int64],
+        index: NDArray[np.int64],
+        count: QueryCount,
+    ) -> None:
+        starts, found = self._starting_points(y[rows], index[rows])
+        rows, starts = rows[found], starts[torch.from_numpy(found).to(self.device)]
+        if not len(rows):
+            return
+        for step_size in self.config.step_sizes:
+            for steps in self.config.steps:
+                # Foolbox multiplies this by the size of the whole batch.
+                attack = _quietly(
+                    BOUNDARY_ATTACKS[self.config.norm], steps=steps, lr=step_size / len(rows)
+                )
+                with counted(self.network, x[rows], y[rows], self.distance, count, rows) as network:
+                    model = foolbox.PyTorchModel(network, bounds=(0, 1), device=self.device)
+                    attack.run(
+                        model, x[rows], foolbox.Misclassification(y[rows]), starting_points=starts
+                    )
+
+    def _pgd(self, x: Tensor, y: Tensor, rows: NDArray[np.int64], count: QueryCount) -> None:
+        sizes = self._sizes(x)
+        smallest = np.full(len(x), len(sizes))  # place of the smallest ball that holds one
+        for number, step_size in enumerate(self.config.step_sizes):
+            for steps in self.config.steps:
+                attack = PGD_ATTACKS[self.config.norm](
+                    abs_stepsize=step_size, steps=steps, random_start=self.config.random_start
+                )
+                # Balls of places in low ... high - 1 are still to be tried: by halving, or, where
+                # one is known that only has to be beaten, by ever longer jumps downwards.
+                low, high = np.zeros(len(x), np.int64), smallest.copy()
+                unknown, jump = smallest == len(sizes), 1
+                middle = high - 1
+                while len(open_rows := rows[low[rows] < high[rows]]):
+                    for place in np.unique(middle[open_rows]):
+                        some = open_rows[middle[open_rows] == place]
+                        with _seeded(self.config.seed + number):
+                            _, clipped, success = attack(
+                                self.model,
+                                x[some],
+                                foolbox.Misclassification(y[some]),
+                                epsilons=float(sizes[place]),
+                            )
+                        won = success.cpu().numpy()
+                        reached = self.distance(x[some], clipped).double().cpu().numpy()
+                        count.update(np.where(won, reached, np.inf), queries=steps + 1, rows=some)
+                        smallest[some[won]] = place
+                        high[some[won]] = place
+                        low[some[~won]] = place + 1
+                    jump *= 2
+                    halving = unknown | (low > 0)
+                    middle = np.where(halving, (low + high) // 2, np.maximum(high - jump, 0))
+
+    def _sizes(self, x: Tensor) -> NDArray[np.float64]:
+        """Radii of the balls that PGD may try, rising, each a little larger than the last."""
+        n_pixels = x[0].numel()
+        largest = self.config.max_distance or (n_pixels**0.5 if self.config.norm == "L2" else 1.0)
+        n = OCTAVES * LEVELS_AN_OCTAVE + 1
+        return largest * 2.0 ** (np.arange(1 - n, 1) / LEVELS_AN_OCTAVE)
+
+    def _starts(self) -> tuple[Tensor, NDArray[np.int64]]:
+        """Images that may serve as starting points, and how the network classifies them."""
+        rng = np.random.default_rng(self.config.seed)
+        pool = self._floats(self.images[rng.permutation(len(self.images))[:STARTS]])
+        with torch.no_grad():
+            answers = torch.cat([self.network(part).argmax(1) for part in pool.split(128)])
+        return pool, answers.cpu().numpy()
+
+    def _starting_points(
+        self, y: Tensor, index: NDArray[np.int64]
+    ) -> tuple[Tensor, NDArray[np.bool_]]:
+        """For each image one of the pool that the network takes for another class, if there is."""
+        fits = self.pool_answers[None] != y.cpu().numpy()[:, None]
+        # Each image goes through the pool from a place of its own.
+        order = (np.arange(len(self.pool))[None] + 7919 * index[:, None]) % len(self.pool)
+        place = order[np.arange(len(y)), np.take_along_axis(fits, order, 1).argmax(1)]
+        return self.pool[torch.from_numpy(place).to(self.device)], fits.any(1)
+
+    def _floats(self, images: NDArray[np.uint8]) -> Tensor:
+        return to_float(torch.from_numpy(images).to(self.device))
+
+
+@contextmanager
+def _without_parameter_gradients(network: nn.Module) -> Iterator[None]:
+    """Gradients are wanted for images alone."""
+    wanted = [p for p in network.parameters() if p.requires_grad]
+    for parameter in wanted:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Foolbox draws from torch's global stream: give it one, and put the old one back."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def _quietly(attack: type[Any], **settings: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "At the first initialisation the optimizer needs")
+        return attack(**settings)
+
+
+def _median(distances: NDArray[np.float64]) -> float:
+    if not len(distances):
+        return float("nan")
+    # The mean of a finite and an infinite middle is infinite, but that of two infinities is NaN.
+    middle = np.sort(distances)[[(len(distances) - 1) // 2, len(distances) // 2]]
+    return float("inf") if np.isinf(middle).any() else float(middle.mean())
+
+
+def _query_grid(last: int) -> NDArray[np.int64]:
+    """Numbers of queries up to the last, about ten a decade."""
+    points = np.unique(np.geomspace(1, max(last, 1), 60).round().astype(np.int64))
+    return np.append(points[points < last], last)

@@ -1,0 +1,113 @@
+"""How far an attack has come after so many questions to the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+
+class QueryCount:
+    """Closest adversarial image so far, and the questions that it took, for a batch of images.
+
+    Parameters
+    ----------
+    n : int
+        Number of images.
+
+    Attributes
+    ----------
+    best : (n,) float64
+        Distance of the closest one; infinite as long as there is none.
+    queries : (n,) int64
+
+    Examples
+    --------
+    >>> count = QueryCount(2)
+    >>> count.update(np.array([3.0, np.inf]), queries=1)
+    >>> count.update(np.array([2.0]), queries=10, rows=np.array([0]))
+    >>> count.curve(np.array([1, 11])).tolist()
+    [[3.0, inf], [2.0, inf]]
+    """
+
+    def __init__(self, n: int) -> None:
+        self.best = np.full(n, np.inf)
+        self.queries = np.zeros(n, np.int64)
+        self._when: list[NDArray[np.int64]] = []
+        self._reached: list[NDArray[np.float64]] = []
+
+    def update(
+        self, distance: NDArray[Any], *, queries: int, rows: NDArray[np.int64] | None = None
+    ) -> None:
+        """Note what some images' next queries found.
+
+        Parameters
+        ----------
+        distance : (k,)
+            Infinite where nothing adversarial was found.
+        queries : int
+            How many there were for each of them.
+        rows : (k,) int64, optional
+            Which images; all by default.
+        """
+        rows = np.arange(len(self.best)) if rows is None else rows
+        self.best[rows] = np.minimum(self.best[rows], distance)
+        self.queries[rows] += queries
+        self._when.append(self.queries.copy())
+        self._reached.append(self.best.copy())
+
+    def curve(self, points: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Distance of the closest one after so many queries, (point, n); infinite before."""
+        when, reached = np.stack(self._when), np.stack(self._reached)
+        # Of each image the last entry whose queries do not exceed the point.
+        last = (when[None] <= points[:, None, None]).sum(1) - 1
+        curve = np.take_along_axis(reached, last.clip(0), axis=0)
+        return np.where(last >= 0, curve, np.inf)
+
+
+@contextmanager
+def counted(
+    network: nn.Module,
+    clean: Tensor,
+    labels: Tensor,
+    distance: Callable[[Tensor, Tensor], Tensor],
+    count: QueryCount,
+    rows: NDArray[np.int64],
+) -> Iterator[nn.Module]:
+    """The network, noting each time it is asked about all of these images at once.
+
+    Parameters
+    ----------
+    network : nn.Module
+    clean : (k, channels, height, width) Tensor
+        The images as they were.
+    labels : (k,) Tensor
+        Their classes; any other answer is adversarial.
+    distance : callable
+        Of two batches of images.
+    count : QueryCount
+        To which is added.
+    rows : (k,) int64
+        Places of these images in it.
+    """
+
+    def note(module: nn.Module, inputs: tuple[Tensor], logits: Tensor) -> None:
+        asked = inputs[0]
+        if asked.shape != clean.shape:
+            return
+        with torch.no_grad():
+            adversarial = logits.argmax(1) != labels
+            far = distance(clean, asked.detach()).double()
+            far = torch.where(adversarial, far, torch.inf)
+        count.update(far.cpu().numpy(), queries=1, rows=rows)
+
+    hook = network.register_forward_hook(note)
+    try:
+        yield network
+    finally:
+        hook.remove()
