@@ -54,7 +54,13 @@ class FigureChoice(enum.StrEnum):
     stability = "stability"
     spectra = "spectra"
     pairs = "pairs"
+    teachers = "teachers"
     noise = "noise"
+    calibration = "calibration"
+    alpha = "alpha"
+    adversarial = "adversarial"
+    layers = "layers"
+    layer_weights = "layer-weights"
     receptive_fields = "receptive-fields"
     filters = "filters"
     gaze = "gaze"
@@ -275,6 +281,7 @@ def _result_command(name: str, title: str, help_text: str) -> None:
     ) -> None:
         from pipeline import results
         from pipeline.planned import why_nothing
+        from pipeline.result_tables import TABLES
 
         with Session():
             frame = getattr(results, name)(experiment, scale)
@@ -285,7 +292,8 @@ def _result_command(name: str, title: str, help_text: str) -> None:
                 caveat = ""
             else:
                 caveat = results.caveat(experiment, scale)
-        print_frame(frame, format, output, title=title, caveat=caveat)
+        table = TABLES.get(name)
+        print_frame(frame, format, output, title=title, caveat=caveat, table=table)
 
 
 _result_command("similarity", "Agreement with the oracle's similarity", "How good is the denoiser?")
@@ -300,7 +308,22 @@ _result_command(
     "How wide and how many-dimensional are recorded and predicted similarity?",
 )
 _result_command("encoders", "Encoders", "How well are neurons predicted?")
-_result_command("noise", "Accuracy under Gaussian noise", "How robust are the networks?")
+_result_command("noise", "Accuracy under noise", "How robust are the networks to noise?")
+_result_command(
+    "adversarial",
+    "Median minimal adversarial distance",
+    "How small a perturbation fools the networks?",
+)
+_result_command(
+    "layers",
+    "Similarity of layers to the brain, on stimuli that did not teach",
+    "Which layers became like the brain?",
+)
+_result_command(
+    "differences",
+    "Differences between teachers, paired over seeds",
+    "How sure are differences between teachers?",
+)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas import base, robustness
+from schemas import base, representation, robustness, teaching, training
 from schemas.experiment import Experiment
 
 
@@ -33,10 +33,26 @@ def why_nothing(what: str, experiment: str | None, scale: str | None) -> str:
     restriction = named(experiment, scale)
     if not len(Experiment()):
         return "nothing planned yet; run `neuroteach experiment add`"
-    if what == "noise" and not len(robustness.NoisePlan & restriction):
-        which = f"experiment {experiment} teaches no" if experiment else "no experiment teaches a"
-        return f"{which} network, so that there is no accuracy under noise"
+    plan, lacks, without = _PLANS_OF_NETWORKS.get(what, (None, "", ""))
+    if plan is not None and not len(plan & restriction):
+        who = f"experiment {experiment} {lacks} no" if experiment else f"no experiment {lacks} a"
+        return f"{who} {without}"
     return "nothing computed yet; run `neuroteach populate`"
+
+
+_TAUGHT = (training.TrainingPlan, "teaches", "network")
+_PLANS_OF_NETWORKS: dict[str, tuple[Any, str, str]] = {
+    "noise": (*_TAUGHT[:2], "network, so that there is no accuracy under noise"),
+    "adversarial": (robustness.AttackPlan, "asks for", "attack; give it a list [[attacks]]"),
+    "layers": (
+        representation.RepresentationPlan,
+        "asks for",
+        "comparison of layers; give it a table [representation]",
+    ),
+    "differences": (*_TAUGHT[:2], "network, so that there is nothing to compare"),
+    "layer_weights": _TAUGHT,
+    "teachers": (teaching.TeacherPlan, "has", "teacher"),
+}
 
 
 def planned_rows(

@@ -7,7 +7,7 @@ import io
 import math
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,9 +45,18 @@ def plain(text: str) -> str:
 
 
 def print_frame(
-    frame: pd.DataFrame, format: Format, output: Path | None, *, title: str, caveat: str = ""
+    frame: pd.DataFrame,
+    format: Format,
+    output: Path | None,
+    *,
+    title: str,
+    caveat: str = "",
+    table: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
 ) -> None:
-    """Print a frame, or write it to a file; ``caveat`` is what must be said beside it."""
+    """Print a frame, or write it to a file.
+
+    ``caveat`` is what must be said beside it; ``table`` makes of it what people read.
+    """
     if caveat and format is not Format.table:
         err.print(f"note: {caveat}")
     if format is Format.parquet:
@@ -64,8 +73,9 @@ def print_frame(
         text += "\n"
     else:
         page = out if output is None else Console(file=io.StringIO(), width=PAGE_WIDTH)
-        for table in _tables(frame, title, caveat, page.width):
-            page.print(table)
+        shown = frame if table is None or frame.empty else table(frame)
+        for part in _tables(shown, title, caveat, page.width):
+            page.print(part)
         if output is None:
             return
         text = page.file.getvalue()  # type: ignore[attr-defined]
@@ -115,8 +125,6 @@ def _tables(frame: pd.DataFrame, title: str, caveat: str, width: int) -> list[Ta
 def _columns(frame: pd.DataFrame) -> list[_Column]:
     import pandas as pd
 
-    if "level" in frame and "accuracy" in frame and len(frame):
-        frame = _noise_table(frame)
     frame = _scores_of_ceilings(frame)
     # Hashes that are the same in all rows, and what the note says, would only make it wide.
     shown = [c for c in frame.columns if c != "simulated" and not _dull_hash(frame, str(c))]
@@ -197,32 +205,6 @@ def _scores_of_ceilings(frame: pd.DataFrame) -> pd.DataFrame:
     beside = {f"{s}_{end}" for s in scores for end in ("low", "high", "ceiling")}
     beside |= {f"n_{s}" for s in scores} | {"n_trials", "n_images", "n_epochs", "fit_seconds"}
     return frame.drop(columns=[c for c in frame.columns if c in beside])
-
-
-def _noise_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row for each level, a column for each teacher, mean ± SEM in the cells."""
-    import pandas as pd
-
-    keys = [c for c in frame.columns if c not in ("level", "accuracy", "sem")]
-    several = frame["image_set"].nunique() > 1
-    columns: dict[str, dict[str, str]] = {}
-    for values, group in frame.groupby(keys, sort=False):
-        condition = dict(zip(keys, values, strict=True))
-        teacher, alpha, n = condition["teacher"], condition["alpha"], condition["n_seeds"]
-        name = f"{condition['image_set']} {teacher}" if several else str(teacher)
-        name += f" (alpha {alpha:g}, n = {n})" if alpha else f" (n = {n})"
-        if name in columns:
-            name += f" {len(columns) + 1}"
-        columns[name] = {
-            f"{level:g}": f"{mean:.3f}" + ("" if math.isnan(sem) else f" ± {sem:.3f}")
-            for level, mean, sem in group[["level", "accuracy", "sem"]].to_numpy()
-        }
-    levels = sorted({level for cells in columns.values() for level in cells}, key=float)
-    rows = [
-        {"noise": level, **{name: cells.get(level, "") for name, cells in columns.items()}}
-        for level in levels
-    ]
-    return pd.DataFrame(rows)
 
 
 def _cell(value: Any) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.planned import named, planned_rows
 from regularized_training.similarity import model_weight
-from schemas import base, encoding, prediction, recording, teaching
+from regularized_training.teachers import SimilarityTeacher, TeacherKind
+from schemas import base, encoding, prediction, recording, robustness, teaching
 from schemas import stability as stability_tables
 from schemas.experiment import Experiment
 
@@ -139,3 +141,73 @@ def _load_arrays(row: dict[str, Any], *names: str) -> None:
     for name in names:
         if row[name] is not None:
             row[name] = np.asarray(row[name])
+
+
+def curve_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What identifies a network and an attack on it."""
+    names = (
+        "image_set",
+        "network_hash",
+        "teacher_hash",
+        "scan_group",
+        "training_hash",
+        "seed",
+        "attack_hash",
+    )
+    return tuple(row[name] for name in names)
+
+
+def adversarial_curves(
+    experiment: str | None = None, scale: str | None = None
+) -> dict[tuple[Any, ...], tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """How the attacker comes closer with each query, of every network and attack.
+
+    Returns
+    -------
+    dict
+        By :func:`curve_key`: rising numbers of queries, and the median distance that was reached
+        after so many, of images that are classified correctly; infinite as long as over half of
+        them withstand.
+    """
+    base.require_active()
+    rows = planned_rows(robustness.AdversarialDistance, robustness.AttackPlan, experiment, scale)
+    curves = {}
+    for row in rows:
+        curve = np.asarray(row["curve"], np.float64)
+        right = curve[-1] > 0
+        if right.any():
+            queries = np.asarray(row["curve_queries"])
+            curves[curve_key(row)] = (queries, np.median(curve[:, right], axis=1))
+    return curves
+
+
+def teachers(
+    experiment: str | None = None, scale: str | None = None
+) -> list[tuple[str, SimilarityTeacher, str]]:
+    """Every teacher that says something.
+
+    Returns
+    -------
+    list of (str, SimilarityTeacher, str)
+        Who it is, the teacher, and the key of its stimuli.
+    """
+    base.require_active()
+    members = (teaching.ScanGroup.Member * recording.Scan.proj("species", "area")).to_dicts()
+    about = {m["scan_group"]: m for m in members}
+    found = []
+    rows = planned_rows(
+        (teaching.Teacher & "n_stimuli > 0").proj("n_stimuli")
+        * teaching.TeacherConfig.proj("teacher"),
+        teaching.TeacherPlan,
+        experiment,
+        scale,
+    )
+    kinds = get_args(TeacherKind)
+    for row in sorted(rows, key=lambda r: (r["scan_group"], kinds.index(r["teacher"]))):
+        member = about[row["scan_group"]]
+        brain = f"{member['species']} {member['area']}".strip() or member["scan"]
+        teacher = teaching.Teacher.load(row)
+        assert teacher is not None
+        name = f"{row['teacher'].replace('_', ' ')}, {brain}"
+        found.append((name, teacher, f"{row['scan_group']} {row['n_stimuli']}"))
+    return found

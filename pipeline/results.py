@@ -8,18 +8,39 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.planned import named, planned_rows
-from schemas import (
-    base,
-    encoding,
-    prediction,
-    recording,
-    robustness,
-    teaching,
-    training,
+from pipeline.network_results import (
+    adversarial,
+    adversarial_by_seed,
+    differences,
+    layer_weights,
+    layers,
+    layers_by_seed,
+    noise,
+    noise_by_seed,
 )
+from pipeline.planned import named, planned_rows
+from schemas import base, encoding, prediction, recording, teaching, training
 from schemas import stability as stability_tables
 from schemas.experiment import Experiment
+
+__all__ = [
+    "adversarial",
+    "adversarial_by_seed",
+    "caveat",
+    "differences",
+    "encoders",
+    "experiments",
+    "layer_weights",
+    "layers",
+    "layers_by_seed",
+    "noise",
+    "noise_by_seed",
+    "similarity",
+    "spectra",
+    "stability",
+    "status_of_inputs",
+    "stimuli",
+]
 
 
 def encoders(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
@@ -157,64 +178,6 @@ def spectra(experiment: str | None = None, scale: str | None = None) -> pd.DataF
         *(f"{kind}_{what}" for what in ("sd", "range", "dimension") for kind in kinds),
     ]
     return pd.DataFrame(rows, columns=columns)
-
-
-def noise_by_seed(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
-    """Accuracy under noise of every network, one row per network and level."""
-    base.require_active()
-    query = (
-        robustness.NoiseAccuracy.Level
-        * robustness.NoiseAccuracy.proj("n_images")
-        * teaching.TeacherConfig.proj("teacher", "teacher_seed")
-        * teaching.ScanGroup.proj("simulated", "scans")
-        * training.TrainingConfig.proj("alpha", "epochs", "n_train_used")
-        * training.NetworkConfig.proj("architecture", "network_width")
-    )
-    rows = planned_rows(query, robustness.NoisePlan, experiment, scale)
-    columns = [
-        "image_set",
-        "architecture",
-        "network_width",
-        "teacher",
-        "alpha",
-        "scans",
-        "simulated",
-        "epochs",
-        "n_train_used",
-        "seed",
-        "level",
-        "accuracy",
-        "n_images",
-        "teacher_seed",
-        "network_hash",
-        "teacher_hash",
-        "scan_group",
-        "training_hash",
-        "noise_hash",
-    ]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def noise(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
-    """Accuracy under noise: mean and standard error over seeds.
-
-    Returns
-    -------
-    DataFrame
-        One row per condition and level, where a condition is all but the seed: image set, network,
-        teacher with its scans and encoders, training and noise. ``sem`` is NaN for a single seed.
-    """
-    by_seed = noise_by_seed(experiment, scale)
-    groups = [c for c in by_seed.columns if c not in ("seed", "accuracy")]
-    summary = (
-        by_seed.groupby(groups, sort=False)["accuracy"]
-        .agg(accuracy="mean", sem="sem", n_seeds="count")
-        .reset_index()
-    )
-    order = {kind: i for i, kind in enumerate(("none", "neural_model", "neural_data", "shuffle"))}
-    summary["_order"] = summary["teacher"].map(order)
-    summary = summary.sort_values(["image_set", "_order", "alpha", "level"]).drop(columns="_order")
-    return summary.reset_index(drop=True)
 
 
 def stimuli(stimulus_set: str) -> NDArray:

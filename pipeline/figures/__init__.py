@@ -9,6 +9,7 @@ from typing import Literal, cast
 import matplotlib
 from matplotlib.figure import Figure
 
+from pipeline.figures.adversarial import adversarial_figure
 from pipeline.figures.drawing import STYLE, NothingToShowError
 from pipeline.figures.encoder import (
     filters_figure,
@@ -17,13 +18,27 @@ from pipeline.figures.encoder import (
     most_exciting_images_figure,
     receptive_fields_figure,
 )
-from pipeline.figures.noise import noise_figure
+from pipeline.figures.layers import layer_weights_figure, layers_figure
+from pipeline.figures.noise import alpha_figure, calibration_figure, noise_figure
 from pipeline.figures.similarity import similarity_figure
 from pipeline.figures.stability import pairs_figure, spectra_figure, stability_figure
+from pipeline.figures.teachers import teachers_figure
 
 __all__ = ["ENCODER_FIGURES", "FIGURES", "NothingToShowError", "draw"]
 
-FigureName = Literal["similarity", "stability", "spectra", "pairs", "noise"]
+FigureName = Literal[
+    "similarity",
+    "stability",
+    "spectra",
+    "pairs",
+    "teachers",
+    "noise",
+    "calibration",
+    "alpha",
+    "adversarial",
+    "layers",
+    "layer-weights",
+]
 
 # Each draws what an experiment, at a scale, has come to.
 FIGURES: dict[FigureName, Callable[[str | None, str | None], Figure]] = {
@@ -31,7 +46,13 @@ FIGURES: dict[FigureName, Callable[[str | None, str | None], Figure]] = {
     "stability": stability_figure,
     "spectra": spectra_figure,
     "pairs": pairs_figure,
+    "teachers": teachers_figure,
     "noise": noise_figure,
+    "calibration": calibration_figure,
+    "alpha": alpha_figure,
+    "adversarial": adversarial_figure,
+    "layers": layers_figure,
+    "layer-weights": layer_weights_figure,
 }
 
 EncoderFigureName = Literal["receptive-fields", "filters", "gaze", "gain", "most-exciting-images"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from pipeline import results
 
 STYLE: dict[Any, Any] = {
@@ -17,6 +19,22 @@ STYLE: dict[Any, Any] = {
 
 class NothingToShowError(LookupError):
     """The database has no results for the figure."""
+
+
+def legend_below(figure: Figure, *axes: Any, columns: int = 3) -> None:
+    """One legend for a whole figure: what any of its panels shows, each label once."""
+    found = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    figure.legend(
+        list(found.values()),
+        list(found),
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize=8,
+    )
 
 
 def with_caveat(title: str, experiment: str | None, scale: str | None) -> str:

@@ -1,58 +1,136 @@
-"""Robustness to noise."""
+"""Robustness to noise: Fig. 4 of Li et al. 2019, calibration, and the strength of the teacher."""
 
 from __future__ import annotations
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline import results
-from pipeline.figures.drawing import NothingToShowError, with_caveat
+from pipeline.figures.conditions import error_bars, styled
+from pipeline.figures.drawing import NothingToShowError, legend_below, with_caveat
 from pipeline.planned import why_nothing
 
-# Colours that people with colour-blindness can tell apart (Okabe and Ito).
-COLOURS = {
-    "none": "#000000",
-    "neural_model": "#D55E00",
-    "neural_data": "#0072B2",
-    "shuffle": "#009E73",
+AXES = {
+    "gaussian": "standard deviation of Gaussian noise (pixels in 0 to 1)",
+    "uniform": "half-width of uniform noise (pixels in 0 to 1)",
+    "salt_and_pepper": "fraction of pixels made white or black",
 }
-LABELS = {
-    "none": "none",
-    "neural_model": "neural (model)",
-    "neural_data": "neural (data)",
-    "shuffle": "shuffle",
-}
+MOST_LEVELS = 6  # that the figure of alpha shows
 
 
 def noise_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
-    """Accuracy against the level of Gaussian noise, mean and standard error over seeds."""
-    frame = results.noise(experiment, scale)
-    if frame.empty:
-        raise NothingToShowError(why_nothing("noise", experiment, scale))
-    sets = list(frame.groupby(["image_set", "architecture", "network_width"], sort=False))
-    figure = Figure(figsize=(1.2 + 4.4 * len(sets), 3.6), layout="constrained")
-    axes = figure.subplots(1, len(sets), squeeze=False)[0]
-    for ax, ((image_set, architecture, width), group) in zip(axes, sets, strict=True):
-        curves = [c for c in group.columns if c not in ("level", "accuracy", "sem")]
-        for _, curve in group.groupby(curves, sort=False):
-            teacher, alpha = str(curve["teacher"].iloc[0]), float(curve["alpha"].iloc[0])
-            n = int(curve["n_seeds"].min())
-            strength = f", α = {alpha:g}" if alpha else ""
+    """Accuracy against the level of noise, mean and standard error over seeds."""
+    frame = _noise(experiment, scale)
+    panels = list(frame.groupby(["image_set", "architecture", "network_width", "noise"]))
+    figure = Figure(figsize=(max(6.6, 0.6 + 3.9 * len(panels)), 4.4), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for ax, ((image_set, architecture, width, noise), group) in zip(axes, panels, strict=True):
+        for label, line, rows in styled(group):
             ax.errorbar(
-                curve["level"],
-                curve["accuracy"],
-                yerr=curve["sem"].fillna(0),
-                label=f"{LABELS.get(teacher, teacher)}{strength} (n = {n})",
-                color=COLOURS.get(teacher),
+                rows["level"],
+                rows["accuracy"],
+                yerr=rows["sem"].fillna(0),
+                label=label,
+                **line,
                 marker="o",
                 markersize=3,
                 linewidth=1.2,
                 capsize=2,
             )
-        ax.set_xlabel("standard deviation of the noise (pixels in 0 to 1)")
-        ax.set_ylabel("accuracy")
-        ax.set_ylim(0, 1)
+        ax.set_xlabel(AXES[str(noise)])
+        ax.set_ylim(0, None)
         ax.set_title(f"{image_set}, {architecture} of width {width}", fontsize=9)
-        ax.legend(frameon=False, fontsize=8)
-    seeds = "error bars: SEM over n seeds" if frame["n_seeds"].max() > 1 else "one seed each"
-    figure.suptitle(with_caveat(f"Accuracy under noise; {seeds}", experiment, scale), fontsize=9)
+    axes[0].set_ylabel("accuracy")
+    legend_below(figure, *axes)
+    figure.suptitle(
+        with_caveat(f"Accuracy under noise; {error_bars(frame)}", experiment, scale), fontsize=9
+    )
     return figure
+
+
+def calibration_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
+    """Mean confidence and expected calibration error against the level of noise."""
+    frame = _noise(experiment, scale)
+    kinds = list(frame.groupby("noise"))
+    figure = Figure(figsize=(9.6, 3.0 * len(kinds) + 1.2), layout="constrained")
+    lines = figure.subplots(len(kinds), 3, squeeze=False, sharey="col")
+    for axes, (noise, group) in zip(lines, kinds, strict=True):
+        for label, line, rows in styled(group):
+            for ax, value in zip(axes, _CALIBRATION, strict=True):
+                ax.plot(rows["level"], rows[value], label=label, **line, marker="o", markersize=3)
+        for ax, title in zip(axes, _CALIBRATION.values(), strict=True):
+            ax.set_title(title, fontsize=9)
+            ax.set_xlabel(AXES[str(noise)], fontsize=8)
+            ax.set_ylim(0, None)
+    legend_below(figure, *lines.flat)
+    figure.suptitle(
+        with_caveat("Confidence under noise, means over seeds", experiment, scale), fontsize=9
+    )
+    return figure
+
+
+def alpha_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
+    """Accuracy at each level of Gaussian noise against alpha; alpha 0 is the teacher ``none``."""
+    frame = _noise(experiment, scale)
+    frame = frame[frame["noise"] == "gaussian"]
+    taught = frame[frame["teacher"] != "none"]
+    curves = [
+        (condition, rows)
+        for condition, rows in taught.groupby(_BUT_ALPHA, sort=False)
+        if rows["alpha"].nunique() > 1
+    ]
+    if not curves:
+        raise NothingToShowError(
+            "no teacher with several alphas; give one a list `alphas`, as "
+            "experiments/li2019_alpha.toml does"
+        )
+    levels = sorted(set(frame["level"]))
+    step = -(-len(levels) // MOST_LEVELS)
+    levels = [level for i, level in enumerate(levels) if i % step == 0]
+    figure = Figure(figsize=(max(5.4, 0.6 + 4.2 * len(curves)), 4.2), layout="constrained")
+    axes = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
+    for ax, (_, rows) in zip(axes, curves, strict=True):
+        first = rows.iloc[0]
+        same = (frame[_SETTING] == first[_SETTING]).all(axis=1)
+        alone = frame[same & (frame["teacher"] == "none")]
+        for i, level in enumerate(levels):
+            both = pd.concat([alone, rows], ignore_index=True)
+            at: pd.DataFrame = both.loc[both["level"] == level].sort_values("alpha")
+            shade = str(0.75 * i / len(levels))
+            ax.errorbar(
+                at["alpha"],
+                at["accuracy"],
+                yerr=at["sem"].fillna(0),
+                label=f"noise {level:g}",
+                color=shade,
+                marker="o",
+                markersize=3,
+                capsize=2,
+            )
+        ax.set_xscale("symlog", linthresh=float(rows["alpha"].min()))
+        ax.set_xlabel("α, weight of the similarity loss (0: no teacher)")
+        ax.set_title(f"{first['teacher'].replace('_', ' ')}, {first['brain']}", fontsize=9)
+        ax.set_ylim(0, None)
+    axes[0].set_ylabel("accuracy")
+    legend_below(figure, *axes)
+    figure.suptitle(
+        with_caveat(f"Strength of the teacher; {error_bars(frame)}", experiment, scale),
+        fontsize=9,
+    )
+    return figure
+
+
+_CALIBRATION = {
+    "accuracy": "accuracy",
+    "confidence": "mean confidence",
+    "calibration_error": "expected calibration error",
+}
+_SETTING = ["image_set", "architecture", "network_width", "epochs", "n_train_used", "noise_hash"]
+_BUT_ALPHA = [*_SETTING, "teacher_hash", "scan_group", "compared", "n_stimuli"]
+
+
+def _noise(experiment: str | None, scale: str | None) -> pd.DataFrame:
+    frame = results.noise(experiment, scale)
+    if frame.empty:
+        raise NothingToShowError(why_nothing("noise", experiment, scale))
+    return frame

@@ -1,0 +1,61 @@
+"""What tells trained networks apart, but for the seed, and short names for it."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+# Image set, network, teacher with its scans and encoders, training.
+CONDITION = [
+    "image_set",
+    "architecture",
+    "network_width",
+    "teacher",
+    "alpha",
+    "brain",
+    "scans",
+    "simulated",
+    "compared",
+    "n_stimuli",
+    "epochs",
+    "n_train_used",
+    "teacher_seed",
+    "network_hash",
+    "teacher_hash",
+    "scan_group",
+    "training_hash",
+]
+
+_HASHES = ["network_hash", "teacher_hash", "scan_group", "training_hash"]
+
+
+def conditions(frame: pd.DataFrame) -> pd.Series[str]:
+    """A short name for each row's condition, with what tells the frame's conditions apart.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With the columns of ``CONDITION``.
+    """
+    labels = frame["teacher"].str.replace("_", " ").astype(str)
+    taught = frame["teacher"] != "none"
+    if frame.loc[taught, "brain"].nunique() > 1:
+        labels = labels.where(~taught, labels + ", " + frame["brain"].fillna(""))
+    labels = labels.where(~taught, labels + frame["alpha"].map(", alpha {:g}".format))
+    if frame.loc[taught, "compared"].nunique() > 1:
+        layers = frame["compared"].replace("", "all").map(", layers {}".format)
+        labels = labels.where(~taught, labels + layers)
+    if frame.loc[taught, "n_stimuli"].nunique() > 1:
+        labels = labels.where(~taught, labels + frame["n_stimuli"].map(", {} stimuli".format))
+    for column in ("network_width", "architecture", "image_set"):
+        if frame[column].nunique() > 1:
+            labels = frame[column].astype(str) + " " + labels
+    return _numbered(labels, frame)
+
+
+def _numbered(labels: pd.Series[str], frame: pd.DataFrame) -> pd.Series[str]:
+    """Labels, with a number behind those that read the same and are not."""
+    numbers = frame[_HASHES].assign(label=labels).drop_duplicates()
+    numbers["number"] = numbers.groupby("label").cumcount()
+    number = frame[_HASHES].assign(label=labels).merge(numbers, how="left")["number"]
+    number.index = labels.index
+    return labels.where(number == 0, labels + " (" + (number + 1).astype(str) + ")")

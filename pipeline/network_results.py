@@ -1,0 +1,234 @@
+"""What became of trained networks, as pandas frames: noise, attacks, layers, differences."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+
+from pipeline.conditions import CONDITION, conditions
+from pipeline.planned import planned_rows
+from regularized_training.analysis.paired import holm, paired_difference
+from regularized_training.teachers import TeacherKind
+from schemas import base, recording, representation, robustness, teaching, training
+
+TEACHER_ORDER = {kind: i for i, kind in enumerate(get_args(TeacherKind))}
+
+
+def noise_by_seed(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
+    """Accuracy, confidence and calibration error under noise, a row per network and level."""
+    levels = robustness.NoiseAccuracy.Level * robustness.NoiseAccuracy.proj("n_images")
+    query = levels * robustness.NoiseConfig.proj("noise", "clamped")
+    measured = ["noise", "clamped", "level", "accuracy", "confidence", "calibration_error"]
+    return _frame(
+        query, robustness.NoisePlan, experiment, scale, [*measured, "n_images", "noise_hash"]
+    )
+
+
+def noise(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
+    """Accuracy, confidence and calibration error under noise: mean and standard error over seeds.
+
+    Returns
+    -------
+    DataFrame
+        One row per condition, kind of noise and level. ``sem`` is that of the accuracy, NaN for a
+        single seed.
+    """
+    by_seed = noise_by_seed(experiment, scale)
+    values = ("accuracy", "confidence", "calibration_error")
+    summary = _over_seeds(by_seed, values).rename(columns={"accuracy_sem": "sem"})
+    order = ["image_set", "noise", *_ORDER, "level"]
+    return _sorted(summary, order).drop(columns=["confidence_sem", "calibration_error_sem"])
+
+
+def adversarial_by_seed(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
+    """Median minimal adversarial distance, a row per network and attack.
+
+    Returns
+    -------
+    DataFrame
+        ``median`` counts misclassified images as 0, as the paper does, ``median_correct`` leaves
+        them out; both are infinite where over half of the attacks failed. ``*_low`` and ``*_high``
+        are the ends of 95 % intervals from resampled images.
+    """
+    query = robustness.AdversarialDistance * robustness.AttackConfig.proj("method", "norm")
+    medians = [
+        f"{name}{end}" for name in ("median", "median_correct") for end in ("", "_low", "_high")
+    ]
+    counts = ["n_images", "n_misclassified", "n_failed"]
+    columns = ["method", "norm", *medians, *counts, "attack_hash"]
+    frame = _frame(
+        query.proj("method", "norm", *medians, *counts),
+        robustness.AttackPlan,
+        experiment,
+        scale,
+        columns,
+    )
+    # What is infinite stands as null in the database; an interval of all-correct may be undefined.
+    for name in ("median", "median_correct"):
+        frame[name] = frame[name].astype(float).fillna(np.inf)
+    return frame
+
+
+def adversarial(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
+    """Median minimal adversarial distance: mean and standard error over seeds.
+
+    Returns
+    -------
+    DataFrame
+        One row per condition and attack, columns as of :func:`adversarial_by_seed`;
+        ``n_misclassified`` and ``n_failed`` are totals over seeds.
+    """
+    by_seed = adversarial_by_seed(experiment, scale)
+    totals = ("n_misclassified", "n_failed")
+    values = ("median", "median_correct")
+    summary = _over_seeds(by_seed, values, totals, leave_out=_INTERVALS)
+    return _sorted(summary, ["image_set", "norm", "method", *_ORDER])
+
+
+def layers_by_seed(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
+    """Similarity of each layer to a neural teacher on held-out stimuli, a row per network.
+
+    Returns
+    -------
+    DataFrame
+        ``judge`` is the brain that is compared with, ``trained`` says whether after training or
+        before, ``correlation`` is that of the cosines of Eq. 9 with the teacher's similarity,
+        ``alignment`` their centred kernel alignment.
+    """
+    found = representation.LayerSimilarity
+    query = found.Layer * found.proj("n_compared")
+    measured = ["layer_index", "layer", "trained", "correlation", "alignment", "n_compared"]
+    columns = ["judge", *measured, "judge_hash", "judge_group", "representation_hash"]
+    frame = _frame(query, representation.RepresentationPlan, experiment, scale, columns)
+    frame["judge"] = frame["judge_group"].map(_brains())
+    return frame
+
+
+def layers(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
+    """Similarity of each layer to a neural teacher: mean and standard error over seeds."""
+    by_seed = layers_by_seed(experiment, scale)
+    summary = _over_seeds(by_seed, ("correlation", "alignment"))
+    return _sorted(summary, ["image_set", "judge", *_ORDER, "trained", "layer_index"])
+
+
+def layer_weights(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
+    """The learned gamma of Eq. 10 after each epoch, a row per network, epoch and layer."""
+    query = training.TrainedNetwork.Epoch * training.TrainedNetwork.proj("layers")
+    columns = ["epoch", "similarity_loss", "layers", "layer_weights"]
+    frame = _frame(query.proj(*columns[1:]), training.TrainingPlan, experiment, scale, columns)
+    frame = frame.explode(["layers", "layer_weights"]).dropna(subset=["layers"])
+    frame = frame.rename(columns={"layers": "layer", "layer_weights": "weight"})
+    return frame.astype({"weight": float}).reset_index(drop=True)
+
+
+def differences(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
+    """Differences between each neural teacher and all other conditions, paired over seeds.
+
+    Returns
+    -------
+    DataFrame
+        ``measure`` and ``level`` say of what: accuracy under a kind of noise, or the median
+        adversarial distance of all and of correctly classified images. ``difference`` is the mean
+        of ``first`` less ``second``, ``p`` that of a two-sided paired t-test over ``n`` seeds,
+        ``p_holm`` the same corrected (Holm 1979) for all comparisons of one measure at one level,
+        ``effect`` Cohen's d of paired samples.
+    """
+    noises = noise_by_seed(experiment, scale)
+    noises = noises.assign(measure="accuracy, " + noises["noise"], value=noises["accuracy"])
+    frames = [noises]
+    attacked = adversarial_by_seed(experiment, scale).assign(level=np.nan)
+    for column, what in (("median", "all images"), ("median_correct", "correct images")):
+        attack = attacked["method"] + " " + attacked["norm"] + f", {what}"
+        frames.append(attacked.assign(measure=attack, value=attacked[column]))
+    columns = ["measure", "level", "first", "second", "difference", "sem", "p", "p_holm"]
+    rows: list[dict[str, Any]] = []
+    for frame in frames:
+        frame = frame.assign(condition=conditions(frame))
+        for (measure, level), group in frame.groupby(["measure", "level"], dropna=False):
+            rows += [{"measure": measure, "level": level, **row} for row in _compared(group)]
+    return pd.DataFrame(rows, columns=[*columns, "effect", "n"])
+
+
+_ORDER = ["teacher", "brain", "alpha", "compared", "n_stimuli"]
+_INTERVALS = (
+    "median_low",
+    "median_high",
+    "median_correct_low",
+    "median_correct_high",
+)
+
+
+def _frame(
+    query: Any, plan: Any, experiment: str | None, scale: str | None, columns: list[str]
+) -> pd.DataFrame:
+    base.require_active()
+    query = (
+        query
+        * teaching.TeacherConfig.proj("teacher", "teacher_seed")
+        * teaching.ScanGroup.proj("simulated", "scans")
+        * training.TrainingConfig.proj(
+            "alpha", "epochs", "n_train_used", "compared", n_stimuli="n_stimuli"
+        )
+        * training.NetworkConfig.proj("architecture", "network_width")
+    )
+    frame = pd.DataFrame(planned_rows(query, plan, experiment, scale))
+    frame = frame.reindex(columns=[*dict.fromkeys([*CONDITION, "seed", *columns])])
+    frame["brain"] = frame["scan_group"].map(_brains())
+    return frame
+
+
+def _brains() -> dict[str, str]:
+    """Species and area of each scan group, or its scans' names where these are not known."""
+    members = (teaching.ScanGroup.Member * recording.Scan.proj("species", "area")).to_dicts()
+    found: dict[str, set[str]] = {}
+    for member in members:
+        name = f"{member['species']} {member['area']}".strip() or member["scan"]
+        found.setdefault(member["scan_group"], set()).add(name)
+    nobody = {group: "" for group in teaching.ScanGroup.to_arrays("scan_group")}
+    return nobody | {group: ", ".join(sorted(names)) for group, names in found.items()}
+
+
+def _over_seeds(
+    by_seed: pd.DataFrame,
+    values: tuple[str, ...],
+    totals: tuple[str, ...] = (),
+    leave_out: tuple[str, ...] = (),
+) -> pd.DataFrame:
+    """Mean, standard error and number over seeds, for all that the other columns tell apart."""
+    dropped = {"seed", *values, *totals, *leave_out}
+    groups = by_seed.groupby([c for c in by_seed.columns if c not in dropped], sort=False)
+    summary = {value: groups[value].mean() for value in values}
+    with np.errstate(invalid="ignore"):
+        summary |= {f"{value}_sem": groups[value].sem() for value in values}
+    summary |= {total: groups[total].sum() for total in totals}
+    summary["n_seeds"] = groups["seed"].count()
+    return pd.DataFrame(summary).reset_index()
+
+
+def _sorted(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    rank = frame["teacher"].map(TEACHER_ORDER)
+    order = [c if c != "teacher" else "_rank" for c in columns]
+    return frame.assign(_rank=rank).sort_values(order).drop(columns="_rank").reset_index(drop=True)
+
+
+def _compared(group: pd.DataFrame) -> list[dict[str, Any]]:
+    values = {
+        str(name): rows.set_index("seed")["value"]
+        for name, rows in group.groupby("condition", sort=False)
+    }
+    neural = group.loc[group["teacher"] == "neural_model", "condition"].unique()
+    rows = []
+    for place, first in enumerate(neural):
+        for second in values:
+            if second == first or second in neural[:place]:
+                continue
+            both = pd.concat([values[first], values[second]], axis=1, join="inner").to_numpy()
+            # Where over half of the attacks failed there is no difference to speak of.
+            both = both[np.isfinite(both).all(axis=1)]
+            if len(both):
+                found = paired_difference(both[:, 0], both[:, 1])
+                rows.append({"first": first, "second": second, **vars(found)})
+    corrected = holm([row["p"] for row in rows])
+    return [{**row, "p_holm": p} for row, p in zip(rows, corrected, strict=True)]

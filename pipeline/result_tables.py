@@ -1,0 +1,85 @@
+"""Frames of results as tables that people read: one line for each condition or level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import pandas as pd
+
+from pipeline.conditions import CONDITION, conditions
+
+
+def noise_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each kind and level of noise, a column for each condition: mean +- SEM."""
+    frame = frame.assign(condition=_with_seeds(frame))
+    frame["cell"] = [_mean_sem(a, s) for a, s in frame[["accuracy", "sem"]].to_numpy()]
+    columns = list(dict.fromkeys(frame["condition"]))
+    table = frame.pivot_table(
+        index=["noise", "level"], columns="condition", values="cell", aggfunc="first", sort=False
+    )
+    return table[columns].reset_index().fillna("").sort_values(["noise", "level"])
+
+
+def adversarial_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each attack and condition."""
+    return pd.DataFrame(
+        {
+            "norm": frame["norm"],
+            "method": frame["method"].str.replace("_", " "),
+            "condition": _with_seeds(frame),
+            **{
+                name: [
+                    _mean_sem(m, s, "{:.4f}") for m, s in frame[[name, f"{name}_sem"]].to_numpy()
+                ]
+                for name in ("median", "median_correct")
+            },
+            "n_images": frame["n_images"],
+            "misclassified": frame["n_misclassified"],
+            "failed": frame["n_failed"],
+        }
+    )
+
+
+def layers_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each judge and condition, a column for each layer: correlation +- SEM (CKA)."""
+    frame = frame.assign(
+        condition=_with_seeds(frame),
+        cell=[
+            f"{_mean_sem(c, s, '{:.2f}')} ({a:.2f})"
+            for c, s, a in frame[["correlation", "correlation_sem", "alignment"]].to_numpy()
+        ],
+        state=frame["trained"].map({True: "trained", False: "as initialised"}),
+    )
+    layers = frame.sort_values("layer_index")["layer"].drop_duplicates()
+    table = frame.pivot_table(
+        index=["judge", "condition", "state"],
+        columns="layer",
+        values="cell",
+        aggfunc="first",
+        sort=False,
+    )
+    return table[list(layers)].reset_index().fillna("")
+
+
+def differences_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same rows, difference and standard error in one cell."""
+    cells = [_mean_sem(d, s, "{:+.4f}") for d, s in frame[["difference", "sem"]].to_numpy()]
+    return frame.assign(difference=cells).drop(columns="sem")
+
+
+TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "noise": noise_table,
+    "adversarial": adversarial_table,
+    "layers": layers_table,
+    "differences": differences_table,
+}
+
+
+def _with_seeds(frame: pd.DataFrame) -> pd.Series[str]:
+    return conditions(frame[CONDITION]) + " (n = " + frame["n_seeds"].astype(str) + ")"
+
+
+def _mean_sem(mean: float, sem: float, form: str = "{:.3f}") -> str:
+    shown = form.format(mean)
+    return shown if math.isnan(sem) else f"{shown} ± {form.format(sem).lstrip('+')}"
