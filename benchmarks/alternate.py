@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 
@@ -45,6 +46,7 @@ def report(
     baseline: str,
     facts: Mapping[str, object],
     *,
+    columns: Mapping[str, Mapping[str, object]] | None = None,
     as_json: bool = False,
 ) -> None:
     """Print a table of the runs against the baseline and, if wanted, one JSON object after it.
@@ -59,6 +61,8 @@ def report(
         The run the others are compared with.
     facts : mapping
         What else a reader needs, such as sizes and versions; ends up in the JSON object too.
+    columns : mapping, optional
+        What else the table and the JSON object say of each run, by the name of the column.
     as_json : bool
         With exactly one other run, the object has its ratio as ``ratio``; ``ratios`` has all.
     """
@@ -70,11 +74,20 @@ def report(
         "torch": torch.__version__,
     }
     ratios = {name: ratio(seconds, name, baseline) for name in seconds if name != baseline}
-    table = Table("run", "median ms", "fastest ms", "slowest ms", f"/ {baseline}", title=title)
+    columns = columns or {}
+    header = ("run", "median ms", "fastest ms", "slowest ms", f"/ {baseline}")
+    table = Table(
+        *header, *(name.replace("_mb", " MB").replace("_", " ") for name in columns), title=title
+    )
     for name, values in seconds.items():
         times = (statistics.median(values), min(values), max(values))
-        table.add_row(name, *(f"{1e3 * t:.1f}" for t in times), f"{ratios.get(name, 1.0):.2f}")
-    console = Console()
+        table.add_row(
+            name,
+            *(f"{1e3 * t:.1f}" for t in times),
+            f"{ratios.get(name, 1.0):.2f}",
+            *(_short(column[name]) for column in columns.values()),
+        )
+    console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
     console.print(", ".join(f"{key}: {value}" for key, value in facts.items()), highlight=False)
     if as_json:
@@ -84,8 +97,13 @@ def report(
             "baseline": baseline,
             "median_seconds": medians,
             "ratios": ratios,
+            **columns,
             **facts,
         }
         if len(ratios) == 1:
             result["compared"], result["ratio"] = next(iter(ratios.items()))
         print(json.dumps(result))
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -17,22 +17,19 @@ import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 from torch.utils.data import DataLoader, SubsetRandomSampler
 
+from benchmarks.memory import memory_in_processes, peak_memory
 from predictive_model import neuralpredictors_compat as stock
 from predictive_model.correlation import correlation
 from predictive_model.encoder import build_encoder, data_key, population_of
@@ -197,37 +194,13 @@ def stock_epochs(
 def memory_of(loop: str, recording: Recording) -> int:
     """Megabytes by which an epoch raises this process's resident memory at most."""
     settings = FitConfig(max_epochs=1)
-    process, done = psutil.Process(), threading.Event()
     with tempfile.TemporaryDirectory() as folder:
         if loop == "neuralpredictors":
             write_tree(recording, Path(folder))
         stock.training()
-        before = peak = process.memory_info().rss
-
-        def watch() -> None:
-            nonlocal peak
-            while not done.wait(0.01):
-                peak = max(peak, process.memory_info().rss)
-
-        watcher = threading.Thread(target=watch)
-        watcher.start()
         if loop == "neuralpredictors":
-            next(stock_epochs(recording, Path(folder), settings, []))
-        else:
-            fit(recording, SENSORIUM, settings, SEED)
-        done.set()
-        watcher.join()
-    return (peak - before) // 2**20
-
-
-def memory_in_processes(args: argparse.Namespace) -> dict[str, int]:
-    """Megabytes that each loop needs, each measured in a process of its own."""
-    options = [f"--{name}={getattr(args, name)}" for name in ("images", "neurons", "threads")]
-    command = [sys.executable, "-m", "benchmarks.encoder_fit", *options, "--memory-of"]
-    return {
-        loop: int(subprocess.run([*command, loop], check=True, capture_output=True).stdout)
-        for loop in LOOPS
-    }
+            return peak_memory(lambda: next(stock_epochs(recording, Path(folder), settings, [])))
+        return peak_memory(lambda: fit(recording, SENSORIUM, settings, SEED))
 
 
 def main() -> None:
@@ -263,7 +236,8 @@ def main() -> None:
             seconds["neuroteach"].append(epoch.seconds)
 
         fitted = fit(recording, SENSORIUM, settings, SEED, progress=take_turns)
-    memory = memory_in_processes(args)
+    options = [f"--{name}={getattr(args, name)}" for name in ("images", "neurons", "threads")]
+    memory = memory_in_processes("encoder_fit", LOOPS, options)
     correlations = [max(scores[1:]), fitted.validation_correlation]
     report(args, recording, n_trials, seconds, correlations, memory)
 

@@ -267,6 +267,8 @@ def _report(failed: list[Any]) -> None:
 
 
 def _result_command(name: str, title: str, help_text: str) -> None:
+    function = name.replace("-", "_")
+
     @results_app.command(
         name, help=f"{help_text}\n\nExample: `neuroteach results {name} --format csv`"
     )
@@ -284,15 +286,15 @@ def _result_command(name: str, title: str, help_text: str) -> None:
         from pipeline.result_tables import TABLES
 
         with Session():
-            frame = getattr(results, name)(experiment, scale)
+            frame = getattr(results, function)(experiment, scale)
             if frame.empty:
-                err.print(plain(why_nothing(name, experiment, scale)))
+                err.print(plain(why_nothing(function, experiment, scale)))
                 if format is Format.table and output is None:
                     return
                 caveat = ""
             else:
                 caveat = results.caveat(experiment, scale)
-        table = TABLES.get(name)
+        table = TABLES.get(function)
         print_frame(frame, format, output, title=title, caveat=caveat, table=table)
 
 
@@ -313,6 +315,11 @@ _result_command(
     "adversarial",
     "Median minimal adversarial distance",
     "How small a perturbation fools the networks?",
+)
+_result_command(
+    "attack-checks",
+    "Can attacks be believed?",
+    "Do attacks do what attacks must, on each network?",
 )
 _result_command(
     "layers",

@@ -23,6 +23,7 @@ from predictive_model.trials import check_together
 from regularized_training.analysis.representation import RepresentationConfig
 from regularized_training.networks import NetworkConfig, compared_layers
 from regularized_training.regularizers import RegularizerConfig
+from regularized_training.robustness.attack_checks import AttackCheckConfig
 from regularized_training.robustness.attacks import AttackConfig
 from regularized_training.robustness.noise import NoiseConfig
 from regularized_training.teachers import TeacherConfig
@@ -109,6 +110,8 @@ class ExperimentSettings(Config):
     noise : tuple of NoiseConfig
         A single table, or a list of them.
     attacks : tuple of AttackConfig
+    attack_checks : AttackCheckConfig, optional
+        Ask of every network whether attacks on it can be believed.
     representation : RepresentationConfig, optional
         Compare every network's layers with each ``neural_model`` teacher of the experiment, on the
         stimuli that this holds out.
@@ -128,6 +131,7 @@ class ExperimentSettings(Config):
     seeds: tuple[Seed, ...] = ()
     noise: tuple[NoiseConfig, ...] = (NoiseConfig(),)
     attacks: tuple[AttackConfig, ...] = ()
+    attack_checks: AttackCheckConfig | None = None
     representation: RepresentationConfig | None = None
 
     @field_validator("teachers", mode="before")

@@ -87,6 +87,13 @@ def adversarial(experiment: str | None = None, scale: str | None = None) -> pd.D
     return _sorted(summary, ["image_set", "norm", "method", *_ORDER])
 
 
+def attack_checks(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
+    """Whether attacks on the networks can be believed, a row per network and check."""
+    found = robustness.AttackChecks.Check * robustness.AttackCheckConfig.proj("n_images")
+    columns = ["check_name", "passed", "found", "expected", "n_images", "attack_check_hash"]
+    return _frame(found, robustness.AttackCheckPlan, experiment, scale, columns)
+
+
 def layers_by_seed(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
     """Similarity of each layer to a neural teacher on held-out stimuli, a row per network.
 

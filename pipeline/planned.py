@@ -44,6 +44,11 @@ _TAUGHT = (training.TrainingPlan, "teaches", "network")
 _PLANS_OF_NETWORKS: dict[str, tuple[Any, str, str]] = {
     "noise": (*_TAUGHT[:2], "network, so that there is no accuracy under noise"),
     "adversarial": (robustness.AttackPlan, "asks for", "attack; give it a list [[attacks]]"),
+    "attack_checks": (
+        robustness.AttackCheckPlan,
+        "asks for",
+        "check of attacks; give it a table [attack_checks]",
+    ),
     "layers": (
         representation.RepresentationPlan,
         "asks for",

@@ -55,6 +55,10 @@ def plan(
     for attack in settings.attacks:
         attack_hash = robustness.AttackConfig.add(attack)
         robustness.AttackPlan.insert([{**row, "attack_hash": attack_hash} for row in plans])
+    if settings.attack_checks is not None:
+        check_hash = robustness.AttackCheckConfig.add(settings.attack_checks)
+        checks = [{**row, "attack_check_hash": check_hash} for row in plans]
+        robustness.AttackCheckPlan.insert(checks)
     if settings.representation is not None:
         _plan_comparisons(settings, plans, groups)
 

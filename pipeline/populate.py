@@ -40,6 +40,7 @@ PLANS = {
     robustness.NoiseAccuracy: robustness.NoisePlan,
     representation.LayerSimilarity: representation.RepresentationPlan,
     robustness.AdversarialDistance: robustness.AttackPlan,
+    robustness.AttackChecks: robustness.AttackCheckPlan,
 }
 
 # Errors that say nothing of the computation: a worker was told to stop.
@@ -205,6 +206,8 @@ def _plan(table: type[Any], restriction: dict[str, str]) -> Any:
     plan = PLANS[table] & restriction
     if table is encoding.SharedCore:
         return plan & (encoding.FitConfig & "n_scans > 0")
+    if table is stability.SimilarityStability:
+        return plan & encoding.FitPlan.proj()  # of experiments that fit an encoder
     if table is prediction.PredictedResponses:
         # Encoders that were imported are in no plan of fits, but may be asked for by a teacher.
         members = (teaching.TeacherPlan & restriction) * teaching.ScanGroup.Member

@@ -41,6 +41,20 @@ def adversarial_table(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def attack_checks_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each condition and check: how many networks pass, and the worst of them."""
+    frame = frame.assign(condition=conditions(frame[CONDITION]))
+    groups = frame.groupby(["condition", "check_name"], sort=False)
+    return pd.DataFrame(
+        {
+            "passed": groups["passed"].sum().astype(int),
+            "networks": groups["passed"].count(),
+            "worst": groups["found"].min(),
+            "expected": groups["expected"].first(),
+        }
+    ).reset_index()
+
+
 def layers_table(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each judge and condition, a column for each layer: correlation +- SEM (CKA)."""
     frame = frame.assign(
@@ -71,6 +85,7 @@ def differences_table(frame: pd.DataFrame) -> pd.DataFrame:
 TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "noise": noise_table,
     "adversarial": adversarial_table,
+    "attack_checks": attack_checks_table,
     "layers": layers_table,
     "differences": differences_table,
 }

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.network_results import (
     adversarial,
     adversarial_by_seed,
+    attack_checks,
     differences,
     layer_weights,
     layers,
@@ -26,6 +27,7 @@ from schemas.experiment import Experiment
 __all__ = [
     "adversarial",
     "adversarial_by_seed",
+    "attack_checks",
     "caveat",
     "differences",
     "encoders",

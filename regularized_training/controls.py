@@ -157,7 +157,8 @@ def vgg_teacher(
 
 
 def _load_vgg(features: nn.Module, file: Path | str | None) -> None:
-    state = _downloaded() if file is None else _read(Path(file))
+    file = _downloaded() if file is None else Path(file)
+    state = _read(file)
     wanted = {name: state.get(f"features.{name}") for name in features.state_dict()}
     missing = [name for name, value in wanted.items() if not isinstance(value, torch.Tensor)]
     if missing:
@@ -184,13 +185,15 @@ def _read(file: Path) -> dict[str, Any]:
     return state if isinstance(state, dict) else {}
 
 
-def _downloaded() -> dict[str, Any]:
+def _downloaded() -> Path:
     weights = VGG19_Weights.IMAGENET1K_V1
-    try:
-        return dict(weights.get_state_dict(progress=False, check_hash=True))
-    except OSError as error:
-        place = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
-        raise OSError(
-            f"VGG-19's weights are neither at {place} nor to be had from {weights.url} ({error}); "
-            "put the file there, or use the teacher vgg_untrained"
-        ) from error
+    place = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    if not place.is_file():
+        try:
+            weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        except (OSError, RuntimeError) as error:  # the latter if what came has another hash
+            raise OSError(
+                f"VGG-19's weights are neither at {place} nor to be had from {weights.url} "
+                f"({error}); put the file there, or use the teacher vgg_untrained"
+            ) from error
+    return place

@@ -51,6 +51,13 @@ def averaged(values: Tensor) -> Tensor:
     return values / world_size()
 
 
+def share_buffers(module: nn.Module) -> None:
+    """Give all processes the first one's buffers: each gathers statistics of its own part."""
+    if world_size() > 1:
+        for buffer in module.buffers():
+            distributed.broadcast(buffer, 0)
+
+
 class Share:
     """What one process takes of a batch that all draw alike.
 
@@ -60,6 +67,9 @@ class Share:
         Size of the batch.
     at_least : int
         With fewer a process could not work.
+    parts : int
+        The batch is so many parts one after the other, each of which is divided evenly: 2 where
+        the first stimuli of all pairs come before the second ones.
 
     Raises
     ------
@@ -67,13 +77,14 @@ class Share:
         If the batch cannot be divided evenly, or the parts would be too small.
     """
 
-    def __init__(self, n: int, *, at_least: int = 2) -> None:
+    def __init__(self, n: int, *, at_least: int = 2, parts: int = 1) -> None:
         self.world = world_size()
         self.rank = distributed.get_rank() if self.world > 1 else 0
-        if n % self.world or n // self.world < at_least:
+        even = self.world * parts
+        if self.world > 1 and (n % even or n // self.world < at_least):
             raise ValueError(
-                f"batch: {n} for {self.world} processes, expected a multiple of {self.world} with "
-                f"at least {at_least} for each; change batch_size or n_stimuli, or the number of "
+                f"batch: {n} for {self.world} processes, expected a multiple of {even} with at "
+                f"least {at_least} for each; change batch_size or n_stimuli, or the number of "
                 "processes"
             )
 

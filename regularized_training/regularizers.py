@@ -251,7 +251,11 @@ class SimilarityLesson:
         rng: torch.Generator,
     ) -> None:
         teacher = teacher.teaching
-        self._share = parallel.Share(config.n_stimuli, at_least=config.fewest_stimuli)
+        self._share = parallel.Share(
+            config.n_stimuli,
+            at_least=config.fewest_stimuli,
+            parts=2 if config.pair_sampling == "independent" else 1,
+        )
         sample_stimuli(
             len(teacher.stimuli), config, torch.Generator()
         )  # too few stimuli: say so before training

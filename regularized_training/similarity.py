@@ -13,6 +13,8 @@ from predictive_model.fitted import FittedEncoder, predict_recording
 from predictive_model.recording import Recording
 from predictive_model.reliability import reliability
 
+BLOCK = 2**18  # responses that are made unit vectors at once, few enough to stay in the cache
+
 
 def similarity(
     responses: NDArray, weight: NDArray[np.float64] | None = None
@@ -50,16 +52,26 @@ def unit_vectors(
         raise ValueError(
             f"weight: shape {weight.shape}, expected {responses.shape[1:]}, one for each neuron"
         )
-    # Centring in double precision; the vectors themselves are kept in single.
-    e = (responses - responses.mean(0, dtype=np.float64)).astype(np.float32)
-    if weight is not None:
-        e *= weight.astype(np.float32)
-    norm = np.linalg.norm(e, axis=1, keepdims=True)
     # Rounding leaves a vector at the mean with a direction; a deviation that single precision
     # cannot tell from none has none.
-    largest = np.abs(responses).max(0, initial=0) * (1 if weight is None else weight)
+    largest = np.maximum(responses.max(0, initial=0), -responses.min(0, initial=0))
+    if weight is not None:
+        largest = largest * weight
     floor = 4 * np.finfo(np.float32).eps * np.linalg.norm(largest)
-    return np.divide(e, norm, out=np.zeros_like(e), where=norm > floor)
+    mean = responses.mean(0, dtype=np.float64)
+    vectors = np.empty(responses.shape, np.float32)
+    rows = max(1, BLOCK // max(1, responses.shape[1]))
+    for start in range(0, len(responses), rows):
+        e = vectors[start : start + rows]
+        # Centring in double precision; the vectors themselves are kept in single.
+        np.subtract(responses[start : start + rows], mean, out=e, casting="same_kind")
+        if weight is not None:
+            e *= weight.astype(np.float32)
+        norm = np.linalg.norm(e, axis=1, keepdims=True)
+        directed = norm > floor
+        np.divide(e, norm, out=e, where=directed)
+        e[~directed[:, 0]] = 0
+    return vectors
 
 
 def oracle_similarity(

@@ -159,6 +159,9 @@ def read_image_folder(
     not those of images are passed over. Images are ordered by their path, classes by name, so a
     folder and an archive of it give the same task.
 
+    Tiny ImageNet is read as it comes: its ``val`` has no folders of classes but a list of them,
+    and stands for ``test``, whose classes are secret.
+
     Parameters
     ----------
     path : path
@@ -198,12 +201,13 @@ def read_image_folder(
         n_read += 1
         if progress is not None:
             progress(n_read)
-    if class_of and "val" in found:
+    listed = bool(class_of) and "val" in found
+    if listed:
         found["val"] = [
             ((class_of.get(below[-1], below[0]), below[-1]), pixels)
             for below, pixels in found["val"]
         ]
-    test = "test" if "test" in found else "val"
+    test = "val" if listed or "test" not in found else "test"
     for split in ("train", test):
         if split not in found:
             raise TaskError(f"{path}: no images below {split}/<class>/, expected train and test")

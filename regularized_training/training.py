@@ -284,7 +284,7 @@ class Training:
         }
         network = build_network(network_config, self.n_channels, self.n_classes, init)
         self.network = network.to(device)
-        self._share = parallel.Share(config.batch_size)
+        self._share = parallel.Share(min(config.batch_size, len(self.labels)))
         self.layers: tuple[str, ...] = ()
         self.lesson: SimilarityLesson | None = None
         regularizer = config.regularizer
@@ -365,6 +365,7 @@ class Training:
         self._check_finite(totals, epoch)
         for parameter in self.network.parameters():
             self._check_finite(parameter, epoch)
+        parallel.share_buffers(self.network)
         task_loss, similarity_loss, n_correct = totals.tolist()
         taught = self.lesson is not None
         record = EpochRecord(
@@ -506,10 +507,11 @@ def _fingerprint(
 ) -> str:
     """Hash of all that decides the outcome of a training."""
     images = (task.train_images, task.train_labels, task.test_images, task.test_labels)
+    said = () if teacher is None else (teacher.stimuli, teacher.similarity, teacher.held_out)
     return fingerprint(
         network=network_config.model_dump(mode="json"),
         config=config.model_dump(mode="json"),
         seed=seed,
         task=[array_digest(*images), task.classes],
-        teacher=None if teacher is None else array_digest(teacher.stimuli, teacher.similarity),
+        teacher=array_digest(*said) if said else None,
     )

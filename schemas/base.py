@@ -144,6 +144,7 @@ def computed_tables() -> list[type[dj.Computed]]:
         robustness.NoiseAccuracy,
         representation.LayerSimilarity,
         robustness.AdversarialDistance,
+        robustness.AttackChecks,
     ]
 
 

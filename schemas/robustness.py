@@ -7,7 +7,7 @@ from typing import Any
 import datajoint as dj
 import numpy as np
 
-from regularized_training.robustness import attacks, noise
+from regularized_training.robustness import attack_checks, attacks, noise
 from schemas.base import PROVENANCE, Stopwatch, add_config, computing, schema
 from schemas.training import (
     ImageSet,
@@ -246,6 +246,89 @@ class AdversarialDistance(dj.Computed):
                     "queries": int(queries),
                 }
                 for index, outcome, distance, queries in rows
+            ]
+        )
+
+
+@schema
+class AttackCheckConfig(dj.Lookup):
+    """How attacks are checked."""
+
+    definition = """
+        attack_check_hash : char(16)
+        ---
+        n_images : int32
+        config   : json
+    """
+
+    @classmethod
+    def add(cls, config: attack_checks.AttackCheckConfig) -> str:
+        """Insert a configuration if it is new; returns its hash."""
+        return add_config(cls, "attack_check_hash", config, n_images=config.n_images)
+
+
+@schema
+class AttackCheckPlan(dj.Manual):
+    """Checks that an experiment asks for."""
+
+    definition = """
+        -> TrainingPlan
+        -> AttackCheckConfig
+    """
+
+
+@schema
+class AttackChecks(dj.Computed):
+    """Can attacks on one network be believed?"""
+
+    definition = f"""
+        -> TrainedNetwork
+        -> AttackCheckConfig
+        ---
+        n_passed : int16
+        n_checks : int16
+        {PROVENANCE}
+    """
+
+    class Check(dj.Part):
+        """One question to the attack."""
+
+        definition = """
+            -> master
+            check_name : varchar(32)   # more_steps, larger_ball, white_box, unbounded ...
+            ---
+            passed   : bool
+            found    : float64         # a fraction of images
+            expected : varchar(32)
+        """
+
+    @property
+    def key_source(self) -> Any:
+        """What some experiment asks for, as far as its network is there."""
+        return TrainedNetwork.proj() * AttackCheckConfig.proj() & AttackCheckPlan
+
+    def make(self, key: dict[str, Any]) -> None:
+        """Check attacks on one network."""
+        watch, device = Stopwatch(), computing().device
+        task = ImageSet.load(key)
+        config = attack_checks.AttackCheckConfig.model_validate(
+            (AttackCheckConfig & key).fetch1("config")
+        )
+        found = attack_checks.check_attacks(
+            TrainedNetwork.load(key), task.test_images, task.test_labels, config, device
+        )
+        counts = {"n_passed": sum(c.passed for c in found), "n_checks": len(found)}
+        self.insert1({**key, **counts, **watch.provenance(device)})
+        self.Check.insert(
+            [
+                {
+                    **key,
+                    "check_name": c.check,
+                    "passed": c.passed,
+                    "found": c.value,
+                    "expected": c.expected,
+                }
+                for c in found
             ]
         )
 

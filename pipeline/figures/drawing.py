@@ -23,13 +23,13 @@ class NothingToShowError(LookupError):
 
 def legend_below(figure: Figure, *axes: Any, columns: int = 3) -> None:
     """One legend for a whole figure: what any of its panels shows, each label once."""
-    found = {}
+    found: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     figure.legend(
-        list(found.values()),
-        list(found),
+        handles=list(found.values()),
+        labels=list(found),
         loc="outside lower center",
         ncols=columns,
         frameon=False,

@@ -22,6 +22,8 @@ from regularized_training.similarity import similarity_correlation
 from regularized_training.teachers import SimilarityTeacher
 
 BATCH = 64
+FEWEST = 4  # stimuli, for the unbiased estimate
+ROUNDING = 1e-12  # of a kernel's squares, is what single precision leaves of nothing
 
 
 class RepresentationConfig(Config):
@@ -35,7 +37,7 @@ class RepresentationConfig(Config):
         Height and width to resize the stimuli to; as they were shown by default.
     """
 
-    n_stimuli: int = Field(default=500, ge=3)
+    n_stimuli: int = Field(default=500, ge=FEWEST)
     stimulus_size: tuple[int, int] | None = None
 
 
@@ -81,14 +83,15 @@ def compare_layers(
     Raises
     ------
     ValueError
-        If the teacher holds out fewer than three stimuli.
+        If the teacher holds out fewer than four stimuli.
     """
-    judge = teacher.withheld
-    if len(judge.stimuli) < 3:
+    if len(teacher.held_out) < FEWEST:
         raise ValueError(
-            f"teacher: {teacher.name!r} holds out {len(judge.stimuli)} of its "
-            f"{len(teacher.stimuli)} stimuli, expected at least 3 to judge by; raise held_out"
+            f"teacher: {teacher.name!r} holds out {len(teacher.held_out)} of its "
+            f"{len(teacher.stimuli)} stimuli, expected at least {FEWEST} to judge by; raise "
+            "held_out"
         )
+    judge = teacher.withheld
     n = config.n_stimuli
     said = judge.similarity[:n, :n]
     stimuli = prepare_stimuli(judge.stimuli[:n], _n_channels(network), config.stimulus_size)
@@ -125,13 +128,16 @@ def centred_kernel_alignment(a: NDArray, b: NDArray) -> float:
     float
         1 for kernels that agree up to scale; 0 where one of them says nothing.
     """
-    if a.shape != b.shape or a.ndim != 2 or a.shape[0] != a.shape[1] or len(a) < 4:
+    if a.shape != b.shape or a.ndim != 2 or a.shape[0] != a.shape[1] or len(a) < FEWEST:
         raise ValueError(
             f"shapes {a.shape} and {b.shape}: expected two square matrices of a size, of at least "
-            "4 stimuli"
+            f"{FEWEST} stimuli"
         )
-    own = _unbiased_hsic(a, a) * _unbiased_hsic(b, b)
-    return float(_unbiased_hsic(a, b) / np.sqrt(own)) if own > 0 else 0.0
+    own = [_unbiased_hsic(kernel, kernel) for kernel in (a, b)]
+    for kernel, hsic in zip((a, b), own, strict=True):
+        if hsic <= ROUNDING * np.square(kernel, dtype=np.float64).sum():
+            return 0.0
+    return float(_unbiased_hsic(a, b) / np.sqrt(own[0] * own[1]))
 
 
 def _unbiased_hsic(a: NDArray, b: NDArray) -> float:

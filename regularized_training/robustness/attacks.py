@@ -211,7 +211,7 @@ def adversarial_distances(
         If images and labels do not fit together, or are fewer than asked for.
     """
     chosen = chosen_images(images, labels, config.n_images, config.seed)
-    with evaluating(network, device), _without_parameter_gradients(network):
+    with evaluating(network, device), without_parameter_gradients(network):
         attack = _Attack(network, images, labels, config, device)
         counts = [
             attack.run(part)
@@ -299,7 +299,7 @@ class _Attack:
                 while len(open_rows := rows[low[rows] < high[rows]]):
                     for place in np.unique(middle[open_rows]):
                         some = open_rows[middle[open_rows] == place]
-                        with _seeded(self.config.seed + number):
+                        with seeded(self.config.seed + number):
                             _, clipped, success = attack(
                                 self.model,
                                 x[some],
@@ -346,7 +346,7 @@ class _Attack:
 
 
 @contextmanager
-def _without_parameter_gradients(network: nn.Module) -> Iterator[None]:
+def without_parameter_gradients(network: nn.Module) -> Iterator[None]:
     """Gradients are wanted for images alone."""
     wanted = [p for p in network.parameters() if p.requires_grad]
     for parameter in wanted:
@@ -359,7 +359,7 @@ def _without_parameter_gradients(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Foolbox draws from torch's global stream: give it one, and put the old one back."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -44,10 +44,11 @@ def chosen_images(
 
 @contextmanager
 def evaluating(network: nn.Module, device: str | torch.device) -> Iterator[None]:
-    """The network on a device and in evaluation mode; afterwards in the mode it came in."""
-    was_training = network.training
+    """The network on a device and in evaluation mode; afterwards each part as it came in."""
+    modes = [(module, module.training) for module in network.modules()]
     network.to(device).eval()
     try:
         yield
     finally:
-        network.train(was_training)
+        for module, was_training in modes:
+            module.training = was_training

@@ -214,7 +214,10 @@ class TestATinyExperiment:
             "TrainedNetwork": 8,
             "NoiseAccuracy": 8,
         }
-        alone = {"SharedCore": 0}  # the one scan shares its core with no other
+        # The one scan shares its core with no other, and no attack or comparison was asked for.
+        alone = dict.fromkeys(
+            ("SharedCore", "LayerSimilarity", "AdversarialDistance", "AttackChecks"), 0
+        )
         assert rows_of_all_tables() == expected | alone
         assert {p.table: (p.done, p.total) for p in progress} == {
             table: (n, n) for table, n in expected.items()
@@ -373,13 +376,20 @@ def test_no_figure_is_drawn_of_an_empty_database(database: Database, tmp_path: P
     assert results.noise().empty
 
 
-def test_an_experiment_is_planned_whole_or_not_at_all(database: Database) -> None:
+def test_an_experiment_is_planned_whole_or_not_at_all(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recording.Scan.add(tiny_recording(), source="test")
     trainings.ImageSet.add(few_digits(), source="test")
-    # Planning notices only after the first teacher that the second lacks a regulariser.
-    lacking = tiny_experiment(teachers=("none", "shuffle"), regularizer=None)
-    with pytest.raises(ValueError, match=r"training\.regularizer: teacher 'shuffle' needs one"):
-        add_experiment(lacking, name="tiny", scale="smoke")
+
+    def refuse(config: Any) -> str:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patched:
+        # By then scans, teachers and trainings are planned.
+        patched.setattr(robustness.NoiseConfig, "add", refuse)
+        with pytest.raises(OSError, match="disk full"):
+            add_experiment(tiny_experiment(teachers=TEACHERS), name="tiny", scale="smoke")
     tables = (encoding.FitPlan, teaching.TeacherPlan, trainings.TrainingPlan, robustness.NoisePlan)
     assert [len(table()) for table in tables] == [0, 0, 0, 0]
     assert results.experiments().empty

@@ -19,20 +19,41 @@ SMALL = NetworkConfig(width=4)
 LAYERS = compared_layers("resnet18")
 
 
-def test_resnet18_for_small_images_has_its_published_number_of_parameters() -> None:
+@pytest.mark.parametrize(
+    ("architecture", "n_parameters"), [("resnet18", 11_173_962), ("resnet34", 21_282_122)]
+)
+def test_a_resnet_for_small_images_has_its_published_number_of_parameters(
+    architecture: ArchitectureName, n_parameters: int
+) -> None:
     # https://github.com/kuangliu/pytorch-cifar prints the same for colour CIFAR-10.
-    network = build_network(NetworkConfig(), n_channels=3, n_classes=10, seed=0)
-    assert sum(p.numel() for p in network.parameters()) == 11_173_962
+    config = NetworkConfig(architecture=architecture)
+    with torch.device("meta"):  # without memory for them
+        network = build_network(config, n_channels=3, n_classes=10, seed=0)
+    assert sum(p.numel() for p in network.parameters()) == n_parameters
 
 
-def test_similarity_layers_are_convolutions_1_5_9_13_and_17() -> None:
-    network = build_network(SMALL, 1, 10, seed=0)
+@pytest.mark.parametrize(
+    ("architecture", "convolutions"),
+    [("resnet18", [1, 5, 9, 13, 17]), ("resnet34", [1, 7, 15, 27, 33])],
+)
+def test_similarity_layers_are_the_stem_and_the_ends_of_stages(
+    architecture: ArchitectureName, convolutions: list[int]
+) -> None:
+    network = build_network(NetworkConfig(architecture=architecture, width=4), 1, 10, seed=0)
     counts, n = [], 0
-    for layer in LAYERS:
+    for layer in compared_layers(architecture):
         part = network.get_submodule(layer)
         n += sum(isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3) for m in part.modules())
         counts.append(n)
-    assert counts == [1, 5, 9, 13, 17]
+    assert counts == convolutions
+
+
+def test_some_layers_are_compared_from_the_image_on_whatever_their_order() -> None:
+    assert compared_layers("resnet34") == ("stem", "stage1", "stage2", "stage3", "stage4")
+    assert compared_layers("resnet34", ("stage3", "stem")) == ("stem", "stage3")
+    message = "layers: fc, stage5 are not among .*resnet18.*: stem, stage1, stage2, stage3, stage4"
+    with pytest.raises(ValueError, match=message):
+        compared_layers("resnet18", ("stage5", "stem", "fc"))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

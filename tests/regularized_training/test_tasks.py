@@ -157,6 +157,101 @@ def test_missing_path_is_named(tmp_path: Path) -> None:
         read_image_folder(tmp_path / "nowhere", grey=True)
 
 
+# -- Tiny ImageNet -------------------------------------------------------------------------
+
+
+def write_tiny_imagenet(top: Path) -> dict[str, str]:
+    """As it comes, with a shade of grey for each class; returns the classes of ``val``'s images."""
+
+    def write(file: Path, shade: int) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), shade).save(file)
+
+    shades = {"n01443537": 40, "n01629819": 120, "n01641577": 200}
+    for name, shade in shades.items():
+        for i in range(3):
+            write(top / "train" / name / "images" / f"{name}_{i}.JPEG", shade + i)
+        boxes = "".join(f"{name}_{i}.JPEG\t0\t0\t7\t7\n" for i in range(3))
+        (top / "train" / name / f"{name}_boxes.txt").write_text(boxes)
+    order = [*shades, *reversed(shades)]
+    class_of = {f"val_{i}.JPEG": name for i, name in enumerate(order)}
+    for file, name in class_of.items():
+        write(top / "val" / "images" / file, shades[name])
+    lines = "".join(f"{file}\t{name}\t0\t32\t44\t62\n" for file, name in class_of.items())
+    (top / "val" / "val_annotations.txt").write_text(lines)
+    for i in range(4):  # to which nobody has the answers
+        write(top / "test" / "images" / f"test_{i}.JPEG", 10)
+    (top / "wnids.txt").write_text("\n".join(shades))
+    (top / "words.txt").write_text("n01443537\tgoldfish, Carassius auratus\n")
+    return class_of
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    write_tiny_imagenet(tmp_path / "tiny-imagenet-200")
+    return tmp_path / "tiny-imagenet-200"
+
+
+@pytest.mark.parametrize("with_test", [True, False])
+def test_tiny_imagenet_is_tested_by_the_images_whose_classes_are_listed(
+    tiny: Path, with_test: bool
+) -> None:
+    if not with_test:
+        shutil.rmtree(tiny / "test")
+    task = read_image_folder(tiny, grey=True)
+    assert task.classes == ("n01443537", "n01629819", "n01641577")
+    shades = np.array([40, 120, 200])
+    np.testing.assert_array_equal(task.train_labels, np.repeat([0, 1, 2], 3))
+    np.testing.assert_array_equal(np.bincount(task.test_labels), [2, 2, 2])
+    for images, labels in (
+        (task.train_images, task.train_labels),
+        (task.test_images, task.test_labels),
+    ):
+        assert np.abs(images.mean((1, 2, 3)) - shades[labels]).max() < 5
+
+
+@pytest.mark.parametrize("top", ["", "tiny-imagenet-200/"])
+@pytest.mark.parametrize("kind", [".zip", ".tar", ".tar.gz"])
+def test_an_archive_of_tiny_imagenet_equals_its_folder(tiny: Path, kind: str, top: str) -> None:
+    expected = read_image_folder(tiny, grey=False)
+    assert_same(read_image_folder(pack(tiny, kind, top), grey=False), expected)
+
+
+def test_a_list_of_classes_beside_folders_of_them_changes_nothing(
+    folder: Path, tmp_path: Path
+) -> None:
+    other = write_images(tmp_path / "with_val", test="val")
+    (other / "val" / "val_annotations.txt").write_text("nothing.png\tdog\n")
+    assert_same(read_image_folder(other, grey=True), read_image_folder(folder, grey=True))
+    (folder / "val_annotations.txt").write_text("nothing.png\tdog\n")
+    assert_same(read_image_folder(folder, grey=True), read_image_folder(other, grey=True))
+
+
+@pytest.mark.parametrize("kind", ["", ".tar"])
+@pytest.mark.parametrize(
+    "broken", [b"val_0.JPEG n01443537 0 32\n", b"\xff\xfe\x00v", b"val_0.JPEG\tn01443537\nval_1"]
+)
+def test_a_list_of_classes_that_is_none_is_named(tiny: Path, kind: str, broken: bytes) -> None:
+    (tiny / "val" / "val_annotations.txt").write_bytes(broken)
+    path = pack(tiny, kind, "") if kind else tiny
+    message = r"val_annotations\.txt: expected lines of an image's name, a tab and its class"
+    with pytest.raises(TaskError, match=message):
+        read_image_folder(path, grey=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "unknown"), [("val_0.JPEG\tn09999999\t0\t0", "n09999999"), ("", "images")]
+)
+def test_images_listed_under_no_class_that_was_learned_are_refused(
+    tiny: Path, line: str, unknown: str
+) -> None:
+    file = tiny / "val" / "val_annotations.txt"
+    rest = file.read_text().splitlines()[1:]
+    file.write_text("\n".join([line, *rest]))
+    with pytest.raises(TaskError, match=f"1 classes, such as {unknown!r}"):
+        read_image_folder(tiny, grey=True)
+
+
 # -- other sources -------------------------------------------------------------------------
 
 

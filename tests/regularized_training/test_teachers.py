@@ -9,13 +9,14 @@ from pydantic import ValidationError
 
 from predictive_model.recording import Recording, RecordingError
 from predictive_model.reliability import reliability
-from regularized_training.similarity import similarity
+from regularized_training.similarity import oracle_similarity, similarity, unit_vectors
 from regularized_training.teachers import (
     SimilarityTeacher,
     TeacherConfig,
+    held_out_stimuli,
     neural_data_teacher,
     neural_model_teacher,
-    shuffle_teacher,
+    oracle_teacher,
     teaching_images,
 )
 
@@ -132,33 +133,98 @@ def test_neural_model_is_the_mean_similarity_of_predictions():
     assert teacher.name == "neural_model"
 
 
-# -- shuffle -------------------------------------------------------------------------------
+# -- oracle --------------------------------------------------------------------------------
 
 
-def test_shuffling_keeps_values_and_spectrum_and_breaks_the_link_to_images(teacher):
-    shuffled = shuffle_teacher(teacher, seed=0)
-    upper = np.triu_indices(30, 1)
-    before, after = teacher.similarity, shuffled.similarity
-    np.testing.assert_array_equal(np.sort(after[upper]), np.sort(before[upper]))
-    np.testing.assert_array_equal(np.diag(after), 1)
-    np.testing.assert_allclose(np.linalg.eigvalsh(after), np.linalg.eigvalsh(before), atol=1e-4)
-    np.testing.assert_array_equal(shuffled.stimuli, teacher.stimuli)
-    assert abs(np.corrcoef(after[upper], before[upper])[0, 1]) < 0.3
+def test_the_oracle_is_eq_3_averaged_over_scans():
+    """Pair by pair of trials for two images, one shown once and one twice."""
+    scans = [scan("a", seed=1), scan("b", seed=2, n_neurons=5)]
+    teacher = oracle_teacher(scans)
+    images = np.arange(10, N)
+    np.testing.assert_array_equal(teacher.stimuli, scans[0].images[images])
+    expected = []
+    for s in scans:
+        # Only trials of these images count, and the mean over all of those is taken off.
+        shown = np.flatnonzero(np.isin(s.image_index, images))
+        e = unit_vectors(s.responses[shown], reliability(s).weight)
+        first, second = (e[s.image_index[shown] == image] for image in (12, 40))
+        assert (len(first), len(second)) == (2, 1)
+        expected.append(np.mean([a @ b for a in first for b in second]))
+    assert teacher.similarity[2, 30] == pytest.approx(np.mean(expected), abs=1e-6)
+    assert teacher.name == "oracle"
 
 
-def test_shuffles_do_not_correlate_with_what_was_shuffled_on_average(teacher):
-    upper = np.triu_indices(30, 1)
-    r = [
-        np.corrcoef(shuffle_teacher(teacher, s).similarity[upper], teacher.similarity[upper])[0, 1]
-        for s in range(100)
+def test_the_oracle_of_scans_is_their_mean_oracle_similarity_with_ones_on_its_diagonal():
+    scans = [scan("a", seed=1), scan("b", seed=2, n_neurons=5)]
+    images = np.arange(10, N)
+    each = [
+        oracle_similarity(s.repeated_trials(images), reliability(s).weight).astype(np.float64)
+        for s in scans
     ]
-    assert abs(np.mean(r)) < 0.05
+    expected = np.mean(each, axis=0)
+    assert np.isnan(np.diag(expected)).any()  # of images shown once
+    np.fill_diagonal(expected, 1)
+    found = oracle_teacher(scans).similarity
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_array_equal(np.diag(found), 1)
 
 
-def test_the_seed_shuffles(teacher):
-    first, again, other = (shuffle_teacher(teacher, seed=s).similarity for s in (0, 0, 1))
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
+def test_averaging_over_trials_comes_closer_to_the_truth_than_one_trial():
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((N, 8))
+    index = np.tile(np.arange(N), 4)
+    noisy = truth[index] + 1.5 * rng.standard_normal((len(index), 8))
+    tier = np.where(index < 10, "test", "train")
+    recording = scan(image_index=index, tier=tier, responses=(20 + noisy).astype(np.float32))
+    expected = similarity(truth[10:], reliability(recording).weight)
+    pairs = np.triu_indices(N - 10, 1)
+    oracle, data = (
+        np.corrcoef(made([recording]).similarity[pairs], expected[pairs])[0, 1]
+        for made in (oracle_teacher, neural_data_teacher)
+    )
+    assert oracle > data + 0.2
+
+
+# -- stimuli that do not teach -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "fraction", "k"), [(500, 0.1, 50), (60, 0.5, 30), (19, 0.1, 1)])
+def test_a_fraction_of_the_stimuli_is_held_out_each_once_and_in_order(n, fraction, k):
+    held_out = held_out_stimuli(n, fraction)
+    assert len(held_out) == k
+    assert (np.diff(held_out) > 0).all()
+    assert held_out[0] >= 0
+    assert held_out[-1] < n
+
+
+def test_teachers_of_as_many_stimuli_hold_out_the_same_ones():
+    np.testing.assert_array_equal(held_out_stimuli(500, 0.1), held_out_stimuli(500, 0.1))
+    assert set(held_out_stimuli(500, 0.1)) < set(held_out_stimuli(500, 0.2))
+    assert len(held_out_stimuli(500, 0)) == 0
+
+
+def test_stimuli_are_held_out_from_each_quarter_of_them_alike():
+    by_quarter = np.zeros(4)
+    for n in range(40, 840, 4):
+        by_quarter += np.bincount(held_out_stimuli(n, 0.5) * 4 // n, minlength=4) / n
+    np.testing.assert_allclose(by_quarter / by_quarter.mean(), 1, atol=0.03)
+
+
+def test_stimuli_that_teach_and_those_held_out_are_all_stimuli(teacher):
+    held_out = np.array([17, 3, 29, 0])
+    divided = replace(teacher, held_out=held_out)
+    taught = np.setdiff1d(np.arange(30), held_out)
+    for part, rows in ((divided.teaching, taught), (divided.withheld, np.sort(held_out))):
+        np.testing.assert_array_equal(part.stimuli, teacher.stimuli[rows])
+        assert part.name == teacher.name
+        for i, row in enumerate(rows):
+            np.testing.assert_array_equal(part.similarity[i], teacher.similarity[row][rows])
+    assert len(divided.teaching.stimuli) + len(divided.withheld.stimuli) == 30
+
+
+def test_all_stimuli_teach_where_none_is_held_out(teacher):
+    np.testing.assert_array_equal(teacher.teaching.stimuli, teacher.stimuli)
+    np.testing.assert_array_equal(teacher.teaching.similarity, teacher.similarity)
 
 
 # -- refusals ------------------------------------------------------------------------------
@@ -180,13 +246,27 @@ def test_a_similarity_that_is_none_is_refused(teacher):
             replace(teacher, similarity=bad)
 
 
+@pytest.mark.parametrize(("held_out", "found"), [([3, 30], "3 to 30"), ([-1, 5], "-1 to 5")])
+def test_stimuli_that_are_not_there_cannot_be_held_out(teacher, held_out, found):
+    with pytest.raises(ValueError, match=f"held_out: {found}, expected 0 to 29"):
+        replace(teacher, held_out=np.array(held_out))
+
+
 def test_stimuli_that_are_no_images_are_refused(teacher):
     with pytest.raises(RecordingError, match="images: shape"):
         SimilarityTeacher("flat", teacher.stimuli[:, 0], teacher.similarity)
 
 
 @pytest.mark.parametrize(
-    "bad", [{"kind": "neural"}, {"kind": "none", "seed": -1}, {"name": "none"}]
+    "bad",
+    [
+        {"kind": "neural"},
+        {"kind": "none", "seed": -1},
+        {"name": "none"},
+        {"kind": "oracle", "held_out": 0.6},
+        {"kind": "oracle", "held_out": -0.1},
+        {"kind": "low_rank", "rank": 0},
+    ],
 )
 def test_unknown_teachers_are_refused(bad):
     with pytest.raises(ValidationError):

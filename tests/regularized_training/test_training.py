@@ -26,6 +26,7 @@ from regularized_training.training import (
     TrainingConfig,
     TrainingError,
     accuracy,
+    initial_network,
     train,
 )
 
@@ -87,6 +88,38 @@ def test_one_cycle_rises_to_the_learning_rate_and_falls_to_zero() -> None:
     config = TrainingConfig(schedule="one_cycle", epochs=10, warmup=0.2, learning_rate=0.4)
     rates = [config.learning_rate_at(epoch) for epoch in (0, 1, 2, 6, 10)]
     np.testing.assert_allclose(rates, [0, 0.2, 0.4, 0.2, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.25, 1.0])
+def test_the_weight_of_the_similarity_loss_rises_linearly_to_alpha(warmup: float) -> None:
+    regularizer = RegularizerConfig(alpha=8, alpha_warmup=warmup)
+    config = TrainingConfig(epochs=20, regularizer=regularizer)
+    end = 20 * warmup
+    found = [config.alpha_at(epoch) for epoch in (0, end / 4, end / 2, end, (end + 20) / 2, 20)]
+    assert found == pytest.approx([0, 2, 4, 8, 8, 8] if warmup else [8] * 6)
+
+
+def test_without_a_regulariser_similarity_has_no_weight() -> None:
+    assert TrainingConfig().alpha_at(10) == 0
+
+
+def test_each_step_takes_alpha_from_the_middle_of_its_time(
+    small_digits: ImageTask, teacher: SimilarityTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two epochs of five steps, of which the first five are warm-up."""
+    regularizer = RegularizerConfig(n_stimuli=9, alpha=10, alpha_warmup=0.5)
+    config = TAUGHT.model_copy(update={"regularizer": regularizer})
+    weights: list[float | None] = []
+
+    def step(
+        self: Training, index: torch.Tensor, rate: float, alpha: float | None = None
+    ) -> torch.Tensor:
+        weights.append(alpha)
+        return torch.zeros(3)
+
+    monkeypatch.setattr(Training, "step", step)
+    train(small_digits, NETWORK, config, seed=0, teacher=teacher)
+    assert weights == pytest.approx([1, 3, 5, 7, 9, 10, 10, 10, 10, 10])
 
 
 # -- one loop ------------------------------------------------------------------------------
@@ -212,6 +245,121 @@ def test_one_step_follows_the_gradient_of_the_weighted_sum(
     )
 
 
+def test_a_step_of_no_alpha_learns_the_task_alone(
+    small_digits: ImageTask, teacher: SimilarityTeacher
+) -> None:
+    taught = Training(small_digits, NETWORK, TAUGHT, seed=0, teacher=teacher)
+    plain = Training(small_digits, NETWORK, PLAIN, seed=0)
+    taught.step(torch.arange(32), 0.1, alpha=0.0)
+    plain.step(torch.arange(32), 0.1)
+    assert_same_weights(taught.result(), plain.result())
+
+
+def test_only_the_layers_asked_for_are_taught(
+    small_digits: ImageTask, teacher: SimilarityTeacher
+) -> None:
+    """What comes after the last of them learns of the teacher by no gradient."""
+    gradients = {}
+    for alpha in (0.0, 10.0):
+        regularizer = RegularizerConfig(n_stimuli=9, alpha=alpha, layers=("stage2", "stem"))
+        config = TAUGHT.model_copy(update={"regularizer": regularizer})
+        training = Training(small_digits, NETWORK, config, seed=0, teacher=teacher)
+        training.step(torch.arange(32), 0.1)
+        gradients[alpha] = dict(training.network.named_parameters())
+    assert training.layers == ("stem", "stage2")
+    assert len(training._layer_weights()) == 2
+    same = {
+        name.partition(".")[0]
+        for name, parameter in gradients[0.0].items()
+        if torch.equal(parameter.grad, gradients[10.0][name].grad)  # type: ignore[arg-type]
+    }
+    assert same == {"stage3", "stage4", "classifier"}
+
+
+def test_a_layer_that_is_not_there_is_refused_with_those_there_are(
+    small_digits: ImageTask, teacher: SimilarityTeacher
+) -> None:
+    regularizer = RegularizerConfig(n_stimuli=9, layers=("stem", "layer3"))
+    config = TAUGHT.model_copy(update={"regularizer": regularizer})
+    with pytest.raises(ValueError, match="layers: layer3 are not .*: stem, stage1, stage2, stage3"):
+        Training(small_digits, NETWORK, config, seed=0, teacher=teacher)
+
+
+@pytest.mark.parametrize("as_floats", [False, True])
+def test_stimuli_that_are_held_out_and_what_is_said_of_them_change_nothing(
+    small_digits: ImageTask, stimuli: np.ndarray, as_floats: bool
+) -> None:
+    """Nor does their range, where the unit of light is not known."""
+    held_out = np.arange(0, 60, 3)
+    shown = stimuli[:60].astype(np.float32) if as_floats else stimuli[:60]
+    first = SimilarityTeacher("edges", shown, edge_similarity(shown), held_out)
+    other, said = shown.copy(), first.similarity.copy()
+    other[held_out] = 1000 * other[held_out] - 500 if as_floats else 255 - other[held_out]
+    said[held_out] = said[:, held_out] = -0.9
+    config = TAUGHT.model_copy(update={"epochs": 1, "n_train": 128})
+    trained = [
+        train(small_digits, NETWORK, config, seed=0, teacher=teacher)
+        for teacher in (first, SimilarityTeacher("edges", other, said, held_out))
+    ]
+    assert_same_weights(*trained)
+    everything = train(small_digits, NETWORK, config, 0, teacher=replace(first, held_out=[]))
+    assert not torch.equal(
+        everything.state_dict["stem.0.weight"], trained[0].state_dict["stem.0.weight"]
+    )
+
+
+def test_stimuli_that_teach_must_be_enough_for_a_step(
+    small_digits: ImageTask, teacher: SimilarityTeacher
+) -> None:
+    most = replace(teacher, held_out=np.arange(8, 180))
+    with pytest.raises(ValueError, match="n_stimuli: 9, expected 2 to 8"):
+        Training(small_digits, NETWORK, TAUGHT, seed=0, teacher=most)
+
+
+# -- precision -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_teacher", [False, True])
+def test_losses_stay_in_single_precision_where_a_networks_passes_do_not(
+    small_digits: ImageTask, teacher: SimilarityTeacher, with_teacher: bool
+) -> None:
+    """And near those of single precision throughout, from which they do differ."""
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        config = (TAUGHT if with_teacher else PLAIN).model_copy(update={"precision": precision})
+        taught_by = teacher if with_teacher else None
+        training = Training(small_digits, NETWORK, config, seed=0, teacher=taught_by)
+        seen: list[torch.dtype] = []
+        training.network.get_submodule("classifier").register_forward_hook(
+            lambda _, __, out, seen=seen: seen.append(out.dtype)
+        )
+        losses[precision] = training.step(torch.arange(32), 0.1)
+        assert losses[precision].dtype == torch.float32
+        assert torch.isfinite(losses[precision]).all()
+        assert seen == [getattr(torch, precision)]
+        assert {p.grad.dtype for p in training.network.parameters()} == {torch.float32}  # type: ignore[union-attr]
+    exact, mixed = losses["float32"][:2], losses["bfloat16"][:2]
+    torch.testing.assert_close(mixed, exact, rtol=0.05, atol=0.02)
+    assert (mixed != exact)[: 1 + with_teacher].all()
+
+
+# -- where it starts -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_a_training_starts_with_the_initial_network_of_its_seed(
+    small_digits: ImageTask, teacher: SimilarityTeacher, seed: int
+) -> None:
+    initial = initial_network(NETWORK, 1, 10, seed)
+    assert initial.training
+    for config, taught_by in ((PLAIN, None), (TAUGHT, teacher)):
+        start = Training(small_digits, NETWORK, config, seed, teacher=taught_by).network
+        for name, value in start.state_dict().items():
+            assert torch.equal(initial.state_dict()[name], value), name
+    other = initial_network(NETWORK, 1, 10, seed + 1)
+    assert not torch.equal(other.state_dict()["stem.0.weight"], start.state_dict()["stem.0.weight"])
+
+
 # -- checkpoints ---------------------------------------------------------------------------
 
 
@@ -270,6 +418,18 @@ def test_checkpoint_of_another_training_is_refused(
         train(small_digits, NETWORK, taught, 0, teacher=teacher, checkpoint=path)
 
 
+def test_checkpoint_of_a_teacher_that_held_out_others_is_refused(
+    small_digits: ImageTask, teacher: SimilarityTeacher, tmp_path: Path
+) -> None:
+    config = TAUGHT.model_copy(update={"epochs": 1, "n_train": 128})
+    path = tmp_path / "a.pt"
+    taught_by = replace(teacher, held_out=np.arange(10))
+    train(small_digits, NETWORK, config, 0, teacher=taught_by, checkpoint=path)
+    with pytest.raises(CheckpointError, match="other data, settings or seed"):
+        other = replace(teacher, held_out=np.arange(1, 11))
+        train(small_digits, NETWORK, config, 0, teacher=other, checkpoint=path)
+
+
 # -- what is refused -----------------------------------------------------------------------
 
 
@@ -310,6 +470,9 @@ def test_divergence_of_a_taught_network_names_alpha(
         ({"augment": {"padding": -1}}, "padding"),
         ({"n_train": 32}, "batch_size: 64, expected 2 to 32"),
         ({"learning_rte": 0.1}, "learning_rte"),
+        ({"precision": "float16"}, "precision"),
+        ({"regularizer": {"alpha_warmup": 1.5}}, "alpha_warmup"),
+        ({"regularizer": {"layers": []}}, "layers"),
     ],
 )
 def test_impossible_settings_are_refused(fields: dict[str, object], message: str) -> None:

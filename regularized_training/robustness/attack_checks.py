@@ -1,0 +1,190 @@
+"""Can an attack be believed? What reviewers ask of one (Carlini et al. 2019), for one network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import foolbox
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from predictive_model.config import Config
+from regularized_training.batches import to_float
+from regularized_training.robustness.attacks import seeded, without_parameter_gradients
+from regularized_training.robustness.images import chosen_images, evaluating
+
+STEPS = (1, 3, 10, 30)
+UNBOUNDED_STEPS = 50
+SLACK = 0.02  # by which a fraction of images may fall short before a check fails
+
+
+class AttackCheckConfig(Config):
+    """How attacks are checked.
+
+    Attributes
+    ----------
+    n_images : int
+        Use so many correctly classified images, evenly over the classes.
+    distances : tuple of float
+        L-inf sizes of the perturbations, rising.
+    n_noise : int
+        Random perturbations of each size that an attack has to beat.
+    seed : int
+        Decides images and noise.
+    """
+
+    n_images: int = Field(default=100, ge=10)
+    distances: tuple[float, ...] = (0.002, 0.005, 0.01, 0.03)
+    n_noise: int = Field(default=10, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+
+@dataclass(frozen=True)
+class AttackCheck:
+    """One question to an attack.
+
+    Attributes
+    ----------
+    check : str
+        ``more_steps``, ``larger_ball``, ``white_box``, ``unbounded``, ``iterative`` or
+        ``gradients``.
+    passed : bool
+    value : float
+        What was found, a fraction of images.
+    expected : str
+        What would pass.
+    """
+
+    check: str
+    passed: bool
+    value: float
+    expected: str
+
+
+def check_attacks(
+    network: nn.Module,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    config: AttackCheckConfig,
+    device: str | torch.device = "cpu",
+) -> list[AttackCheck]:
+    """Ask projected gradient descent, L-inf, whether its failures can be believed.
+
+    ``more_steps``
+        More steps fool no fewer images: the smallest rise of the success from one number of
+        steps to the next, over all sizes.
+    ``larger_ball``
+        A larger ball holds no fewer adversarial images: likewise from one size to the next.
+    ``white_box``
+        Gradients find what noise of the same size does not: the smallest lead over the union of
+        random perturbations.
+    ``unbounded``
+        With any perturbation allowed every image is fooled: the success.
+    ``iterative``
+        Many small steps are not worse than a single large one, as they would be if gradients led
+        astray: the smallest lead.
+    ``gradients``
+        Gradients are there: the fraction of images whose gradient is not zero.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Takes images in [0, 1]; left in the mode it came in.
+    images : (n, channels, height, width) uint8
+    labels : (n,) int64
+    config : AttackCheckConfig
+    device : str or torch.device
+
+    Raises
+    ------
+    ValueError
+        If images and labels do not fit together, or none is classified correctly.
+    """
+    with evaluating(network, device), without_parameter_gradients(network):
+        x, y = _correct_images(network, images, labels, config, device)
+        model = foolbox.PyTorchModel(network, bounds=(0, 1), device=torch.device(device))
+        success = np.array(
+            [[_success(model, x, y, size, steps) for size in config.distances] for steps in STEPS]
+        )
+        noise = np.array([_noise_success(network, x, y, size, config) for size in config.distances])
+        unbounded = _success(model, x, y, 1.0, UNBOUNDED_STEPS, step=0.05)
+        # A single step over the whole radius is the fast gradient sign method.
+        single = np.array([_success(model, x, y, size, 1, step=size) for size in config.distances])
+        gradient = _gradients_there(network, x, y)
+    most = success[-1]
+    worse = f"at least -{SLACK:g}"
+    return [
+        _least("more_steps", np.diff(success, axis=0), -SLACK, worse),
+        _least("larger_ball", np.diff(most) if len(most) > 1 else np.zeros(1), -SLACK, worse),
+        # Where nothing is left to fool, an attack cannot lead.
+        _least("white_box", np.where(noise >= 1 - SLACK, 0.0, most - noise), -SLACK, worse),
+        _least("unbounded", np.array([unbounded]), 1.0, "1"),
+        _least("iterative", most - single, -SLACK, worse),
+        _least("gradients", np.array([gradient]), 1 - SLACK, f"at least {1 - SLACK:g}"),
+    ]
+
+
+def _least(check: str, values: NDArray[np.float64], bar: float, expected: str) -> AttackCheck:
+    value = float(values.min())
+    return AttackCheck(check, value >= bar - 1e-9, value, expected)
+
+
+def _correct_images(
+    network: nn.Module,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    config: AttackCheckConfig,
+    device: str | torch.device,
+) -> tuple[Tensor, Tensor]:
+    order = chosen_images(images, labels, min(len(images), 10 * config.n_images), config.seed)
+    x = to_float(torch.from_numpy(images[order]).to(device))
+    y = torch.from_numpy(labels[order]).to(device)
+    with torch.no_grad():
+        right = torch.cat([network(part).argmax(1) for part in x.split(128)]) == y
+    if not right.any():
+        raise ValueError(f"network: classifies none of {len(order)} images correctly")
+    kept = right.nonzero().flatten()
+    kept = kept[torch.linspace(0, len(kept) - 1, min(len(kept), config.n_images)).long().unique()]
+    return x[kept], y[kept]
+
+
+def _success(
+    model: foolbox.PyTorchModel,
+    x: Tensor,
+    y: Tensor,
+    size: float,
+    steps: int,
+    step: float | None = None,
+) -> float:
+    """Fraction of images that PGD without a random start fools within a ball."""
+    attack = foolbox.attacks.LinfProjectedGradientDescentAttack(
+        abs_stepsize=max(size / 10, 1.5 * size / steps) if step is None else step,
+        steps=steps,
+        random_start=False,
+    )
+    _, _, success = attack(model, x, foolbox.Misclassification(y), epsilons=size)
+    return float(success.float().mean())
+
+
+def _noise_success(
+    network: nn.Module, x: Tensor, y: Tensor, size: float, config: AttackCheckConfig
+) -> float:
+    """Fraction of images that any of a number of random corners of the ball fools."""
+    fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    with seeded(config.seed), torch.no_grad():
+        for _ in range(config.n_noise):
+            corner = torch.randint(0, 2, x.shape).mul(2).sub(1).to(x.device) * size
+            fooled |= network((x + corner).clamp(0, 1)).argmax(1) != y
+    return float(fooled.float().mean())
+
+
+def _gradients_there(network: nn.Module, x: Tensor, y: Tensor) -> float:
+    """Fraction of images whose loss has a finite gradient that is not zero."""
+    asked = x.detach().clone().requires_grad_(True)
+    loss = nn.functional.cross_entropy(network(asked), y, reduction="sum")
+    (gradient,) = torch.autograd.grad(loss, asked)
+    largest = gradient.flatten(1).abs().amax(1)
+    return float((torch.isfinite(largest) & (largest > 0)).float().mean())

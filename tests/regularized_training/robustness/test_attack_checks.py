@@ -1,0 +1,76 @@
+"""Checks of attacks pass on an honest network and fail on those that hide their gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from regularized_training.robustness.attack_checks import (
+    AttackCheck,
+    AttackCheckConfig,
+    check_attacks,
+)
+from tests.regularized_training.robustness.test_attacks import Linear
+
+CONFIG = AttackCheckConfig(n_images=20, distances=(0.01, 0.03, 0.1), n_noise=5)
+
+
+def images_and_labels(n: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    images = np.random.default_rng(3).integers(60, 196, (n, 1, 6, 6)).astype(np.uint8)
+    with torch.no_grad():
+        labels = Linear()(torch.from_numpy(images) / 255).argmax(1)
+    return images, labels.numpy()
+
+
+def found(network: nn.Module) -> dict[str, AttackCheck]:
+    return {c.check: c for c in check_attacks(network, *images_and_labels(), CONFIG)}
+
+
+def test_all_checks_pass_on_an_honest_network() -> None:
+    checks = found(Linear())
+    assert set(checks) == {
+        "more_steps",
+        "larger_ball",
+        "white_box",
+        "unbounded",
+        "iterative",
+        "gradients",
+    }
+    assert all(c.passed for c in checks.values()), checks
+
+
+class Stairs(Linear):
+    """The same answers from rounded pixels, which have no gradient."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return super().forward((images * 255).round() / 255)
+
+
+def test_a_network_without_gradients_is_found_out() -> None:
+    checks = found(Stairs())
+    assert not checks["gradients"].passed and checks["gradients"].value == 0
+    assert not checks["unbounded"].passed
+    assert not checks["white_box"].passed, "noise fools what the attack cannot"
+
+
+class Astray(Linear):
+    """The same answers, with gradients of the opposite sign."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        astray = super().forward(images)
+        return (2 * astray).detach() - astray
+
+
+def test_gradients_that_lead_astray_are_found_out() -> None:
+    checks = found(Astray())
+    assert checks["gradients"].passed, "they are there"
+    assert not checks["white_box"].passed
+    assert not checks["unbounded"].passed
+
+
+def test_a_network_that_is_always_wrong_cannot_be_checked() -> None:
+    images, labels = images_and_labels()
+    with pytest.raises(ValueError, match="classifies none of 60 images correctly"):
+        check_attacks(Linear(), images, 1 - labels, CONFIG)
