@@ -23,8 +23,7 @@ from predictive_model.trials import check_together
 from regularized_training.analysis.representation import RepresentationConfig
 from regularized_training.networks import NetworkConfig, compared_layers
 from regularized_training.regularizers import RegularizerConfig
-from regularized_training.robustness.attack_checks import AttackCheckConfig
-from regularized_training.robustness.attacks import AttackConfig
+from regularized_training.robustness.attack_config import AttackCheckConfig, AttackConfig
 from regularized_training.robustness.noise import NoiseConfig
 from regularized_training.teachers import TeacherConfig
 from regularized_training.training import TrainingConfig

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datajoint as dj
 import numpy as np
 
-from regularized_training.robustness import attack_checks, attacks, noise
+from regularized_training.robustness import attack_config, noise
 from schemas.base import PROVENANCE, Stopwatch, add_config, computing, schema
 from schemas.training import (
     ImageSet,
     TrainedNetwork,
     TrainingPlan,  # noqa: F401 - named in a definition
 )
+
+if TYPE_CHECKING:
+    from regularized_training.robustness.attacks import AdversarialDistances
 
 
 @schema
@@ -127,7 +130,7 @@ class AttackConfig(dj.Lookup):
     """
 
     @classmethod
-    def add(cls, config: attacks.AttackConfig) -> str:
+    def add(cls, config: attack_config.AttackConfig) -> str:
         """Insert a configuration if it is new; returns its hash."""
         return add_config(
             cls,
@@ -194,13 +197,15 @@ class AdversarialDistance(dj.Computed):
 
     def make_compute(self, key: dict[str, Any], config: dict[str, Any]) -> tuple[Any, ...]:
         """Attack, outside of any transaction."""
+        from regularized_training.robustness import attacks  # Foolbox takes a second to import
+
         watch = Stopwatch()
         task = ImageSet.load(key)
         found = attacks.adversarial_distances(
             TrainedNetwork.load(key),
             task.test_images,
             task.test_labels,
-            attacks.AttackConfig.model_validate(config),
+            attack_config.AttackConfig.model_validate(config),
             device=computing().device,
         )
         return found, watch.provenance(computing().device)
@@ -208,7 +213,7 @@ class AdversarialDistance(dj.Computed):
     def make_insert(
         self,
         key: dict[str, Any],
-        found: attacks.AdversarialDistances,
+        found: AdversarialDistances,
         provenance: dict[str, Any],
     ) -> None:
         """Insert the medians and each image's distance."""
@@ -262,7 +267,7 @@ class AttackCheckConfig(dj.Lookup):
     """
 
     @classmethod
-    def add(cls, config: attack_checks.AttackCheckConfig) -> str:
+    def add(cls, config: attack_config.AttackCheckConfig) -> str:
         """Insert a configuration if it is new; returns its hash."""
         return add_config(cls, "attack_check_hash", config, n_images=config.n_images)
 
@@ -309,9 +314,11 @@ class AttackChecks(dj.Computed):
 
     def make(self, key: dict[str, Any]) -> None:
         """Check attacks on one network."""
+        from regularized_training.robustness import attack_checks
+
         watch, device = Stopwatch(), computing().device
         task = ImageSet.load(key)
-        config = attack_checks.AttackCheckConfig.model_validate(
+        config = attack_config.AttackCheckConfig.model_validate(
             (AttackCheckConfig & key).fetch1("config")
         )
         found = attack_checks.check_attacks(

@@ -4,42 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import foolbox
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
 
-from predictive_model.config import Config
 from regularized_training.batches import to_float
+from regularized_training.robustness.attack_config import AttackCheckConfig
 from regularized_training.robustness.attacks import seeded, without_parameter_gradients
+from regularized_training.robustness.foolbox_compat import foolbox
 from regularized_training.robustness.images import chosen_images, evaluating
 
 STEPS = (1, 3, 10, 30)
 UNBOUNDED_STEPS = 50
 SLACK = 0.02  # by which a fraction of images may fall short before a check fails
-
-
-class AttackCheckConfig(Config):
-    """How attacks are checked.
-
-    Attributes
-    ----------
-    n_images : int
-        Use so many correctly classified images, evenly over the classes.
-    distances : tuple of float
-        L-inf sizes of the perturbations, rising.
-    n_noise : int
-        Random perturbations of each size that an attack has to beat.
-    seed : int
-        Decides images and noise.
-    """
-
-    n_images: int = Field(default=100, ge=10)
-    distances: tuple[float, ...] = (0.002, 0.005, 0.01, 0.03)
-    n_noise: int = Field(default=10, ge=1)
-    seed: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True)

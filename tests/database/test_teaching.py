@@ -13,18 +13,19 @@ import pytest
 from pipeline import figures, populate, result_tables, results
 from pipeline.conditions import conditions
 from pipeline.database import Database, open_database
-from pipeline.experiments import ExperimentError, ExperimentSettings, add_experiment
+from pipeline.experiments import ExperimentSettings, add_experiment
 from pipeline.settings import Settings
 from predictive_model.published import published_encoder
 from predictive_model.stimuli import natural_stimuli
 from regularized_training.analysis.representation import compare_layers
 from regularized_training.networks import compared_layers
-from regularized_training.robustness.attacks import AttackConfig, adversarial_distances
+from regularized_training.robustness.attack_config import AttackConfig
+from regularized_training.robustness.attacks import adversarial_distances
 from regularized_training.similarity import model_similarity
 from regularized_training.teachers import held_out_stimuli
-from schemas import encoding, recording, representation, robustness, teaching, training
+from schemas import encoding, representation, robustness, teaching, training
 from schemas.recording import StimulusSet
-from tests.database.test_populate import few_digits, tiny_experiment, tiny_recording
+from tests.database.test_populate import few_digits, tiny_experiment
 from tests.predictive_model.test_published import RECIPE, SHAPE, state_of
 
 pytestmark = pytest.mark.database
@@ -95,10 +96,8 @@ def opened(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(autouse=True)
-def _finished(request: pytest.FixtureRequest) -> None:
-    """Most tests read the finished experiment."""
-    if "database" not in request.fixturenames:
-        request.getfixturevalue("opened")
+def _finished(opened: Database) -> None:
+    """Every test reads the finished experiment."""
 
 
 def test_everything_planned_is_computed_and_nothing_else() -> None:
@@ -267,28 +266,3 @@ def test_layer_weights_are_a_distribution_over_layers_in_every_epoch() -> None:
     assert set(frame["teacher"]) == {"neural_model", "shuffle", "pixels", "low_rank"}
     total = frame.groupby(["training_hash", "teacher_hash", "seed", "epoch"])["weight"].sum()
     np.testing.assert_allclose(total, 1, atol=1e-5)
-
-
-# -- refusals ------------------------------------------------------------------------------
-
-
-def add(**changes: Any) -> bool:
-    settings = settings_of(changes.pop("stimuli"), **changes)
-    return add_experiment(settings, name="refused", scale="smoke")
-
-
-def test_a_source_that_cannot_speak_is_refused_and_nothing_is_planned(database: Database) -> None:
-    stimuli = import_encoders()
-    other = StimulusSet.add(natural_stimuli(20, (20, 20)))
-    recording.Scan.add(tiny_recording(), source="test")
-    with pytest.raises(ExperimentError, match="'unknown' is not in the database; add images with"):
-        add(stimuli="unknown")
-    with pytest.raises(ExperimentError, match=r"images of \(1, 20, 20\), but the encoder of 'a'"):
-        add(stimuli=other)
-    sources = {"lab": {"encoders": ["a", "sim"], "stimuli": stimuli}}
-    with pytest.raises(ExperimentError, match="scan 'sim' has 0 encoders, expected one"):
-        add(stimuli=stimuli, sources=sources)
-    with pytest.raises(ExperimentError, match="attacks.n_images: 500, but image set 'digits'"):
-        add(stimuli=stimuli, attacks=[PGD | {"n_images": 500}])
-    assert results.experiments().empty
-    assert len(teaching.TeacherPlan()) == len(training.TrainingPlan()) == 0

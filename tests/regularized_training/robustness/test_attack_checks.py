@@ -7,11 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from regularized_training.robustness.attack_checks import (
-    AttackCheck,
-    AttackCheckConfig,
-    check_attacks,
-)
+from regularized_training.robustness.attack_checks import AttackCheck, check_attacks
+from regularized_training.robustness.attack_config import AttackCheckConfig
 from tests.regularized_training.robustness.test_attacks import Linear
 
 CONFIG = AttackCheckConfig(n_images=20, distances=(0.01, 0.03, 0.1), n_noise=5)

@@ -6,21 +6,20 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import foolbox
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from regularized_training.robustness.attacks import (
+from regularized_training.robustness.attack_config import (
     BOUNDARY_STEP_SIZES,
     PGD_STEP_SIZES,
     PGD_STEPS,
-    AdversarialDistances,
     AttackConfig,
-    adversarial_distances,
 )
+from regularized_training.robustness.attacks import AdversarialDistances, adversarial_distances
+from regularized_training.robustness.foolbox_compat import foolbox
 
 # Foolbox's solvers are compiled anew in each process, so one process runs what needs them.
 pytestmark = [pytest.mark.xdist_group("foolbox"), pytest.mark.timeout(600)]
