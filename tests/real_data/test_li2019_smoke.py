@@ -16,7 +16,7 @@ pytestmark = pytest.mark.database
 
 
 @pytest.mark.timeout(900)
-def test_the_documented_commands_end_in_a_noise_table(
+def test_the_documented_commands_end_in_tables_and_figures(
     v4_file: Path, data_folder: Path, database_url: str, tmp_path: Path
 ) -> None:
     environment = {
@@ -39,14 +39,37 @@ def test_the_documented_commands_end_in_a_noise_table(
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    neuroteach("import", "scan", v4_file, "--name", "v4-210325", "--test-images", "100")
+    neuroteach(
+        "import",
+        "scan",
+        v4_file,
+        "--name",
+        "v4-210325",
+        "--test-images",
+        "100",
+        "--species",
+        "macaque",
+        "--area",
+        "V4",
+    )
+    for name in ("sensorium_sota_model", "sensorium_p_sota_model"):
+        neuroteach("import", "encoder", data_folder / "mouse_v1_sensorium" / f"{name}.pth")
+    archive = data_folder / "tiny_imagenet" / "tiny_imagenet_50.tar"
+    stimuli = neuroteach("import", "stimuli", archive, "--number", "100").strip()
     archive = data_folder / "cifar10" / "cifar10_jpegs.tar.xz"
     neuroteach("import", "images", archive, "--name", "cifar10-grey", "--grey")
-    neuroteach("experiment", "add", "experiments/li2019.toml", "--scale", "smoke")
+    file = "experiments/li2019.toml"
+    neuroteach("experiment", "add", file, "--scale", "smoke", "--stimuli", stimuli)
     neuroteach("populate", "--experiment", "li2019", "--quiet")
 
     noise = json.loads(neuroteach("results", "noise", "--format", "json"))
-    assert {row["teacher"] for row in noise} == {"none", "neural_model"}
+    assert {(row["teacher"], row["brain"]) for row in noise} == {
+        ("none", ""),
+        ("neural_model", "mouse V1"),
+        ("vgg_untrained", "mouse V1"),
+        ("neural_model", "macaque V4"),
+        ("oracle", "macaque V4"),
+    }
     assert {row["level"] for row in noise} == {0, 0.1, 0.3}
     assert all(row["n_images"] == 200 and not row["simulated"] for row in noise)
 
@@ -56,7 +79,20 @@ def test_the_documented_commands_end_in_a_noise_table(
     assert similarity["oracle_ceiling"] == pytest.approx(0.889, abs=1e-3)
     assert similarity["n_images"] == 100
 
-    for name in ("similarity", "noise"):
+    attacked = json.loads(neuroteach("results", "adversarial", "--format", "json"))
+    assert {row["norm"] for row in attacked} == {"L2", "Linf"}
+    assert all(row["n_images"] == 10 for row in attacked)
+    layers = json.loads(neuroteach("results", "layers", "--format", "json"))
+    # What a network sees before it is taught depends on its seed and the stimuli alone.
+    (stem,) = (
+        row
+        for row in layers
+        if not row["trained"]
+        and (row["layer"], row["judge"], row["teacher"]) == ("stem", "mouse V1", "none")
+    )
+    assert stem["n_compared"] == 10
+
+    for name in ("similarity", "teachers", "noise", "adversarial", "layers", "layer-weights"):
         figure = tmp_path / f"{name}.png"
         neuroteach("figure", name, "-o", figure)
         assert figure.stat().st_size > 10_000
