@@ -2,8 +2,8 @@
 
 python -m benchmarks.attacks [--method brendel_bethge | pgd] [--images 20] [--json]
 
-The network is a ResNet18 that is trained on scikit-learn's digits before. Foolbox attacks the images
-that it classifies correctly, in one batch as well.
+The network is a ResNet18 that is trained on scikit-learn's digits before. Both attack the same
+images, which it classifies correctly, in one batch.
 
 ``brendel_bethge``, L2: from the same starting points; Foolbox's solvers are compiled beforehand.
 Foolbox multiplies its ``lr`` by the size of the batch, so it gets the step size over that.
