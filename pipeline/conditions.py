@@ -16,6 +16,7 @@ CONDITION = [
     "simulated",
     "compared",
     "n_stimuli",
+    "stimulus_size",
     "epochs",
     "n_train_used",
     "teacher_seed",
@@ -46,6 +47,10 @@ def conditions(frame: pd.DataFrame) -> pd.Series[str]:
         labels = labels.where(~taught, labels + layers)
     if frame.loc[taught, "n_stimuli"].nunique() > 1:
         labels = labels.where(~taught, labels + frame["n_stimuli"].map(", {} stimuli".format))
+    # Where stimuli of one brain were shown at several sizes; their own size is not said.
+    sizes = frame.groupby("brain", dropna=False)["stimulus_size"].transform("nunique")
+    shown = taught & (sizes > 1) & (frame["stimulus_size"] != "")
+    labels = labels.where(~shown, labels + frame["stimulus_size"].map(", {}".format))
     for column in ("network_width", "architecture", "image_set"):
         if frame[column].nunique() > 1:
             labels = frame[column].astype(str) + " " + labels

@@ -18,6 +18,7 @@ TEACHER_ORDER = {kind: i for i, kind in enumerate(get_args(TeacherKind))}
 
 def noise_by_seed(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
     """Accuracy, confidence and calibration error under noise, a row per network and level."""
+    base.require_active()
     levels = robustness.NoiseAccuracy.Level * robustness.NoiseAccuracy.proj("n_images")
     query = levels * robustness.NoiseConfig.proj("noise", "clamped")
     measured = ["noise", "clamped", "level", "accuracy", "confidence", "calibration_error"]
@@ -52,6 +53,7 @@ def adversarial_by_seed(experiment: str | None = None, scale: str | None = None)
         them out; both are infinite where over half of the attacks failed. ``*_low`` and ``*_high``
         are the ends of 95 % intervals from resampled images.
     """
+    base.require_active()
     query = robustness.AdversarialDistance * robustness.AttackConfig.proj("method", "norm")
     medians = [
         f"{name}{end}" for name in ("median", "median_correct") for end in ("", "_low", "_high")
@@ -89,6 +91,7 @@ def adversarial(experiment: str | None = None, scale: str | None = None) -> pd.D
 
 def attack_checks(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
     """Whether attacks on the networks can be believed, a row per network and check."""
+    base.require_active()
     found = robustness.AttackChecks.Check * robustness.AttackCheckConfig.proj("n_images")
     columns = ["check_name", "passed", "found", "expected", "n_images", "attack_check_hash"]
     return _frame(found, robustness.AttackCheckPlan, experiment, scale, columns)
@@ -104,6 +107,7 @@ def layers_by_seed(experiment: str | None = None, scale: str | None = None) -> p
         before, ``correlation`` is that of the cosines of Eq. 9 with the teacher's similarity,
         ``alignment`` their centred kernel alignment.
     """
+    base.require_active()
     found = representation.LayerSimilarity
     query = found.Layer * found.proj("n_compared")
     measured = ["layer_index", "layer", "trained", "correlation", "alignment", "n_compared"]
@@ -122,6 +126,7 @@ def layers(experiment: str | None = None, scale: str | None = None) -> pd.DataFr
 
 def layer_weights(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
     """The learned gamma of Eq. 10 after each epoch, a row per network, epoch and layer."""
+    base.require_active()
     query = training.TrainedNetwork.Epoch * training.TrainedNetwork.proj("layers")
     columns = ["epoch", "similarity_loss", "layers", "layer_weights"]
     frame = _frame(query.proj(*columns[1:]), training.TrainingPlan, experiment, scale, columns)
@@ -170,20 +175,23 @@ _INTERVALS = (
 def _frame(
     query: Any, plan: Any, experiment: str | None, scale: str | None, columns: list[str]
 ) -> pd.DataFrame:
-    base.require_active()
     query = (
         query
         * teaching.TeacherConfig.proj("teacher", "teacher_seed")
         * teaching.ScanGroup.proj("simulated", "scans")
         * training.TrainingConfig.proj(
-            "alpha", "epochs", "n_train_used", "compared", n_stimuli="n_stimuli"
+            "alpha", "epochs", "n_train_used", "compared", "n_stimuli", training_config="config"
         )
         * training.NetworkConfig.proj("architecture", "network_width")
     )
-    frame = pd.DataFrame(planned_rows(query, plan, experiment, scale))
+    rows = planned_rows(query, plan, experiment, scale)
+    for row in rows:
+        size = (row["training_config"].get("regularizer") or {}).get("stimulus_size")
+        row["stimulus_size"] = "x".join(map(str, size)) if size else ""  # else their own
+    frame = pd.DataFrame(rows)
     frame = frame.reindex(columns=[*dict.fromkeys([*CONDITION, "seed", *columns])])
     frame["brain"] = frame["scan_group"].map(_brains())
-    return frame
+    return _sorted(frame, ["image_set", *_ORDER, "seed"])
 
 
 def _brains() -> dict[str, str]:

@@ -57,23 +57,21 @@ def attack_checks_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def layers_table(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each judge and condition, a column for each layer: correlation +- SEM (CKA)."""
+    trained = frame["trained"].astype(bool)
+    # Before they were taught, networks of the same seeds are the same.
+    untaught = "as initialised (n = " + frame["n_seeds"].astype(str) + ")"
     frame = frame.assign(
-        condition=_with_seeds(frame),
+        condition=_with_seeds(frame).where(trained, untaught),
         cell=[
             f"{_mean_sem(c, s, '{:.2f}')} ({a:.2f})"
             for c, s, a in frame[["correlation", "correlation_sem", "alignment"]].to_numpy()
         ],
-        state=frame["trained"].map({True: "trained", False: "as initialised"}),
     )
     layers = frame.sort_values("layer_index")["layer"].drop_duplicates()
-    table = frame.pivot_table(
-        index=["judge", "condition", "state"],
-        columns="layer",
-        values="cell",
-        aggfunc="first",
-        sort=False,
+    table = frame.sort_values("trained", kind="stable").pivot_table(
+        index=["judge", "condition"], columns="layer", values="cell", aggfunc="first", sort=False
     )
-    return table[list(layers)].reset_index().fillna("")
+    return table[list(layers)].reset_index().fillna("").sort_values("judge", kind="stable")
 
 
 def differences_table(frame: pd.DataFrame) -> pd.DataFrame:

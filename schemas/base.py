@@ -84,14 +84,25 @@ def activate(connection: Any, name: str, *, create: bool = True) -> None:
         Of the schema in the database.
     create : bool
         False for users who may not create tables.
+
+    Raises
+    ------
+    DataJointError
+        If the schema is not there and may not be made, or another is bound. What was bound before
+        stays bound.
     """
     code_version()  # now, before the files can change under a long computation
     computed = queued_tables()  # imports them all: a table declares itself only once it is known
-    schema.activate(name, connection=connection, create_schema=create, create_tables=create)
-    if create:
-        for table in computed:
-            if not table().jobs.is_declared:
-                table().jobs.declare()
+    bound = schema.database, schema.connection
+    try:
+        schema.activate(name, connection=connection, create_schema=create, create_tables=create)
+        if create:
+            for table in computed:
+                if not table().jobs.is_declared:
+                    table().jobs.declare()
+    except BaseException:
+        schema.database, schema.connection = bound  # DataJoint leaves them half bound
+        raise
 
 
 def deactivate() -> None:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from pipeline import result_arrays, results
 from pipeline.figures.conditions import styled
-from pipeline.figures.drawing import NothingToShowError, legend_below, with_caveat
+from pipeline.figures.drawing import NothingToShowError, legend_below, log_scales, with_caveat
 from pipeline.planned import why_nothing
 
 
@@ -21,7 +21,7 @@ def adversarial_figure(experiment: str | None = None, scale: str | None = None) 
     if frame.empty:
         raise NothingToShowError(why_nothing("adversarial", experiment, scale))
     curves = result_arrays.adversarial_curves(experiment, scale)
-    panels = list(frame.groupby(["norm", "method"], sort=False))
+    panels = list(frame.groupby(["norm", "method"]))
     figure = Figure(figsize=(max(6.6, 0.6 + 3.9 * len(panels)), 4.4), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, ((norm, method), group) in zip(axes, panels, strict=True):
@@ -43,8 +43,7 @@ def adversarial_figure(experiment: str | None = None, scale: str | None = None) 
                 ax.fill_between(
                     queries, mean - sem, mean + sem, color=line["color"], alpha=0.15, linewidth=0
                 )
-        ax.set_xscale("log")
-        ax.set_yscale("log")
+        log_scales(ax)
         ax.set_xlabel("queries to the network for an image")
         ax.set_ylabel(f"median {norm} distance (pixels in 0 to 1)")
         ax.set_title(str(method).replace("_", " "), fontsize=9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from pipeline import results
 
@@ -21,12 +22,18 @@ class NothingToShowError(LookupError):
     """The database has no results for the figure."""
 
 
-def legend_below(figure: Figure, *axes: Any, columns: int = 3) -> None:
-    """One legend for a whole figure: what any of its panels shows, each label once."""
+def legend_below(figure: Figure, *axes: Any, columns: int | None = None) -> None:
+    """One legend for a whole figure: what any of its panels shows, each label once.
+
+    In as many columns as fit the figure's width, unless their number is given.
+    """
     found: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
+    if columns is None:
+        inches = 0.45 + 0.062 * max(map(len, found), default=1)
+        columns = min(max(int(figure.get_figwidth() / inches), 1), 4)
     figure.legend(
         handles=list(found.values()),
         labels=list(found),
@@ -35,6 +42,15 @@ def legend_below(figure: Figure, *axes: Any, columns: int = 3) -> None:
         frameon=False,
         fontsize=8,
     )
+
+
+def log_scales(ax: Any) -> None:
+    """Both axes logarithmic, with numbers that can be read where they span little."""
+    for axis, set_scale in ((ax.xaxis, ax.set_xscale), (ax.yaxis, ax.set_yscale)):
+        set_scale("log")
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def with_caveat(title: str, experiment: str | None, scale: str | None) -> str:

@@ -102,6 +102,11 @@ def test_tables_say_that_no_database_is_open() -> None:
         result_arrays.similarity_matrices,
         results.noise,
         results.noise_by_seed,
+        results.adversarial,
+        results.attack_checks,
+        results.layers,
+        results.layer_weights,
+        results.differences,
         results.experiments,
         results.status_of_inputs,
         results.caveat,
@@ -136,6 +141,8 @@ def test_a_user_who_may_create_nothing_is_told_that_the_tables_are_missing(
 ) -> None:
     with pytest.raises(DatabaseError, match=f"tables of schema '{settings.schema_name}' cannot be"):
         open_database(settings, create=False)
+    with pytest.raises(base.NotActivatedError):
+        base.require_active()
     with closing(psycopg2.connect(settings.database)) as session, session.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM information_schema.schemata WHERE schema_name = %s",
