@@ -26,7 +26,8 @@ lint: $(STAMP)  ## style and types
 	$(BIN)/mypy
 
 bench: $(STAMP)  ## compare with named peers; nothing else should run meanwhile
-	@for script in joint_step encoder_fit populate_overhead; do \
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -e '.[bench]'
+	@for script in joint_step similarity noise_evaluation attacks encoder_fit populate_overhead; do \
 		echo; $(BIN)/python -m benchmarks.$$script || exit 1; done
 
 clean:  ## remove the environment and the demo's files
