@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -75,16 +75,26 @@ def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         shutil.rmtree(root, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def new_settings(database_url: str) -> Callable[[Path], Settings]:
+    """Makes settings with the folder as their home and a schema that nobody else uses."""
+
+    def made(home: Path) -> Settings:
+        return Settings(
+            home=home,
+            database=database_url,
+            store=home / "store",
+            schema_name=f"t_{uuid.uuid4().hex[:12]}",
+            device="cpu",
+        )
+
+    return made
+
+
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
+def settings(new_settings: Callable[[Path], Settings], tmp_path: Path) -> Settings:
     """Settings with a home of their own and a schema that nobody else uses."""
-    return Settings(
-        home=tmp_path,
-        database=database_url,
-        store=tmp_path / "store",
-        schema_name=f"t_{uuid.uuid4().hex[:12]}",
-        device="cpu",
-    )
+    return new_settings(tmp_path)
 
 
 @pytest.fixture

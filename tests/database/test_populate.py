@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -172,16 +171,10 @@ def rows_of_all_tables() -> dict[str, int]:
 
 
 @pytest.fixture(scope="class")
-def opened(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    home = tmp_path_factory.mktemp("tiny")
-    settings = Settings(
-        home=home,
-        database=database_url,
-        store=home / "store",
-        schema_name=f"t_{uuid.uuid4().hex[:12]}",
-        device="cpu",
-    )
-    with open_database(settings) as database:
+def opened(
+    new_settings: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    with open_database(new_settings(tmp_path_factory.mktemp("tiny"))) as database:
         yield database
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,16 +58,10 @@ SCANS = {
 
 
 @pytest.fixture(scope="module")
-def opened(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    home = tmp_path_factory.mktemp("stability")
-    settings = Settings(
-        home=home,
-        database=database_url,
-        store=home / "store",
-        schema_name=f"t_{uuid.uuid4().hex[:12]}",
-        device="cpu",
-    )
-    with open_database(settings) as database:
+def opened(
+    new_settings: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    with open_database(new_settings(tmp_path_factory.mktemp("stability"))) as database:
         for scan in SCANS.values():
             recording.Scan.add(scan, source="test")
         training.ImageSet.add(few_digits(), source="test")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,16 +78,10 @@ def import_encoders() -> str:
 
 
 @pytest.fixture(scope="module")
-def opened(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    home = tmp_path_factory.mktemp("teaching")
-    settings = Settings(
-        home=home,
-        database=database_url,
-        store=home / "store",
-        schema_name=f"t_{uuid.uuid4().hex[:12]}",
-        device="cpu",
-    )
-    with open_database(settings) as database:
+def opened(
+    new_settings: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    with open_database(new_settings(tmp_path_factory.mktemp("teaching"))) as database:
         add_experiment(settings_of(import_encoders()), name="lab", scale="smoke")
         done = populate.populate(experiment="lab")
         assert done.failures == []
