@@ -19,7 +19,6 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import foolbox
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from benchmarks.alternate import alternate, report
 from regularized_training.batches import AugmentConfig, to_float
 from regularized_training.networks import NetworkConfig
 from regularized_training.robustness.attacks import AttackConfig, _Attack, adversarial_distances
+from regularized_training.robustness.foolbox_compat import foolbox
 from regularized_training.tasks import digits
 from regularized_training.training import TrainingConfig, train
 
@@ -75,7 +75,7 @@ def problem(args: argparse.Namespace) -> Problem:
         norm=norm,
         step_sizes=(args.step_size or step_size,),
         steps=(args.steps or steps,),
-        n_images=None,
+        n_images="all",
         batch_size=args.images,
         seed=SEED,
     )

@@ -54,13 +54,36 @@ def conditions(frame: pd.DataFrame) -> pd.Series[str]:
     for column in ("network_width", "architecture", "image_set"):
         if frame[column].nunique() > 1:
             labels = frame[column].astype(str) + " " + labels
-    return _numbered(labels, frame)
+    return numbered(labels, frame[_HASHES])
 
 
-def _numbered(labels: pd.Series[str], frame: pd.DataFrame) -> pd.Series[str]:
-    """Labels, with a number behind those that read the same and are not."""
-    numbers = frame[_HASHES].assign(label=labels).drop_duplicates()
-    numbers["number"] = numbers.groupby("label").cumcount()
-    number = frame[_HASHES].assign(label=labels).merge(numbers, how="left")["number"]
+def numbered(labels: pd.Series[str], keys: pd.DataFrame) -> pd.Series[str]:
+    """Labels, with a number behind those that read the same though their keys differ.
+
+    Parameters
+    ----------
+    labels : Series of str
+    keys : DataFrame
+        What tells apart, a row for each label.
+    """
+    labelled = keys.assign(label=labels)
+    numbers = labelled.drop_duplicates()
+    numbers = numbers.assign(number=numbers.groupby("label").cumcount())
+    number = labelled.merge(numbers, how="left")["number"]
     number.index = labels.index
     return labels.where(number == 0, labels + " (" + (number + 1).astype(str) + ")")
+
+
+def settings(frame: pd.DataFrame) -> pd.Series[str]:
+    """A short name for image set, network and length of training, as far as they differ; or ""."""
+    label = pd.Series("", index=frame.index)
+    for column, form in (
+        ("image_set", "{}"),
+        ("architecture", "{}"),
+        ("network_width", "width {}"),
+        ("epochs", "{} epochs"),
+        ("n_train_used", "{} images"),
+    ):
+        if frame[column].nunique() > 1:
+            label += ", " + frame[column].map(form.format)
+    return label.str.removeprefix(", ")

@@ -6,14 +6,14 @@ import tomllib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipeline import planning
 from pipeline.planned import named
-from predictive_model.config import Config
+from predictive_model.config import Config, Seed, what_is_wrong
 from predictive_model.encoder import Population, build_encoder
 from predictive_model.encoder_config import EncoderConfig
 from predictive_model.fitting import FitConfig
@@ -22,15 +22,12 @@ from predictive_model.recording import check_name
 from predictive_model.trials import check_together
 from regularized_training.analysis.representation import RepresentationConfig
 from regularized_training.networks import NetworkConfig, compared_layers
-from regularized_training.regularizers import RegularizerConfig
 from regularized_training.robustness.attack_config import AttackCheckConfig, AttackConfig
 from regularized_training.robustness.noise import NoiseConfig
 from regularized_training.teachers import TeacherConfig
-from regularized_training.training import TrainingConfig
+from regularized_training.training_config import TrainingConfig
 from schemas import base, encoding, experiment, recording, training
 from schemas.base import transaction
-
-Seed = Annotated[int, Field(ge=0, lt=2**31)]  # as wide as the column
 
 
 class ExperimentError(ValueError):
@@ -51,6 +48,13 @@ class Source(Config):
     encoders: tuple[str, ...] = Field(min_length=1)
     stimuli: str = Field(min_length=1)
 
+    @field_validator("encoders")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"{', '.join(value)}: expected every encoder once")
+        return value
+
 
 class TeacherEntry(TeacherConfig):
     """A teacher in an experiment: which, from whom, and how it teaches.
@@ -62,7 +66,8 @@ class TeacherEntry(TeacherConfig):
     regularizer : dict
         Settings that differ from those of ``training.regularizer``.
     alphas : tuple of float
-        Train with each of these weights of the similarity loss; by default with the regulariser's.
+        Train with each of these weights of the similarity loss, or ratios of an RSM; by default
+        with the regulariser's.
     """
 
     source: str | None = None
@@ -80,9 +85,11 @@ class TeacherEntry(TeacherConfig):
             return [config.model_copy(update={"regularizer": None})]
         described = {} if config.regularizer is None else config.regularizer.model_dump()
         described |= self.regularizer
-        changes = [{"alpha": alpha} for alpha in self.alphas] or [{}]
-        regularizers = [RegularizerConfig.model_validate({**described, **c}) for c in changes]
-        return [config.model_copy(update={"regularizer": r}) for r in regularizers]
+        strength = "ratio" if "method" in described else "alpha"
+        changes = [{strength: alpha} for alpha in self.alphas] or [{}]
+        regularizers = [{"regularizer": {**described, **change}} for change in changes]
+        whole = config.model_dump()
+        return [TrainingConfig.model_validate({**whole, **changed}) for changed in regularizers]
 
 
 class ExperimentSettings(Config):
@@ -166,6 +173,13 @@ class ExperimentSettings(Config):
             raise ValueError("recordings: none, expected scans to fit encoders to, or teachers")
         for entry in self.teachers:
             self._check_teacher(entry)
+        self._check_distinct_trainings()
+        kinds = [entry.kind for entry in self.teachers]
+        if self.representation is not None and "neural_model" not in kinds:
+            raise ValueError(
+                "representation: compares networks with neural_model teachers, of which there is "
+                "none; add one, or leave out the table [representation]"
+            )
         return self
 
     def with_stimuli(self, key: str) -> ExperimentSettings:
@@ -185,6 +199,20 @@ class ExperimentSettings(Config):
             name: Source(encoders=s.encoders, stimuli=key) for name, s in self.sources.items()
         }
         return self.model_copy(update={"sources": sources})
+
+    def _check_distinct_trainings(self) -> None:
+        seen = set()
+        for entry in self.teachers:
+            assert self.training is not None
+            for config in entry.trainings(self.training):
+                training = (entry.teacher.model_dump_json(), entry.source, config.model_dump_json())
+                if training in seen:
+                    weight = config.regularizer and f" with alpha {config.regularizer.alpha:g}"
+                    raise ValueError(
+                        f"teachers: {entry.kind} teaches twice in the same way{weight or ''}; "
+                        "leave one out"
+                    )
+                seen.add(training)
 
     def _check_teacher(self, entry: TeacherEntry) -> None:
         if entry.source is not None and entry.source not in self.sources:
@@ -246,7 +274,7 @@ def read_experiment(path: Path | str, scale: str, **changes: Any) -> ExperimentS
     try:
         return ExperimentSettings.model_validate(merged)
     except ValidationError as error:
-        raise ExperimentError(f"{path}, scale {scale}: {in_one_line(error)}") from error
+        raise ExperimentError(f"{path}, scale {scale}: {what_is_wrong(error)}") from error
 
 
 def scales_of(path: Path | str) -> list[str]:
@@ -280,14 +308,6 @@ def with_recipe(content: dict[str, Any], path: Path) -> dict[str, Any]:
         return _merge(read_recipe(recipe), content)
     except ValueError as error:
         raise ExperimentError(f"{path}: {error}") from error
-
-
-def in_one_line(error: ValidationError) -> str:
-    """Which settings cannot work, and why."""
-    return "; ".join(
-        f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}"
-        for e in error.errors(include_url=False, include_input=False)
-    )
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -386,10 +406,9 @@ def _check_images(settings: ExperimentSettings) -> None:
         *(("attacks.n_images", attack.n_images, sizes["n_test"]) for attack in settings.attacks),
     ]
     for field, wanted, there in asked:
-        if wanted is not None and wanted > there:
+        if isinstance(wanted, int) and wanted > there:
             raise ExperimentError(
-                f"{field}: {wanted}, but image set {settings.images!r} has {there}; lower it, or "
-                "leave it out to use all"
+                f"{field}: {wanted}, but image set {settings.images!r} has {there}; lower it"
             )
 
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from pipeline.conditions import CONDITION, conditions
+from pipeline.conditions import CONDITION, conditions, numbered, settings
 from pipeline.planned import planned_rows
 from regularized_training.analysis.paired import holm, paired_difference
 from regularized_training.teachers import TeacherKind
@@ -22,9 +22,12 @@ def noise_by_seed(experiment: str | None = None, scale: str | None = None) -> pd
     levels = robustness.NoiseAccuracy.Level * robustness.NoiseAccuracy.proj("n_images")
     query = levels * robustness.NoiseConfig.proj("noise", "clamped")
     measured = ["noise", "clamped", "level", "accuracy", "confidence", "calibration_error"]
-    return _frame(
+    frame = _frame(
         query, robustness.NoisePlan, experiment, scale, [*measured, "n_images", "noise_hash"]
     )
+    clamped = frame["clamped"].astype(bool)
+    names = frame["noise"].where(clamped, frame["noise"] + ", not clamped")
+    return frame.assign(noise_name=numbered(names, frame[["noise_hash"]]))
 
 
 def noise(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
@@ -33,13 +36,13 @@ def noise(experiment: str | None = None, scale: str | None = None) -> pd.DataFra
     Returns
     -------
     DataFrame
-        One row per condition, kind of noise and level. ``sem`` is that of the accuracy, NaN for a
-        single seed.
+        One row per condition, noise and level. ``noise_name`` tells noises of one kind apart;
+        ``sem`` is that of the accuracy, NaN for a single seed.
     """
     by_seed = noise_by_seed(experiment, scale)
     values = ("accuracy", "confidence", "calibration_error")
     summary = _over_seeds(by_seed, values).rename(columns={"accuracy_sem": "sem"})
-    order = ["image_set", "noise", *_ORDER, "level"]
+    order = ["image_set", "noise_name", *_ORDER, "level"]
     return _sorted(summary, order).drop(columns=["confidence_sem", "calibration_error_sem"])
 
 
@@ -49,8 +52,9 @@ def adversarial_by_seed(experiment: str | None = None, scale: str | None = None)
     Returns
     -------
     DataFrame
-        ``median`` counts misclassified images as 0, as the paper does, ``median_correct`` leaves
-        them out; both are infinite where over half of the attacks failed. ``*_low`` and ``*_high``
+        ``attack_name`` tells attacks of one method and norm apart. ``median`` counts misclassified
+        images as 0, as the paper does, ``median_correct`` leaves them out, NaN where none is
+        left; both are infinite where over half of the attacks failed. ``*_low`` and ``*_high``
         are the ends of 95 % intervals from resampled images.
     """
     base.require_active()
@@ -67,10 +71,14 @@ def adversarial_by_seed(experiment: str | None = None, scale: str | None = None)
         scale,
         columns,
     )
-    # What is infinite stands as null in the database; an interval of all-correct may be undefined.
+    # What is infinite stands as null in the database, and so does the median of no image at all.
+    none_right = frame["n_misclassified"] == frame["n_images"]
     for name in ("median", "median_correct"):
         frame[name] = frame[name].astype(float).fillna(np.inf)
-    return frame
+    frame["median_correct"] = frame["median_correct"].mask(none_right)
+    attack = frame["method"].str.replace("_", " ")
+    names = numbered(attack + " " + frame["norm"], frame[["attack_hash"]])
+    return frame.assign(attack_name=names)
 
 
 def adversarial(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
@@ -86,7 +94,7 @@ def adversarial(experiment: str | None = None, scale: str | None = None) -> pd.D
     totals = ("n_misclassified", "n_failed")
     values = ("median", "median_correct")
     summary = _over_seeds(by_seed, values, totals, leave_out=_INTERVALS)
-    return _sorted(summary, ["image_set", "norm", "method", *_ORDER])
+    return _sorted(summary, ["image_set", "norm", "attack_name", *_ORDER])
 
 
 def attack_checks(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
@@ -103,18 +111,27 @@ def layers_by_seed(experiment: str | None = None, scale: str | None = None) -> p
     Returns
     -------
     DataFrame
-        ``judge`` is the brain that is compared with, ``trained`` says whether after training or
+        ``judge`` is the brain that is compared with, and if need be the size at which the network
+        sees its stimuli, ``trained`` says whether after training or
         before, ``correlation`` is that of the cosines of Eq. 9 with the teacher's similarity,
         ``alignment`` their centred kernel alignment.
     """
     base.require_active()
     found = representation.LayerSimilarity
-    query = found.Layer * found.proj("n_compared")
+    shown = representation.RepresentationConfig.proj(representation_config="config")
+    query = found.Layer * found.proj("n_compared") * shown
     measured = ["layer_index", "layer", "trained", "correlation", "alignment", "n_compared"]
     columns = ["judge", *measured, "judge_hash", "judge_group", "representation_hash"]
+    columns.append("representation_config")
     frame = _frame(query, representation.RepresentationPlan, experiment, scale, columns)
-    frame["judge"] = frame["judge_group"].map(_brains())
-    return frame
+    brains = frame["judge_group"].map(_brains())
+    configs = frame.pop("representation_config")
+    sizes = pd.Series([_size(c) for c in configs], index=frame.index, dtype=str)
+    several = sizes.groupby(brains).transform("nunique") > 1
+    shown_at = ", shown at " + sizes.where(sizes != "", "its own size")
+    judges = brains.where(~several, brains + shown_at)
+    keys = frame[["judge_hash", "judge_group", "representation_hash"]]
+    return frame.assign(judge=numbered(judges, keys))
 
 
 def layers(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
@@ -141,19 +158,25 @@ def differences(experiment: str | None = None, scale: str | None = None) -> pd.D
     Returns
     -------
     DataFrame
-        ``measure`` and ``level`` say of what: accuracy under a kind of noise, or the median
-        adversarial distance of all and of correctly classified images. ``difference`` is the mean
+        ``measure`` and ``level`` say of what: accuracy under a noise, or the median adversarial
+        distance of all and of correctly classified images, and which task and network if there
+        are several. ``difference`` is the mean
         of ``first`` less ``second``, ``p`` that of a two-sided paired t-test over ``n`` seeds,
         ``p_holm`` the same corrected (Holm 1979) for all comparisons of one measure at one level,
         ``effect`` Cohen's d of paired samples.
     """
     noises = noise_by_seed(experiment, scale)
-    noises = noises.assign(measure="accuracy, " + noises["noise"], value=noises["accuracy"])
+    noises = noises.assign(measure="accuracy, " + noises["noise_name"], value=noises["accuracy"])
     frames = [noises]
     attacked = adversarial_by_seed(experiment, scale).assign(level=np.nan)
     for column, what in (("median", "all images"), ("median_correct", "correct images")):
-        attack = attacked["method"] + " " + attacked["norm"] + f", {what}"
+        attack = attacked["attack_name"] + f", {what}"
         frames.append(attacked.assign(measure=attack, value=attacked[column]))
+    for i, frame in enumerate(frames):
+        # Only networks of one task and architecture, trained alike, are compared.
+        setting = settings(frame)
+        named = frame["measure"].where(setting == "", frame["measure"] + ", " + setting)
+        frames[i] = frame.assign(measure=named)
     columns = ["measure", "level", "first", "second", "difference", "sem", "p", "p_holm"]
     rows: list[dict[str, Any]] = []
     for frame in frames:
@@ -163,6 +186,7 @@ def differences(experiment: str | None = None, scale: str | None = None) -> pd.D
     return pd.DataFrame(rows, columns=[*columns, "effect", "n"])
 
 
+_TEXT = ("image_set", "architecture", "noise", "method", "norm", "brain", "judge_group")
 _ORDER = ["teacher", "brain", "alpha", "compared", "n_stimuli"]
 _INTERVALS = (
     "median_low",
@@ -186,12 +210,18 @@ def _frame(
     )
     rows = planned_rows(query, plan, experiment, scale)
     for row in rows:
-        size = (row["training_config"].get("regularizer") or {}).get("stimulus_size")
-        row["stimulus_size"] = "x".join(map(str, size)) if size else ""  # else their own
+        row["stimulus_size"] = _size(row["training_config"].get("regularizer") or {})
     frame = pd.DataFrame(rows)
     frame = frame.reindex(columns=[*dict.fromkeys([*CONDITION, "seed", *columns])])
     frame["brain"] = frame["scan_group"].map(_brains())
+    if frame.empty:  # of which pandas takes all columns for numbers
+        frame = frame.astype({name: object for name in _TEXT if name in frame})
     return _sorted(frame, ["image_set", *_ORDER, "seed"])
+
+
+def _size(config: dict[str, Any]) -> str:
+    """Size that a configuration shows stimuli at; "" for their own."""
+    return "x".join(map(str, config.get("stimulus_size") or ()))
 
 
 def _brains() -> dict[str, str]:

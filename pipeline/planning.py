@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.experiments import ExperimentSettings, TeacherEntry
 
 Members = Sequence[dict[str, Any]]
+RECORDINGS, NOBODY = "the experiment's own recordings", ""  # no name of a source
 
 
 def plan(
@@ -44,8 +45,8 @@ def plan(
         wanted = [dict(member) for member in members]
         prediction.PredictionPlan.insert(wanted, skip_duplicates=True)
     groups = {name: teaching.ScanGroup.add(members) for name, members in sources.items()}
-    groups["recordings"] = teaching.ScanGroup.add(recorded)
-    groups["nobody"] = teaching.ScanGroup.add([])
+    groups[RECORDINGS] = teaching.ScanGroup.add(recorded)
+    groups[NOBODY] = teaching.ScanGroup.add([])
     taught = [_plan_teacher(settings, entry, key, groups) for entry in settings.teachers]
     plans = [row for rows in taught for row in rows]
     training.TrainingPlan.insert(plans)
@@ -82,8 +83,8 @@ def _plan_fits(settings: ExperimentSettings, key: Mapping[str, str]) -> Members:
 
 def _group_of(entry: TeacherEntry, groups: Mapping[str, str]) -> str:
     if entry.kind == "none":
-        return groups["nobody"]
-    return groups["recordings" if entry.source is None else entry.source]
+        return groups[NOBODY]
+    return groups[RECORDINGS if entry.source is None else entry.source]
 
 
 def _plan_teacher(
@@ -117,16 +118,20 @@ def _plan_teacher(
 def _plan_comparisons(
     settings: ExperimentSettings, plans: Sequence[dict[str, Any]], groups: Mapping[str, str]
 ) -> None:
-    """Plan to compare all networks with each neural teacher, at the size it shows its stimuli."""
+    """Plan to compare all networks with each neural teacher.
+
+    Networks see the stimuli at the size at which the teacher teaches, unless another is given.
+    """
     assert settings.representation is not None and settings.training is not None
     judges = {}
     for entry in settings.teachers:
         if entry.kind == "neural_model":
             regularizer = entry.trainings(settings.training)[0].regularizer
             assert regularizer is not None
-            config = settings.representation.model_copy(
-                update={"stimulus_size": regularizer.stimulus_size}
-            )
+            config = settings.representation
+            if config.stimulus_size is None:
+                size = regularizer.stimulus_size
+                config = config.model_copy(update={"stimulus_size": size})
             judge = {
                 "judge_hash": teaching.TeacherConfig.add(entry.teacher),
                 "judge_group": _group_of(entry, groups),

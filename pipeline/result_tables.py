@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import pandas as pd
 
-from pipeline.conditions import CONDITION, conditions
+from pipeline.conditions import CONDITION, conditions, settings
 
 
 def noise_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -15,18 +15,15 @@ def noise_table(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.assign(condition=_with_seeds(frame))
     frame["cell"] = [_mean_sem(a, s) for a, s in frame[["accuracy", "sem"]].to_numpy()]
     columns = list(dict.fromkeys(frame["condition"]))
-    table = frame.pivot_table(
-        index=["noise", "level"], columns="condition", values="cell", aggfunc="first", sort=False
-    )
-    return table[columns].reset_index().fillna("").sort_values(["noise", "level"])
+    table = frame.pivot(index=["noise_name", "level"], columns="condition", values="cell")
+    return table[columns].sort_index().reset_index().fillna("").rename(columns=_SHOWN)
 
 
 def adversarial_table(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each attack and condition."""
     return pd.DataFrame(
         {
-            "norm": frame["norm"],
-            "method": frame["method"].str.replace("_", " "),
+            "attack": frame["attack_name"],
             "condition": _with_seeds(frame),
             **{
                 name: [
@@ -59,7 +56,9 @@ def layers_table(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each judge and condition, a column for each layer: correlation +- SEM (CKA)."""
     trained = frame["trained"].astype(bool)
     # Before they were taught, networks of the same seeds are the same.
-    untaught = "as initialised (n = " + frame["n_seeds"].astype(str) + ")"
+    setting = settings(frame)
+    setting = setting.where(setting == "", ", " + setting)
+    untaught = "as initialised" + setting + " (n = " + frame["n_seeds"].astype(str) + ")"
     frame = frame.assign(
         condition=_with_seeds(frame).where(trained, untaught),
         cell=[
@@ -68,10 +67,12 @@ def layers_table(frame: pd.DataFrame) -> pd.DataFrame:
         ],
     )
     layers = frame.sort_values("layer_index")["layer"].drop_duplicates()
-    table = frame.sort_values("trained", kind="stable").pivot_table(
-        index=["judge", "condition"], columns="layer", values="cell", aggfunc="first", sort=False
-    )
-    return table[list(layers)].reset_index().fillna("").sort_values("judge", kind="stable")
+    frame = frame.sort_values("trained", kind="stable")
+    once = frame[frame["trained"].astype(bool) | ~frame.duplicated(["judge", "condition", "layer"])]
+    table = once.pivot(index=["judge", "condition"], columns="layer", values="cell")
+    order = once[["judge", "condition"]].drop_duplicates().sort_values("judge", kind="stable")
+    table = table.reindex(pd.MultiIndex.from_frame(order))
+    return table[list(layers)].reset_index().fillna("")
 
 
 def differences_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -87,6 +88,9 @@ TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "layers": layers_table,
     "differences": differences_table,
 }
+
+
+_SHOWN = {"noise_name": "noise"}
 
 
 def _with_seeds(frame: pd.DataFrame) -> pd.Series[str]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from pipeline.experiments import ExperimentSettings, Seed, in_one_line, read_toml, with_recipe
-from predictive_model.config import Config
+from pipeline.experiments import ExperimentSettings, read_toml, with_recipe
+from predictive_model.config import Config, Seed, what_is_wrong
 from predictive_model.encoder_config import EncoderConfig
 from predictive_model.fitting import FitConfig
 from predictive_model.search_space import Dimension, check_space
@@ -89,7 +89,7 @@ def read_search(path: Path | str) -> SearchSettings:
     try:
         return SearchSettings.model_validate(content)
     except ValidationError as error:
-        raise SearchError(f"{path}: {in_one_line(error)}") from error
+        raise SearchError(f"{path}: {what_is_wrong(error)}") from error
 
 
 def experiment_file(settings: ExperimentSettings, remarks: str) -> str:

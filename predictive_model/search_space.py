@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from predictive_model.config import Config
+from predictive_model.config import Config, what_is_wrong
 from predictive_model.encoder_config import EncoderConfig
 from predictive_model.fitting import FitConfig
 
@@ -235,9 +235,4 @@ def _validated(root: str, kind: type[C], content: dict[str, Any]) -> C:
         # neither TOML nor the database has tuples.
         return kind.model_validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        lines = [
-            f"{'.'.join([root, *map(str, e['loc'])])}: {e['msg'].removeprefix('Value error, ')}"
-            for e in found
-        ]
-        raise ValueError("; ".join(lines)) from error
+        raise ValueError(what_is_wrong(error, root)) from error

@@ -15,7 +15,7 @@ lines::
 Batch sizes and numbers of stimuli are those of all processes together. As usual with
 ``DistributedDataParallel``, each process normalises by its own part of a batch, so the result is
 close to that of one process, but not the same; and stimuli are compared within a process, so that
-all pairs are fewer.
+all pairs are fewer. A checkpoint lies in a folder that all of them can read.
 """
 
 from __future__ import annotations
@@ -49,6 +49,17 @@ def averaged(values: Tensor) -> Tensor:
     values = values.clone()
     distributed.all_reduce(values)
     return values / world_size()
+
+
+def require_alike(value: object, what: str) -> None:
+    """Raise a RuntimeError unless all processes have the same value."""
+    if world_size() > 1:
+        values: list[object] = [None] * world_size()
+        distributed.all_gather_object(values, value)
+        if any(v != value for v in values):
+            raise RuntimeError(
+                f"{what}: {', '.join(map(str, values))} in the processes, expected the same in all"
+            )
 
 
 def share_buffers(module: nn.Module) -> None:

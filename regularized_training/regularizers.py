@@ -85,9 +85,14 @@ class RegularizerConfig(Config):
             raise ValueError(f"stimulus_size: {self.stimulus_size}, expected at least 8 x 8 pixels")
         return self
 
-    def alpha_at(self, done: float) -> float:
-        """Weight of the similarity loss after a fraction of the training."""
+    def alpha_at(self, epoch: float, epochs: int) -> float:
+        """Weight of the similarity loss after so many epochs of a training."""
+        done = epoch / epochs
         return self.alpha * min(1.0, done / self.alpha_warmup) if self.alpha_warmup else self.alpha
+
+    def teaches_at(self, epoch: float) -> bool:
+        """Whether stimuli are shown after so many epochs."""
+        return True
 
     @property
     def fewest_stimuli(self) -> int:
@@ -251,6 +256,11 @@ class SimilarityLesson:
         rng: torch.Generator,
     ) -> None:
         teacher = teacher.teaching
+        if teacher.sparse:
+            raise ValueError(
+                f"similarity: of teacher {teacher.name!r} not known for all pairs of stimuli; give "
+                "one that knows them all, or a regularizer with method = 'rsm'"
+            )
         self._share = parallel.Share(
             config.n_stimuli,
             at_least=config.fewest_stimuli,
@@ -268,6 +278,15 @@ class SimilarityLesson:
         stimuli = prepare_stimuli(teacher.stimuli, n_channels, config.stimulus_size)
         self._stimuli = stimuli.to(device)
         self._similarity = torch.from_numpy(teacher.similarity.astype(np.float32)).to(device)
+
+    @property
+    def layer_weights(self) -> tuple[float, ...]:
+        """The gamma of Eq. 10."""
+        return tuple(self.regularizer.layer_weights.tolist())
+
+    def weight(self, alpha: float, task_loss: Tensor, loss: Tensor) -> Tensor:
+        """What the similarity loss is multiplied with in Eq. 7."""
+        return loss.new_tensor(alpha)
 
     def loss(self) -> Tensor:
         """Similarity loss, Eq. 8, of newly drawn stimuli, which pass through the trunk only."""

@@ -116,6 +116,32 @@ class ImageTask:
                 )
         return kept
 
+    def with_shuffled_labels(self, fraction: float, seed: int = 0) -> ImageTask:
+        """The same task, some training images of which have exchanged their labels.
+
+        Label corruption of Federer et al. 2020: every class keeps its number of labels. By chance
+        an image may get its own label back, so that fewer than `fraction` are wrong.
+
+        Parameters
+        ----------
+        fraction : float
+            Of the training images, 0 to 1.
+        seed : int
+
+        Raises
+        ------
+        TaskError
+            If `fraction` is not from 0 to 1.
+        """
+        if not 0 <= fraction <= 1:
+            raise TaskError(f"fraction: {fraction:g}, expected 0 to 1")
+        rng = np.random.default_rng(seed)
+        n = len(self.train_labels)
+        chosen = rng.permutation(n)[: round(fraction * n)]
+        labels = self.train_labels.copy()
+        labels[chosen] = labels[rng.permutation(chosen)]
+        return replace(self, train_labels=labels)
+
 
 def balanced_indices(labels: NDArray[np.int64], n: int, seed: int) -> NDArray[np.int64]:
     """Sorted indices of `n` random items, as evenly over the classes as they allow.

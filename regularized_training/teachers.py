@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from predictive_model.config import Config
+from predictive_model.config import Config, Seed
 from predictive_model.recording import Recording, RecordingError, check_images
 from predictive_model.reliability import reliability
 from regularized_training.similarity import model_similarity, oracle_similarity, similarity
@@ -69,7 +69,7 @@ class TeacherConfig(Config):
     """
 
     kind: TeacherKind
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     held_out: float = Field(default=0.1, ge=0, le=0.5)
     rank: int = Field(default=8, ge=1)
 
@@ -86,21 +86,25 @@ class SimilarityTeacher:
         Symmetric, between -1 and 1.
     held_out : (k,) int64
         Which stimuli do not teach.
+    sparse : bool
+        Whether not all pairs are known; the others are NaN then.
     """
 
     name: str
     stimuli: NDArray
     similarity: NDArray[np.float32]
     held_out: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    sparse: bool = False
 
     def __post_init__(self) -> None:
         check_images(self.stimuli)
         n, shape = len(self.stimuli), self.similarity.shape
         if shape != (n, n):
             raise ValueError(f"similarity: shape {shape}, expected ({n}, {n}) for {n} stimuli")
-        if not np.isfinite(self.similarity).all() or np.abs(self.similarity).max() > 1 + 1e-5:
+        known = self.similarity[~np.isnan(self.similarity)] if self.sparse else self.similarity
+        if not np.isfinite(known).all() or np.abs(known).max(initial=0) > 1 + 1e-5:
             raise ValueError("similarity: expected finite values between -1 and 1")
-        if not np.allclose(self.similarity, self.similarity.T, atol=1e-5):
+        if not np.allclose(self.similarity, self.similarity.T, atol=1e-5, equal_nan=True):
             raise ValueError("similarity: expected a symmetric matrix")
         held_out = np.unique(np.asarray(self.held_out, np.int64))
         if len(held_out) and not (held_out[0] >= 0 and held_out[-1] < n):
@@ -118,11 +122,20 @@ class SimilarityTeacher:
         return self._of(self.held_out)
 
     def _of(self, rows: NDArray[np.int64]) -> SimilarityTeacher:
+        none = np.zeros(0, np.int64)
         if len(rows) == len(self.stimuli):
-            return SimilarityTeacher(self.name, self.stimuli, self.similarity)
-        return SimilarityTeacher(
-            self.name, self.stimuli[rows], self.similarity[rows[:, None], rows]
+            return replace(self, held_out=none)
+        return replace(
+            self,
+            stimuli=self.stimuli[rows],
+            similarity=self.similarity[rows[:, None], rows],
+            held_out=none,
         )
+
+    @property
+    def known_pairs(self) -> NDArray[np.int64]:
+        """Pairs i < j of which the similarity is known: (2, pair), places in `stimuli`."""
+        return np.stack(np.nonzero(np.triu(np.isfinite(self.similarity), 1)))
 
 
 def held_out_stimuli(n: int, fraction: float) -> NDArray[np.int64]:

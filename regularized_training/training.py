@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,17 +19,18 @@ from predictive_model.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from predictive_model.config import Config
 from regularized_training import parallel
-from regularized_training.batches import AugmentConfig, augment, batches, to_float
+from regularized_training.batches import augment, batches, to_float
 from regularized_training.networks import (
     NetworkConfig,
     build_network,
     compared_layers,
     load_network,
 )
-from regularized_training.regularizers import RegularizerConfig, SimilarityLesson
+from regularized_training.regularizers import SimilarityLesson
+from regularized_training.rsm import RsmConfig, RsmLesson
 from regularized_training.tasks import ImageTask
+from regularized_training.training_config import TrainingConfig
 
 if TYPE_CHECKING:
     from regularized_training.teachers import SimilarityTeacher
@@ -42,83 +41,6 @@ STEPS_BETWEEN_CHECKS = 50  # of the loss being finite, since each makes a GPU wa
 
 class TrainingError(ValueError):
     """A training that cannot go on: says where it stopped and what to change."""
-
-
-class TrainingConfig(Config):
-    """How to train, with the schedule of Li et al. 2019 by default.
-
-    Attributes
-    ----------
-    epochs, batch_size : int
-        40 and 64 in the paper.
-    schedule : {"restart", "one_cycle"}
-        ``restart``: multiply the learning rate by `decay` every `decay_every` epochs and start
-        over at each multiple of `restart_epoch`. ``one_cycle``: rise linearly during the fraction
-        `warmup` of the training, then fall to zero along a cosine, which gets by with few epochs.
-    learning_rate : float
-        The highest of the schedule.
-    decay_every, decay, restart_epoch
-        Of ``restart``.
-    warmup : float
-        Of ``one_cycle``.
-    momentum : float
-        Of stochastic gradient descent.
-    weight_decay : float
-        Of the weights of convolutions and linear layers, not of biases, batch normalisation or
-        layer weights.
-    augment : AugmentConfig
-        Random crops and mirror images.
-    n_train, n_test : int, optional
-        Use only so many images, evenly over the classes and the same ones for every seed.
-    precision : {"float32", "bfloat16"}
-        Of the network's passes, by torch's automatic mixed precision. The losses are float32 in
-        either case. ``bfloat16`` is for GPUs; most processors are far slower with it.
-    regularizer : RegularizerConfig, optional
-        How to learn from a teacher; None to train on the task alone.
-    """
-
-    epochs: int = Field(default=40, ge=1)
-    batch_size: int = Field(default=64, ge=2)
-    schedule: Literal["restart", "one_cycle"] = "restart"
-    learning_rate: float = Field(default=0.1, gt=0)
-    decay_every: int = Field(default=4, ge=1)
-    decay: float = Field(default=0.3, gt=0, le=1)
-    restart_epoch: int = Field(default=20, ge=1)
-    warmup: float = Field(default=0.2, ge=0, lt=1)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    weight_decay: float = Field(default=5e-4, ge=0)
-    augment: AugmentConfig = AugmentConfig()
-    n_train: int | None = Field(default=None, ge=2)
-    n_test: int | None = Field(default=None, ge=1)
-    precision: Literal["float32", "bfloat16"] = "float32"
-    regularizer: RegularizerConfig | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> TrainingConfig:
-        if self.n_train is not None and self.n_train < self.batch_size:
-            raise ValueError(
-                f"batch_size: {self.batch_size}, expected 2 to {self.n_train}, the value of n_train"
-            )
-        return self
-
-    def learning_rate_at(self, epoch: float) -> float:
-        """Learning rate after so many epochs, which need not be a whole number."""
-        if self.schedule == "restart":
-            return self.learning_rate * self.decay ** (
-                int(epoch) % self.restart_epoch // self.decay_every
-            )
-        done = epoch / self.epochs
-        if done < self.warmup:
-            return self.learning_rate * done / self.warmup
-        return (
-            self.learning_rate
-            * (1 + math.cos(math.pi * (done - self.warmup) / (1 - self.warmup)))
-            / 2
-        )
-
-    def alpha_at(self, epoch: float) -> float:
-        """Weight of the similarity loss after so many epochs; 0 without a regulariser."""
-        return 0.0 if self.regularizer is None else self.regularizer.alpha_at(epoch / self.epochs)
 
 
 @dataclass(frozen=True)
@@ -132,7 +54,8 @@ class EpochRecord:
     task_loss : float
         Cross-entropy in nats, mean over the steps.
     similarity_loss : float or None
-        Eq. 8, mean over the steps, before it is multiplied by alpha; None without a teacher.
+        Eq. 8, or the cost of an RSM, mean over the steps that taught, before it is weighed; None
+        without a teacher, and where it rested.
     train_accuracy : float
         Of the augmented training images, while the network was changing.
     test_accuracy : float
@@ -198,7 +121,7 @@ def train(
     checkpoint: Path | None = None,
     progress: Callable[[EpochRecord], None] | None = None,
 ) -> TrainedNetwork:
-    """Train a network on a task and, with a teacher, toward its similarity (Li et al. 2019).
+    """Train a network on a task and, with a teacher, toward its similarity.
 
     Started by ``torchrun`` and after ``torch.distributed.init_process_group``, each process takes
     an equal part of every batch of images and of stimuli, and all end with the same network; see
@@ -236,12 +159,15 @@ def train(
         If the checkpoint cannot be read or is that of another training.
     """
     task = task.subset(config.n_train, config.n_test)
+    if config.shuffled_labels:
+        task = task.with_shuffled_labels(config.shuffled_labels, seed)
     training = Training(task, network_config, config, seed, teacher=teacher, device=device)
     if checkpoint is not None:
         belongs_to = _fingerprint(task, network_config, config, seed, teacher)
         state = load_checkpoint(checkpoint, belongs_to=belongs_to)
         if state is not None:
             training.load_state_dict(state)
+        parallel.require_alike(len(training.history), "epochs in the checkpoint")
     while len(training.history) < config.epochs:
         record = training.run_epoch()
         if checkpoint is not None and parallel.is_first():
@@ -286,11 +212,12 @@ class Training:
         self.network = network.to(device)
         self._share = parallel.Share(min(config.batch_size, len(self.labels)))
         self.layers: tuple[str, ...] = ()
-        self.lesson: SimilarityLesson | None = None
+        self.lesson: SimilarityLesson | RsmLesson | None = None
         regularizer = config.regularizer
         if teacher is not None and regularizer is not None:
             self.layers = compared_layers(network_config.architecture, regularizer.layers)
-            self.lesson = SimilarityLesson(
+            lesson: Any = RsmLesson if isinstance(regularizer, RsmConfig) else SimilarityLesson
+            self.lesson = lesson(
                 self.network,
                 self.layers,
                 teacher,
@@ -311,8 +238,17 @@ class Training:
         self._losses = parallel.replicated(_Losses(self.network, self.lesson, config.precision))
         self.optimizer = self._make_optimizer()
 
-    def step(self, index: Tensor, learning_rate: float, alpha: float | None = None) -> Tensor:
-        """One step of Eq. 7: a batch of the task, a batch of stimuli, the gradients of both.
+    def step(
+        self,
+        index: Tensor,
+        learning_rate: float,
+        alpha: float | None = None,
+        *,
+        taught: bool = True,
+    ) -> Tensor:
+        """One step: a batch of the task, a batch of stimuli, the gradients of both.
+
+        Eq. 7 of Li et al. 2019, or Eq. 2 of Federer et al. 2020.
 
         Parameters
         ----------
@@ -320,7 +256,9 @@ class Training:
             Training images to use.
         learning_rate : float
         alpha : float, optional
-            Weight of the similarity loss; the configuration's by default.
+            Weight of the similarity loss, or r; the configuration's by default.
+        taught : bool
+            Whether the teacher has a say in this step.
 
         Returns
         -------
@@ -334,11 +272,13 @@ class Training:
         images = augment(images, self._rngs["augmentation"], self.config.augment)
         images, labels = self._share.of(images), self._share.of(labels)
         self.optimizer.zero_grad(set_to_none=True)
-        task_loss, similarity_loss, n_correct = self._losses(to_float(images), labels)
+        taught = taught and self.lesson is not None
+        task_loss, similarity_loss, n_correct = self._losses(to_float(images), labels, taught)
         loss = task_loss
-        if self.lesson is not None:
+        if taught and self.lesson is not None:
             alpha = self.lesson.config.alpha if alpha is None else alpha
-            loss = task_loss + alpha * similarity_loss
+            weight = self.lesson.weight(alpha, task_loss, similarity_loss)
+            loss = task_loss + weight * similarity_loss
         loss.backward()
         self.optimizer.step()
         return torch.stack([task_loss.detach(), similarity_loss.detach(), n_correct])
@@ -350,15 +290,17 @@ class Training:
         self.network.train()
         n_steps = max(1, len(self.labels) // self.config.batch_size)
         totals = torch.zeros(3, device=self.images.device)
-        n_seen = 0
+        n_seen = n_taught = 0
         # cuDNN's fastest algorithms may differ from run to run.
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
             order = batches(len(self.labels), self.config.batch_size, self._rngs["order"])
             for step, index in enumerate(order):
                 now = epoch + (step + 0.5) / n_steps
                 learning_rate, alpha = self.config.learning_rate_at(now), self.config.alpha_at(now)
-                totals += self.step(index, learning_rate, alpha)
+                taught = self.lesson is not None and self.lesson.config.teaches_at(now)
+                totals += self.step(index, learning_rate, alpha, taught=taught)
                 n_seen += len(index)
+                n_taught += taught
                 if step % STEPS_BETWEEN_CHECKS == 0:
                     self._check_finite(totals, epoch)
         totals = self._share.summed(totals)
@@ -367,15 +309,14 @@ class Training:
             self._check_finite(parameter, epoch)
         parallel.share_buffers(self.network)
         task_loss, similarity_loss, n_correct = totals.tolist()
-        taught = self.lesson is not None
         record = EpochRecord(
             epoch=epoch,
             task_loss=task_loss / n_steps / self._share.world,
-            similarity_loss=similarity_loss / n_steps / self._share.world if taught else None,
+            similarity_loss=similarity_loss / n_taught / self._share.world if n_taught else None,
             train_accuracy=n_correct / n_seen,
             test_accuracy=accuracy(self.network, self.test_images, self.test_labels),
             learning_rate=learning_rate,
-            layer_weights=self._layer_weights(),
+            layer_weights=() if self.lesson is None else self.lesson.layer_weights,
             seconds=time.perf_counter() - start,
         )
         self.history.append(record)
@@ -419,26 +360,21 @@ class Training:
         )
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
+        config = self.config
         parameters = list(self.network.parameters())
         undecayed = [p for p in parameters if p.ndim == 1]
         if self.lesson is not None:
             undecayed += self.lesson.regularizer.parameters()
-        return torch.optim.SGD(
-            [
-                {
-                    "params": [p for p in parameters if p.ndim > 1],
-                    "weight_decay": self.config.weight_decay,
-                },
-                {"params": undecayed, "weight_decay": 0.0},
-            ],
-            lr=self.config.learning_rate,
-            momentum=self.config.momentum,
-        )
-
-    def _layer_weights(self) -> tuple[float, ...]:
-        if self.lesson is None:
-            return ()
-        return tuple(self.lesson.regularizer.layer_weights.tolist())
+        groups: Any = [
+            {
+                "params": [p for p in parameters if p.ndim > 1],
+                "weight_decay": config.weight_decay,
+            },
+            {"params": undecayed, "weight_decay": 0.0},
+        ]
+        if config.optimizer == "adam":
+            return torch.optim.Adam(groups, lr=config.learning_rate)
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
 
     def _check_finite(self, values: Tensor, epoch: int) -> None:
         if not torch.isfinite(values).all():
@@ -464,17 +400,22 @@ def _streams(seed: int) -> list[int]:
 
 
 class _Losses(nn.Module):
-    """Both terms of Eq. 7 of Li et al. 2019, and the number of correct answers."""
+    """The task's loss, the teacher's, and the number of correct answers."""
 
-    def __init__(self, network: nn.Module, lesson: SimilarityLesson | None, precision: str) -> None:
+    def __init__(
+        self, network: nn.Module, lesson: SimilarityLesson | RsmLesson | None, precision: str
+    ) -> None:
         super().__init__()
         self.network, self._lesson, self._mixed = network, lesson, precision == "bfloat16"
         self.regularizer = None if lesson is None else lesson.regularizer
 
-    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, images: Tensor, labels: Tensor, taught: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._mixed):
             logits = self.network(images)
-            similarity_loss = logits.new_zeros(()) if self._lesson is None else self._lesson.loss()
+            lesson = self._lesson if taught else None
+            similarity_loss = logits.new_zeros(()) if lesson is None else lesson.loss()
         task_loss = F.cross_entropy(logits.float(), labels)
         return task_loss, similarity_loss.float(), (logits.detach().argmax(1) == labels).sum()
 

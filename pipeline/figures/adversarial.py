@@ -21,10 +21,10 @@ def adversarial_figure(experiment: str | None = None, scale: str | None = None) 
     if frame.empty:
         raise NothingToShowError(why_nothing("adversarial", experiment, scale))
     curves = result_arrays.adversarial_curves(experiment, scale)
-    panels = list(frame.groupby(["norm", "method"]))
+    panels = list(frame.groupby(["norm", "attack_name"]))
     figure = Figure(figsize=(max(6.6, 0.6 + 3.9 * len(panels)), 4.4), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for ax, ((norm, method), group) in zip(axes, panels, strict=True):
+    for ax, ((norm, name), group) in zip(axes, panels, strict=True):
         for label, line, rows in styled(group):
             keys = [result_arrays.curve_key(dict(row)) for _, row in rows.iterrows()]
             of_seeds = [curves[key] for key in keys if key in curves]
@@ -46,7 +46,7 @@ def adversarial_figure(experiment: str | None = None, scale: str | None = None) 
         log_scales(ax)
         ax.set_xlabel("queries to the network for an image")
         ax.set_ylabel(f"median {norm} distance (pixels in 0 to 1)")
-        ax.set_title(str(method).replace("_", " "), fontsize=9)
+        ax.set_title(name, fontsize=9)
     legend_below(figure, *axes)
     title = (
         "Minimal adversarial perturbations of correctly classified images; bands: SEM over seeds"

@@ -21,10 +21,10 @@ MOST_LEVELS = 6  # that the figure of alpha shows
 def noise_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
     """Accuracy against the level of noise, mean and standard error over seeds."""
     frame = _noise(experiment, scale)
-    panels = list(frame.groupby(["image_set", "architecture", "network_width", "noise"]))
+    panels = list(frame.groupby(["image_set", "architecture", "network_width", "noise_name"]))
     figure = Figure(figsize=(max(6.6, 0.6 + 3.9 * len(panels)), 4.4), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-    for ax, ((image_set, architecture, width, noise), group) in zip(axes, panels, strict=True):
+    for ax, ((image_set, architecture, width, _), group) in zip(axes, panels, strict=True):
         for label, line, rows in styled(group):
             ax.errorbar(
                 rows["level"],
@@ -37,7 +37,7 @@ def noise_figure(experiment: str | None = None, scale: str | None = None) -> Fig
                 linewidth=1.2,
                 capsize=2,
             )
-        ax.set_xlabel(AXES[str(noise)])
+        ax.set_xlabel(_axis(group))
         ax.set_ylim(0, None)
         ax.set_title(f"{image_set}, {architecture} of width {width}", fontsize=9)
     axes[0].set_ylabel("accuracy")
@@ -51,16 +51,16 @@ def noise_figure(experiment: str | None = None, scale: str | None = None) -> Fig
 def calibration_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
     """Mean confidence and expected calibration error against the level of noise."""
     frame = _noise(experiment, scale)
-    kinds = list(frame.groupby("noise"))
+    kinds = list(frame.groupby("noise_name"))
     figure = Figure(figsize=(9.6, 3.0 * len(kinds) + 1.2), layout="constrained")
     lines = figure.subplots(len(kinds), 3, squeeze=False, sharey="col")
-    for axes, (noise, group) in zip(lines, kinds, strict=True):
+    for axes, (_, group) in zip(lines, kinds, strict=True):
         for label, line, rows in styled(group):
             for ax, value in zip(axes, _CALIBRATION, strict=True):
                 ax.plot(rows["level"], rows[value], label=label, **line, marker="o", markersize=3)
         for ax, title in zip(axes, _CALIBRATION.values(), strict=True):
             ax.set_title(title, fontsize=9)
-            ax.set_xlabel(AXES[str(noise)], fontsize=8)
+            ax.set_xlabel(_axis(group), fontsize=8)
             ax.set_ylim(0, None)
     legend_below(figure, *lines.flat)
     figure.suptitle(
@@ -107,7 +107,7 @@ def alpha_figure(experiment: str | None = None, scale: str | None = None) -> Fig
                 markersize=3,
                 capsize=2,
             )
-        ax.set_xscale("symlog", linthresh=float(rows["alpha"].min()))
+        ax.set_xscale("symlog", linthresh=float(rows["alpha"][rows["alpha"] > 0].min()))
         ax.set_xlabel("α, weight of the similarity loss (0: no teacher)")
         ax.set_title(f"{first['teacher'].replace('_', ' ')}, {first['brain']}", fontsize=9)
         ax.set_ylim(0, None)
@@ -127,6 +127,13 @@ _CALIBRATION = {
 }
 _SETTING = ["image_set", "architecture", "network_width", "epochs", "n_train_used", "noise_hash"]
 _BUT_ALPHA = [*_SETTING, "teacher_hash", "scan_group", "compared", "n_stimuli"]
+
+
+def _axis(rows: pd.DataFrame) -> str:
+    """What the level of a noise is, with its name where there are several of a kind."""
+    first = rows.iloc[0]
+    other = first["noise_name"].removeprefix(first["noise"]).strip(", ")
+    return AXES[first["noise"]] + (f"\n{other}" if other else "")
 
 
 def _noise(experiment: str | None, scale: str | None) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +21,11 @@ class PairedDifference:
     sem : float
         Its standard error; NaN for a single pair.
     p : float
-        Of a two-sided paired t-test; NaN for a single pair.
+        Of a two-sided paired t-test; NaN for a single pair, and where all differences are the
+        same, as measures of few digits may be: their spread is then not known.
     effect : float
-        Cohen's d of paired samples: difference over the standard deviation of differences.
+        Cohen's d of paired samples: difference over the standard deviation of differences; NaN
+        likewise.
     n : int
         Number of pairs.
     """
@@ -56,12 +59,11 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> PairedDifference:
     d = a - b
     if len(d) == 1:
         return PairedDifference(float(d[0]), float("nan"), float("nan"), float("nan"), 1)
-    sd = float(d.std(ddof=1))
-    if sd == 0:
-        certain = float("nan") if d[0] == 0 else float(np.copysign(np.inf, d[0]))
-        return PairedDifference(float(d[0]), 0.0, 1.0 if d[0] == 0 else 0.0, certain, len(d))
+    mean, sd = float(d.mean()), float(d.std(ddof=1))
+    if sd <= 1e-9 * max(np.abs(a).max(), np.abs(b).max()):  # 0, but for rounding
+        return PairedDifference(mean, 0.0, float("nan"), float("nan"), len(d))
     p = float(stats.ttest_rel(a, b).pvalue)
-    return PairedDifference(float(d.mean()), sd / np.sqrt(len(d)), p, float(d.mean() / sd), len(d))
+    return PairedDifference(mean, sd / math.sqrt(len(d)), p, mean / sd, len(d))
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:

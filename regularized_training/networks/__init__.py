@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from predictive_model.config import Config
+from regularized_training.networks.cornet import AREAS, CORnetZ
 from regularized_training.networks.normalisation import Normalise
 from regularized_training.networks.resnet import ResNet
+from regularized_training.networks.vgg import VGG16
 
-ArchitectureName = Literal["resnet18", "resnet34"]
+ArchitectureName = Literal["resnet18", "resnet34", "cornet_z", "cornet_z_dense", "vgg16"]
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,16 @@ class Architecture:
 # 13 and 17 of Li et al. 2019, counting convolutions.
 RESNET_LAYERS = ("stem", "stage1", "stage2", "stage3", "stage4")
 
+# All convolutions after the nonlinearity; the third is features.6.
+VGG_LAYERS = tuple(f"features.{i}" for i in (1, 3, 6, 8, 11, 13, 15, 18, 20, 22, 25, 27, 29))
+
 # A new network is one entry here and its name in `ArchitectureName`.
 ARCHITECTURES: Mapping[ArchitectureName, Architecture] = {
     "resnet18": Architecture(partial(ResNet, (2, 2, 2, 2)), RESNET_LAYERS),
     "resnet34": Architecture(partial(ResNet, (3, 4, 6, 3)), RESNET_LAYERS),
+    "cornet_z": Architecture(CORnetZ, AREAS),
+    "cornet_z_dense": Architecture(partial(CORnetZ, dense=True), AREAS),
+    "vgg16": Architecture(VGG16, VGG_LAYERS),
 }
 
 
@@ -84,11 +92,18 @@ class NetworkConfig(Config):
     architecture : str
         A key of ``ARCHITECTURES``.
     width : int
-        Channels of the first layer, to which all others are proportional; 64 in the paper.
+        Channels of the first layer, to which all others are proportional; 64 in the papers.
+    activation : {"relu", "elu"}
+        The nonlinearity behind all layers.
+    initialisation : {"own", "glorot"}
+        That of the architecture, or for all weights that of Glorot and Bengio 2010, uniform, with
+        biases of 0.
     """
 
     architecture: ArchitectureName = "resnet18"
     width: int = Field(default=64, ge=1)
+    activation: Literal["relu", "elu"] = "relu"
+    initialisation: Literal["own", "glorot"] = "own"
 
 
 def build_network(config: NetworkConfig, n_channels: int, n_classes: int, seed: int) -> nn.Module:
@@ -114,7 +129,26 @@ def build_network(config: NetworkConfig, n_channels: int, n_classes: int, seed: 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = ARCHITECTURES[config.architecture].build(config.width, n_channels, n_classes)
+        if config.initialisation == "glorot":
+            _glorot(network)
+    if config.activation == "elu":
+        _replace_relu(network)
     return network.to(memory_format=torch.channels_last)
+
+
+def _glorot(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _replace_relu(network: nn.Module) -> None:
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.ReLU):
+                setattr(module, name, nn.ELU(inplace=child.inplace))
 
 
 def load_network(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from predictive_model.config import Config
+from predictive_model.config import Config, Seed
 
 Method = Literal["brendel_bethge", "pgd"]
 Norm = Literal["L2", "Linf", "L1", "L0"]
@@ -36,8 +37,8 @@ class AttackConfig(Config):
     steps : tuple of int, optional
         Numbers of iterations, all of which are tried likewise; 100, and for PGD the paper's, by
         default.
-    n_images : int, optional
-        Attack so many images, evenly over the classes; all if None. 1,000 in the paper.
+    n_images : int or "all"
+        Attack so many images, evenly over the classes, or ``"all"``. 1,000 in the paper.
     max_distance : float, optional
         Of PGD: the largest perturbation that is tried; by default as far apart as two images can
         be.
@@ -53,10 +54,10 @@ class AttackConfig(Config):
     norm: Norm
     step_sizes: tuple[float, ...] = ()
     steps: tuple[int, ...] = ()
-    n_images: int | None = Field(default=1000, ge=1)
+    n_images: Annotated[int, Field(ge=1)] | Literal["all"] = 1000
     max_distance: float | None = Field(default=None, gt=0)
     random_start: bool = False
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     batch_size: int = Field(default=100, ge=1)
 
     @model_validator(mode="before")
@@ -93,7 +94,7 @@ class AttackCheckConfig(Config):
     n_images : int
         Use so many correctly classified images, evenly over the classes.
     distances : tuple of float
-        L-inf sizes of the perturbations, rising.
+        L-inf sizes of the perturbations, rising, pixels in 0 to 1.
     n_noise : int
         Random perturbations of each size that an attack has to beat.
     seed : int
@@ -101,6 +102,13 @@ class AttackCheckConfig(Config):
     """
 
     n_images: int = Field(default=100, ge=10)
-    distances: tuple[float, ...] = (0.002, 0.005, 0.01, 0.03)
+    distances: tuple[float, ...] = Field(default=(0.002, 0.005, 0.01, 0.03), min_length=1)
     n_noise: int = Field(default=10, ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
+
+    @field_validator("distances")
+    @classmethod
+    def _rising(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not (value[0] > 0 and value[-1] <= 1 and all(a < b for a, b in pairwise(value))):
+            raise ValueError(f"{value}: expected rising sizes between 0 and 1")
+        return value

@@ -101,7 +101,9 @@ class AdversarialDistances:
         low, high = percentile_intervals(
             lambda drawn: np.median(finite[drawn]), len(d), confidence=confidence
         )[0]
-        return tuple(float("inf") if end >= beyond else float(end) for end in (low, high))  # type: ignore[return-value]
+        largest = d[np.isfinite(d)].max(initial=0.0)
+        # An end beyond every distance there is lies among the images that withstood.
+        return tuple(float("inf") if end > largest else float(end) for end in (low, high))  # type: ignore[return-value]
 
 
 def adversarial_distances(
@@ -133,7 +135,8 @@ def adversarial_distances(
     ValueError
         If images and labels do not fit together, or are fewer than asked for.
     """
-    chosen = chosen_images(images, labels, config.n_images, config.seed)
+    n = None if config.n_images == "all" else config.n_images
+    chosen = chosen_images(images, labels, n, config.seed)
     with evaluating(network, device), without_parameter_gradients(network):
         attack = _Attack(network, images, labels, config, device)
         counts = [

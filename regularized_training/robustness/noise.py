@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from predictive_model.config import Config
+from predictive_model.config import Config, Seed
 from regularized_training.batches import to_float
 from regularized_training.robustness.images import chosen_images, evaluating
 
@@ -44,7 +44,7 @@ class NoiseConfig(Config):
     kind: NoiseKind = "gaussian"
     levels: tuple[float, ...] = (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3)
     clamp: bool = True
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0
     n_images: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=128, ge=1)
 
@@ -210,6 +210,8 @@ def unit_noise(
     """
     noise = np.empty((len(index), *shape), np.float32)
     blocks, block_of = np.unique(index // BLOCK, return_inverse=True)
+    if kind == "salt_and_pepper":
+        shape = (1, *shape[1:])  # a pixel is white or black in all its channels
     for number, block in enumerate(blocks):
         rng = np.random.default_rng((seed, int(block)))
         drawn = (

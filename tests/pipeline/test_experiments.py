@@ -181,6 +181,43 @@ def test_a_teacher_that_cannot_teach_is_refused(
         taught_by(tmp_path, teacher)
 
 
+@pytest.mark.parametrize(
+    "again", [{"alphas": [3]}, {"alphas": [5, 5]}, {"regularizer": {"alpha": 3}}]
+)
+def test_a_teacher_that_teaches_twice_in_the_same_way_is_refused(
+    tmp_path: Path, again: dict[str, Any]
+) -> None:
+    with pytest.raises(ExperimentError, match="shuffle teaches twice in the same way with alpha"):
+        taught_by(tmp_path, {"kind": "shuffle"}, {"kind": "shuffle", **again})
+
+
+def test_networks_are_compared_with_neural_teachers_alone(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match="representation: .* of which there is none"):
+        taught_by(tmp_path, {"kind": "shuffle"}, representation={})
+    taught_by(tmp_path, {"kind": "neural_model"}, representation={})
+
+
+def test_another_regulariser_has_a_ratio_for_its_alphas(tmp_path: Path) -> None:
+    text = MINIMAL.replace("alpha = 3", 'method = "rsm"') + SOURCE
+    network = {"architecture": "cornet_z"}
+    teachers = [{"kind": "gabor", "alphas": [0.1, 1]}]
+    path = write(tmp_path, text)
+    settings = read_experiment(path, "paper", network=network, teachers=teachers)
+    assert settings.training is not None
+    (entry,) = settings.teachers
+    ratios = [t.regularizer.ratio for t in entry.trainings(settings.training)]  # type: ignore[union-attr]
+    assert ratios == [0.1, 1]
+    path = write(tmp_path, text.replace('"rsm"', '"rsm"\nlayr = "V1"'))
+    with pytest.raises(ExperimentError, match=r"training\.regularizer\.layr: Extra inputs"):
+        read_experiment(path, "paper", network=network)
+
+
+def test_an_encoder_speaks_once_in_a_source(tmp_path: Path) -> None:
+    sources = {"mouse": {"encoders": ["m", "m"], "stimuli": "k"}}
+    with pytest.raises(ExperimentError, match="m, m: expected every encoder once"):
+        taught_by(tmp_path, {"kind": "gabor", "source": "mouse"}, sources=sources)
+
+
 def test_other_stimuli_are_for_sources_alone(tmp_path: Path) -> None:
     settings = taught_by(tmp_path, {"kind": "gabor", "source": "mouse"})
     assert settings.with_stimuli("f" * 16).sources["mouse"].stimuli == "f" * 16

@@ -33,6 +33,61 @@ def test_a_resnet_for_small_images_has_its_published_number_of_parameters(
 
 
 @pytest.mark.parametrize(
+    ("architecture", "n_classes", "n_parameters"),
+    [
+        # https://github.com/dicarlolab/CORnet: conv 7 x 7, three of 3 x 3, linear of 512.
+        ("cornet_z", 1000, 9_472 + 73_856 + 295_168 + 1_180_160 + 513_000),
+        # The same convolutions, then 2,048 to 4,096 to 4,096 units.
+        (
+            "cornet_z_dense",
+            100,
+            9_472 + 73_856 + 295_168 + 1_180_160 + 8_392_704 + 16_781_312 + 409_700,
+        ),
+        # torchvision's features, then 512 to 4,096 to 4,096 units.
+        ("vgg16", 100, 14_714_688 + 2_101_248 + 16_781_312 + 409_700),
+    ],
+)
+def test_other_networks_have_the_parameters_of_their_layers(
+    architecture: ArchitectureName, n_classes: int, n_parameters: int
+) -> None:
+    config = NetworkConfig(architecture=architecture)
+    with torch.device("meta"):
+        network = build_network(config, n_channels=3, n_classes=n_classes, seed=0)
+    assert sum(p.numel() for p in network.parameters()) == n_parameters
+
+
+def test_areas_of_cornet_halve_the_image_as_published() -> None:
+    network = build_network(NetworkConfig(architecture="cornet_z", width=4), 3, 10, seed=0)
+    features = LayerReader(network, compared_layers("cornet_z"))(torch.rand(1, 3, 224, 224))
+    assert [f.shape[2] for f in features] == [56, 28, 14, 7]
+
+
+def test_the_third_convolution_of_vgg_is_features_6() -> None:
+    network = build_network(NetworkConfig(architecture="vgg16", width=4), 3, 10, seed=0)
+    convolutions = [n for n, m in network.named_modules() if isinstance(m, nn.Conv2d)]
+    assert convolutions[2] == "features.5"
+    assert isinstance(network.get_submodule("features.6"), nn.ReLU)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_elu_and_glorot_replace_nonlinearities_and_weights(architecture: ArchitectureName) -> None:
+    config = NetworkConfig(
+        architecture=architecture, width=4, activation="elu", initialisation="glorot"
+    )
+    network = build_network(config, 3, 10, seed=0)
+    kinds = {type(m) for m in network.modules()}
+    assert nn.ELU in kinds
+    assert nn.ReLU not in kinds
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(module.weight)
+            bound = (6 / (fan_in + fan_out)) ** 0.5
+            assert 0.8 * bound < module.weight.abs().max() <= bound
+            assert module.bias is None or not module.bias.any()
+    assert torch.isfinite(network(torch.rand(2, 3, 32, 32))).all()
+
+
+@pytest.mark.parametrize(
     ("architecture", "convolutions"),
     [("resnet18", [1, 5, 9, 13, 17]), ("resnet34", [1, 7, 15, 27, 33])],
 )

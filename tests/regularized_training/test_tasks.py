@@ -405,3 +405,30 @@ def test_bytes_become_floats_from_zero_to_one() -> None:
     floats = to_float(images)
     torch.testing.assert_close(floats[0, 0], torch.tensor([[0.0, 0.2], [1.0, 0.4]]))
     assert floats.is_contiguous(memory_format=torch.channels_last)
+
+
+# -- label corruption ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 1.0])
+def test_shuffled_labels_keep_their_counts_and_leave_the_rest(fraction: float) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2000, 1, 8, 8)).astype(np.uint8)
+    labels = np.arange(2000) % 10
+    task = ImageTask("x", images, labels, images[:10], labels[:10], tuple("0123456789"))
+    shuffled = task.with_shuffled_labels(fraction, seed=1)
+    assert np.array_equal(np.bincount(shuffled.train_labels), np.bincount(labels))
+    wrong = (shuffled.train_labels != labels).mean()
+    # One in ten gets its own label back.
+    assert wrong == pytest.approx(0.9 * fraction, abs=0.03)
+    assert wrong <= fraction
+    assert np.array_equal(shuffled.test_labels, task.test_labels)
+    again = task.with_shuffled_labels(fraction, seed=1)
+    assert np.array_equal(shuffled.train_labels, again.train_labels)
+
+
+def test_a_fraction_is_one() -> None:
+    images = np.zeros((2, 1, 8, 8), np.uint8)
+    task = ImageTask("x", images, np.array([0, 1]), images, np.array([0, 1]), ("a", "b"))
+    with pytest.raises(TaskError, match=r"fraction: 1\.5, expected 0 to 1"):
+        task.with_shuffled_labels(1.5)

@@ -112,8 +112,9 @@ def test_each_step_takes_alpha_from_the_middle_of_its_time(
     weights: list[float | None] = []
 
     def step(
-        self: Training, index: torch.Tensor, rate: float, alpha: float | None = None
+        self: Training, index: torch.Tensor, rate: float, alpha: float, *, taught: bool
     ) -> torch.Tensor:
+        assert taught
         weights.append(alpha)
         return torch.zeros(3)
 
@@ -267,7 +268,7 @@ def test_only_the_layers_asked_for_are_taught(
         training.step(torch.arange(32), 0.1)
         gradients[alpha] = dict(training.network.named_parameters())
     assert training.layers == ("stem", "stage2")
-    assert len(training._layer_weights()) == 2
+    assert len(training.lesson.layer_weights) == 2
     same = {
         name.partition(".")[0]
         for name, parameter in gradients[0.0].items()

@@ -71,3 +71,16 @@ def test_a_network_that_is_always_wrong_cannot_be_checked() -> None:
     images, labels = images_and_labels()
     with pytest.raises(ValueError, match="classifies none of 60 images correctly"):
         check_attacks(Linear(), images, 1 - labels, CONFIG)
+
+
+def test_an_attack_that_finds_nothing_has_not_beaten_noise() -> None:
+    config = AttackCheckConfig(n_images=20, distances=(1e-7,), n_noise=5)
+    checks = {c.check: c for c in check_attacks(Linear(), *images_and_labels(), config)}
+    assert not checks["white_box"].passed
+    assert checks["white_box"].expected == "above 0.02 at some size"
+
+
+@pytest.mark.parametrize("distances", [(), (0.03, 0.01), (0.0, 0.1), (0.5, 1.5), (0.1, 0.1)])
+def test_sizes_of_perturbations_rise(distances: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="distances"):
+        AttackCheckConfig(distances=distances)

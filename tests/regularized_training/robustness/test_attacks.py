@@ -77,7 +77,7 @@ def least_perturbation(norm: str, images: np.ndarray, margin: np.ndarray) -> np.
 def test_the_boundary_attack_finds_the_distance_to_a_plane(norm: str, off: float) -> None:
     images, labels, margin = images_beside_the_plane()
     config = AttackConfig(
-        method="brendel_bethge", norm=norm, step_sizes=(0.03, 0.3), steps=(60,), n_images=None
+        method="brendel_bethge", norm=norm, step_sizes=(0.03, 0.3), steps=(60,), n_images="all"
     )
     found = adversarial_distances(Linear(), images, labels, config)
     exact = least_perturbation(norm, images, margin)
@@ -94,7 +94,7 @@ def test_the_boundary_attack_finds_the_distance_to_a_plane(norm: str, off: float
 def test_pgd_finds_the_distance_to_a_plane_to_the_fineness_of_its_balls(norm: str) -> None:
     images, labels, margin = images_beside_the_plane()
     config = AttackConfig(
-        method="pgd", norm=norm, step_sizes=(0.02, 0.002), steps=(10, 40), n_images=None
+        method="pgd", norm=norm, step_sizes=(0.02, 0.002), steps=(10, 40), n_images="all"
     )
     found = adversarial_distances(Linear(), images, labels, config)
     exact = least_perturbation(norm, images, margin)
@@ -107,7 +107,7 @@ def test_pgd_reaches_no_farther_than_its_steps_and_counts_what_it_missed() -> No
     exact = least_perturbation("Linf", images, margin)
     reach = np.median(exact)
     config = AttackConfig(
-        method="pgd", norm="Linf", step_sizes=(reach / 10,), steps=(10,), n_images=None
+        method="pgd", norm="Linf", step_sizes=(reach / 10,), steps=(10,), n_images="all"
     )
     found = adversarial_distances(Linear(), images, labels, config)
     sure = np.abs(exact - reach) > 0.1 * reach
@@ -144,7 +144,7 @@ def curved_task(n: int = 16) -> tuple[Curved, np.ndarray, np.ndarray, Tensor, Te
 def test_the_boundary_attack_is_foolbox_at_the_same_settings() -> None:
     network, images, labels, x, y = curved_task()
     config = AttackConfig(
-        method="brendel_bethge", norm="L2", step_sizes=(0.02,), steps=(30,), n_images=None
+        method="brendel_bethge", norm="L2", step_sizes=(0.02,), steps=(30,), n_images="all"
     )
     found = adversarial_distances(network, images, labels, config)
     # The starting points that the documentation describes: of the same images, in random order,
@@ -166,7 +166,7 @@ def test_pgd_finds_the_smallest_ball_that_foolbox_finds(norm: str) -> None:
     """Foolbox is asked for every ball; where success does not rise with it, ours is one of them."""
     network, images, labels, x, y = curved_task()
     config = AttackConfig(
-        method="pgd", norm=norm, step_sizes=(0.01,), steps=(20,), n_images=None, max_distance=0.5
+        method="pgd", norm=norm, step_sizes=(0.01,), steps=(20,), n_images="all", max_distance=0.5
     )
     found = adversarial_distances(network, images, labels, config)
     attack = {
@@ -196,7 +196,7 @@ def test_the_best_step_size_is_taken_image_by_image() -> None:
             network,
             images,
             labels,
-            AttackConfig(method="pgd", norm="Linf", step_sizes=sizes, steps=(10,), n_images=None),
+            AttackConfig(method="pgd", norm="Linf", step_sizes=sizes, steps=(10,), n_images="all"),
         )
         for sizes in ((0.002,), (0.05,), (0.002, 0.05))
     ]
@@ -210,7 +210,7 @@ def test_distances_do_not_depend_on_the_size_of_the_batch(method: Any) -> None:
     """Of Foolbox's boundary attack they would: its trust region grows with the batch."""
     network, images, labels, _, _ = curved_task()
     config = AttackConfig(
-        method=method, norm="L2", step_sizes=(0.02,), steps=(20,), n_images=None, batch_size=16
+        method=method, norm="L2", step_sizes=(0.02,), steps=(20,), n_images="all", batch_size=16
     )
     whole = adversarial_distances(network, images, labels, config)
     parts = adversarial_distances(
@@ -224,7 +224,7 @@ def test_more_queries_only_bring_the_attacker_closer_and_end_at_the_distance() -
     network, images, labels, _, _ = curved_task()
     for method in ("brendel_bethge", "pgd"):
         config = AttackConfig(
-            method=method, norm="L2", step_sizes=(0.02, 0.05), steps=(20,), n_images=None
+            method=method, norm="L2", step_sizes=(0.02, 0.05), steps=(20,), n_images="all"
         )
         found = adversarial_distances(network, images, labels, config)
         assert (np.diff(found.curve_queries) > 0).all()
@@ -239,7 +239,7 @@ def test_what_is_misclassified_needs_no_attack_and_what_has_no_start_fails() -> 
     wrong = labels.copy()
     wrong[:3] = (wrong[:3] + 1) % 3
     config = AttackConfig(
-        method="brendel_bethge", norm="L2", step_sizes=(0.02,), steps=(5,), n_images=None
+        method="brendel_bethge", norm="L2", step_sizes=(0.02,), steps=(5,), n_images="all"
     )
     found = adversarial_distances(network, images, wrong, config)
     assert found.misclassified[:3].all() and (found.distance[:3] == 0).all()

@@ -1,0 +1,53 @@
+"""VGG-16 of Simonyan and Zisserman 2015 for small images, of torchvision's layers."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torchvision.models.vgg import cfgs, make_layers
+
+from regularized_training.networks.normalisation import Normalise
+
+PUBLISHED_WIDTH = 64
+DROPOUT = 0.5
+
+
+class VGG16(nn.Module):
+    """torchvision's features at any width, behind them three fully connected layers.
+
+    The fully connected layers have 4,096 units at width 64, as published, and see one place of
+    space: 32 x 32 pixels are halved five times.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the first convolution; 64 as published.
+    n_channels : int
+        1 for grey images, 3 for colour.
+    n_classes : int
+    """
+
+    def __init__(self, width: int, n_channels: int, n_classes: int) -> None:
+        super().__init__()
+        layers = [v if isinstance(v, str) else v * width // PUBLISHED_WIDTH for v in cfgs["D"]]
+        self.normalise = Normalise(n_channels)
+        self.features = make_layers(layers)
+        first = self.features[0]
+        assert isinstance(first, nn.Conv2d)
+        if n_channels != first.in_channels:
+            self.features[0] = nn.Conv2d(n_channels, first.out_channels, 3, padding=1)
+        n_units = 64 * width
+        self.classifier = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8 * width, n_units),
+            nn.ReLU(inplace=True),
+            nn.Dropout(DROPOUT),
+            nn.Linear(n_units, n_units),
+            nn.ReLU(inplace=True),
+            nn.Dropout(DROPOUT),
+            nn.Linear(n_units, n_classes),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, (batch, class), of images (batch, channels, height, width) in [0, 1]."""
+        return self.classifier(self.features(self.normalise(images)))
