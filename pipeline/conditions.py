@@ -26,6 +26,8 @@ CONDITION = [
     "training_hash",
 ]
 
+# Teachers that share a brain's stimuli, and know nothing of it.
+NO_BRAIN = ("gabor", "pixels", "vgg", "vgg_untrained")
 _HASHES = ["network_hash", "teacher_hash", "scan_group", "training_hash"]
 
 
@@ -40,7 +42,8 @@ def conditions(frame: pd.DataFrame) -> pd.Series[str]:
     labels = frame["teacher"].str.replace("_", " ").astype(str)
     taught = frame["teacher"] != "none"
     if frame.loc[taught, "brain"].nunique() > 1:
-        labels = labels.where(~taught, labels + ", " + frame["brain"].fillna(""))
+        whose = frame["teacher"].isin(NO_BRAIN).map({True: ", stimuli of ", False: ", "})
+        labels = labels.where(~taught, labels + whose + frame["brain"].fillna(""))
     labels = labels.where(~taught, labels + frame["alpha"].map(", alpha {:g}".format))
     if frame.loc[taught, "compared"].nunique() > 1:
         layers = frame["compared"].replace("", "all").map(", layers {}".format)

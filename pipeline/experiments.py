@@ -266,6 +266,10 @@ def read_experiment(path: Path | str, scale: str, **changes: Any) -> ExperimentS
     path = Path(path)
     content = read_toml(path, "an experiment file")
     scales = content.pop("scales", {})
+    if not scales:
+        raise ExperimentError(
+            f"{path}: has no scale; add a table [scales.{scale}], which may be empty"
+        )
     if not isinstance(scales, dict) or scale not in scales:
         raise ExperimentError(f"{path}: scale {scale!r} is not among {sorted(scales)}")
     if not isinstance(scales[scale], dict):

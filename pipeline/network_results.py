@@ -163,7 +163,8 @@ def differences(experiment: str | None = None, scale: str | None = None) -> pd.D
         are several. ``difference`` is the mean
         of ``first`` less ``second``, ``p`` that of a two-sided paired t-test over ``n`` seeds,
         ``p_holm`` the same corrected (Holm 1979) for all comparisons of one measure at one level,
-        ``effect`` Cohen's d of paired samples.
+        ``effect`` Cohen's d of paired samples. Seeds with an undefined or infinite median do not
+        count; where none is left, n is 0 and nothing is said.
     """
     noises = noise_by_seed(experiment, scale)
     noises = noises.assign(measure="accuracy, " + noises["noise_name"], value=noises["accuracy"])
@@ -270,10 +271,11 @@ def _compared(group: pd.DataFrame) -> list[dict[str, Any]]:
             if second == first or second in neural[:place]:
                 continue
             both = pd.concat([values[first], values[second]], axis=1, join="inner").to_numpy()
+            if not len(both):
+                continue
             # Where over half of the attacks failed there is no difference to speak of.
             both = both[np.isfinite(both).all(axis=1)]
-            if len(both):
-                found = paired_difference(both[:, 0], both[:, 1])
-                rows.append({"first": first, "second": second, **vars(found)})
+            found = vars(paired_difference(both[:, 0], both[:, 1])) if len(both) else {"n": 0}
+            rows.append({"first": first, "second": second, "p": np.nan, **found})
     corrected = holm([row["p"] for row in rows])
     return [{**row, "p_holm": p} for row, p in zip(rows, corrected, strict=True)]

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.conditions import NO_BRAIN
 from pipeline.planned import named, planned_rows
 from regularized_training.similarity import model_weight
 from regularized_training.teachers import SimilarityTeacher, TeacherKind
@@ -208,6 +209,7 @@ def teachers(
         brain = f"{member['species']} {member['area']}".strip() or member["scan"]
         teacher = teaching.Teacher.load(row)
         assert teacher is not None
-        name = f"{row['teacher'].replace('_', ' ')}, {brain}"
+        shown = "stimuli of " if row["teacher"] in NO_BRAIN else ""
+        name = f"{row['teacher'].replace('_', ' ')}, {shown}{brain}"
         found.append((name, teacher, f"{row['scan_group']} {row['n_stimuli']}"))
     return found

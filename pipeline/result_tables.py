@@ -98,5 +98,7 @@ def _with_seeds(frame: pd.DataFrame) -> pd.Series[str]:
 
 
 def _mean_sem(mean: float, sem: float, form: str = "{:.3f}") -> str:
+    if math.isnan(mean):
+        return "undefined"
     shown = form.format(mean)
     return shown if math.isnan(sem) else f"{shown} ± {form.format(sem).lstrip('+')}"

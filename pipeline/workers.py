@@ -27,9 +27,14 @@ STOP_TIMEOUT = 30.0  # seconds a worker gets to put its job back
 
 
 class _Display:
-    """One bar for each table, and a line that says what is going on inside a computation."""
+    """One bar for each table, and a line that says what is going on inside a computation.
+
+    In a log, where there are no bars, a line for each number of rows that was reached.
+    """
 
     def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown: dict[str, population.Progress] = {}
         self.bars = Bars(
             TextColumn("{task.description:<20}"),
             BarColumn(),
@@ -41,7 +46,22 @@ class _Display:
         self.ids: dict[str, Any] = {}
         self.last: str | None = None
 
+    def __enter__(self) -> _Display:
+        if self._console.is_terminal:
+            self.bars.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bars.stop()
+
     def show(self, progress: population.Progress) -> None:
+        if not self._console.is_terminal:
+            if progress.total and self._shown.get(progress.table) != progress:
+                now = datetime.now().strftime("%H:%M:%S")
+                of = f"{progress.table} {progress.done} of {progress.total}"
+                self._console.print(f"{now} {of}", highlight=False)
+            self._shown[progress.table] = progress
+            return
         if progress.table not in self.ids:
             self.ids[progress.table] = self.bars.add_task(progress.table, line="")
         self.last = progress.table
@@ -75,7 +95,7 @@ def work(
         population.populate(experiment=experiment, scale=scale, keep_going=keep_going)
         return
     display = _Display(console)
-    with nullcontext() if quiet else display.bars:
+    with nullcontext() if quiet else display:
         if not quiet:
             for progress in population.progress(experiment, scale):
                 display.show(progress)
@@ -126,7 +146,7 @@ def run(
                         start_new_session=True,  # an interrupt reaches them through us alone
                     )
                 )
-        with nullcontext() if quiet else display.bars:
+        with nullcontext() if quiet else display:
             while any(p.poll() is None for p in processes):
                 if not quiet:
                     for progress in population.progress(experiment, scale):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,8 +21,14 @@ def what_is_wrong(error: ValidationError, root: str = "") -> str:
 
     Which of several alternatives a field was read as is left out.
     """
-    return "; ".join(
-        ".".join(filter(None, [root, *(str(p) for p in e["loc"] if not str(p).endswith("Config"))]))
-        + f": {e['msg'].removeprefix('Value error, ')}"
-        for e in error.errors(include_url=False, include_input=False)
-    )
+    return "; ".join(map(partial(_one_fault, root), error.errors(include_url=False)))
+
+
+def _one_fault(root: str, fault: Any) -> str:
+    place = [root, *(str(p) for p in fault["loc"] if not str(p).endswith("Config"))]
+    found = fault["input"]
+    # Our own messages say what was found already.
+    shown = fault["type"] not in ("value_error", "missing", "extra_forbidden")
+    said = f", found {found!r}" if shown and isinstance(found, str | int | float) else ""
+    where = ".".join(filter(None, place))
+    return (where and f"{where}: ") + fault["msg"].removeprefix("Value error, ") + said

@@ -25,6 +25,7 @@ def adversarial_figure(experiment: str | None = None, scale: str | None = None) 
     figure = Figure(figsize=(max(6.6, 0.6 + 3.9 * len(panels)), 4.4), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, ((norm, name), group) in zip(axes, panels, strict=True):
+        withstood: list[str] = []
         for label, line, rows in styled(group):
             keys = [result_arrays.curve_key(dict(row)) for _, row in rows.iterrows()]
             of_seeds = [curves[key] for key in keys if key in curves]
@@ -35,6 +36,7 @@ def adversarial_figure(experiment: str | None = None, scale: str | None = None) 
             known = np.isfinite(reached).all(0)
             queries, reached = queries[known], reached[:, known]
             if not len(queries):
+                withstood.append(label)
                 continue
             mean = reached.mean(0)
             ax.plot(queries, mean, label=f"{label} (n = {len(reached)})", **line, linewidth=1.2)
@@ -43,6 +45,9 @@ def adversarial_figure(experiment: str | None = None, scale: str | None = None) 
                 ax.fill_between(
                     queries, mean - sem, mean + sem, color=line["color"], alpha=0.15, linewidth=0
                 )
+        if withstood:
+            said = "over half of the attacks failed:\n" + "\n".join(withstood)
+            ax.text(0.98, 0.98, said, transform=ax.transAxes, ha="right", va="top", fontsize=7)
         log_scales(ax)
         ax.set_xlabel("queries to the network for an image")
         ax.set_ylabel(f"median {norm} distance (pixels in 0 to 1)")

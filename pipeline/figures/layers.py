@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pipeline import results
-from pipeline.figures.conditions import styled
+from pipeline.figures.conditions import error_bars, styled
 from pipeline.figures.drawing import NothingToShowError, legend_below, with_caveat
 from pipeline.planned import why_nothing
 
@@ -43,6 +44,7 @@ def layer_weights_figure(experiment: str | None = None, scale: str | None = None
         ax.set_ylim(0, 1)
     for ax in axes[-1]:
         ax.set_xlabel("epoch")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for ax in axes[:, 0]:
         ax.set_ylabel("weight γ")
     legend_below(figure, *axes.flat, columns=5)
@@ -90,7 +92,7 @@ def layers_figure(experiment: str | None = None, scale: str | None = None) -> Fi
         ax.set_ylabel(name)
     legend_below(figure, axes[0, 0])
     figure.suptitle(
-        with_caveat("Layers beside the brain; error bars: SEM over n seeds", experiment, scale),
+        with_caveat(f"Layers beside the brain; {error_bars(frame)}", experiment, scale),
         fontsize=9,
     )
     return figure

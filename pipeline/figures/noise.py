@@ -60,7 +60,7 @@ def calibration_figure(experiment: str | None = None, scale: str | None = None) 
                 ax.plot(rows["level"], rows[value], label=label, **line, marker="o", markersize=3)
         for ax, title in zip(axes, _CALIBRATION.values(), strict=True):
             ax.set_title(title, fontsize=9)
-            ax.set_xlabel(_axis(group), fontsize=8)
+            ax.set_xlabel(_axis(group).replace(" (", "\n("), fontsize=8)
             ax.set_ylim(0, None)
     legend_below(figure, *lines.flat)
     figure.suptitle(

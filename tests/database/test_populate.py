@@ -219,6 +219,13 @@ class TestATinyExperiment:
         assert len(trainings.TrainedNetwork.Epoch()) == 8
         assert len(robustness.NoiseAccuracy.Level()) == 8 * len(LEVELS)
 
+    def test_tables_are_joined_as_the_documentation_does(self) -> None:
+        taught = trainings.TrainedNetwork * teaching.TeacherConfig.proj("teacher")
+        taught = taught * trainings.TrainingConfig.proj("alpha") & "teacher = 'neural_model'"
+        found = taught.proj("test_accuracy", "alpha", "seconds").to_pandas()
+        assert len(found) == 2
+        assert trainings.TrainedNetwork.load(taught.keys()[0]) is not None
+
     def test_a_second_populate_computes_nothing(self) -> None:
         def times() -> list[Any]:
             return [list(t.to_arrays("computed")) for t in base.computed_tables()]
