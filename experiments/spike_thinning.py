@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.experiments import read_experiment
+from pipeline.experiment_file import read_experiment
 from predictive_model.fitting import fit
 from predictive_model.importers.arrays import read_arrays
 from predictive_model.recording import Recording, RecordingError

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from pipeline.experiments import read_experiment
+from pipeline.experiment_file import read_experiment
 from predictive_model.baselines import fit_gabor_ridge, fit_linear_nonlinear
 from predictive_model.ceilings import cc_max
 from predictive_model.correlation import correlation

@@ -119,7 +119,8 @@ def experiment_add(
 
     Example: `neuroteach experiment add experiments/li2019.toml --scale small`
     """
-    from pipeline.experiments import add_experiment, read_experiment
+    from pipeline.experiment_file import read_experiment
+    from pipeline.experiments import add_experiment
 
     scale = scale or _default_scale(file)
     changes: dict[str, Any] = {}
@@ -136,7 +137,7 @@ def experiment_add(
 
 
 def _default_scale(file: Path) -> str:
-    from pipeline.experiments import ExperimentError, scales_of
+    from pipeline.experiment_file import ExperimentError, scales_of
 
     scales = scales_of(file)
     if "small" in scales or not scales:

@@ -17,7 +17,7 @@ from schemas import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.experiments import ExperimentSettings, TeacherEntry
+    from pipeline.experiment_file import ExperimentSettings, TeacherEntry
 
 Members = Sequence[dict[str, Any]]
 RECORDINGS, NOBODY = "the experiment's own recordings", ""  # no name of a source

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.experiments import ExperimentSettings, check_scans, check_shared_core
+from pipeline.experiment_file import ExperimentSettings
+from pipeline.experiments import check_scans, check_shared_core
 from pipeline.populate import (
     WAIT,
     PopulateResult,

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from pipeline.experiments import ExperimentSettings, read_toml, with_recipe
+from pipeline.experiment_file import ExperimentSettings, read_toml, with_recipe
 from predictive_model.config import Config, Seed, what_is_wrong
 from predictive_model.encoder_config import EncoderConfig
 from predictive_model.fitting import FitConfig

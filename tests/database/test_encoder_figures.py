@@ -12,7 +12,8 @@ from matplotlib.text import Text
 
 from pipeline import figures, populate
 from pipeline.database import Database
-from pipeline.experiments import ExperimentSettings, add_experiment
+from pipeline.experiment_file import ExperimentSettings
+from pipeline.experiments import add_experiment
 from pipeline.figures.shown_encoders import shown_encoders, with_caveat_of
 from predictive_model.encoder_config import CoreConfig, EncoderConfig
 from predictive_model.fitted import FittedEncoder

@@ -13,12 +13,8 @@ from datajoint.errors import DataJointError
 
 from pipeline import populate, result_arrays, results
 from pipeline.database import Database
-from pipeline.experiments import (
-    ExperimentError,
-    ExperimentSettings,
-    add_experiment,
-    remove_experiment,
-)
+from pipeline.experiment_file import ExperimentError, ExperimentSettings
+from pipeline.experiments import add_experiment, remove_experiment
 from predictive_model.fitted import FittedEncoder, predict_recording
 from predictive_model.fitting import FitConfig, fit
 from predictive_model.recording import Recording, RecordingError

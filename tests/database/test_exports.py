@@ -38,7 +38,8 @@ def test_the_denoised_responses_are_those_of_the_encoder_with_their_weights(
 
 
 def test_of_several_encoders_one_has_to_be_named(database: Database) -> None:
-    from pipeline.experiments import ExperimentSettings, add_experiment
+    from pipeline.experiment_file import ExperimentSettings
+    from pipeline.experiments import add_experiment
 
     plan(scan("a", 1))
     other = ExperimentSettings.model_validate(

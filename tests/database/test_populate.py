@@ -22,7 +22,8 @@ import torch
 
 from pipeline import figures, populate, results
 from pipeline.database import Database, open_database
-from pipeline.experiments import ExperimentSettings, add_experiment
+from pipeline.experiment_file import ExperimentSettings
+from pipeline.experiments import add_experiment
 from pipeline.settings import Settings
 from predictive_model import fitting
 from predictive_model.ceilings import ceilings

@@ -14,7 +14,8 @@ from typer.testing import CliRunner, Result
 
 from pipeline.cli import app
 from pipeline.database import open_database
-from pipeline.experiments import ExperimentSettings, add_experiment
+from pipeline.experiment_file import ExperimentSettings
+from pipeline.experiments import add_experiment
 from pipeline.settings import Settings
 from predictive_model import published
 from predictive_model.checkpoint import array_digest

@@ -18,7 +18,8 @@ import torch
 
 from pipeline import search
 from pipeline.database import Database
-from pipeline.experiments import ExperimentError, add_experiment, read_experiment
+from pipeline.experiment_file import ExperimentError, read_experiment
+from pipeline.experiments import add_experiment
 from pipeline.search import Trial, add_search, best_experiment, best_trial, run_search, trials_of
 from pipeline.search_file import SearchError, SearchSettings
 from pipeline.settings import Settings

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline import results
 from pipeline.database import Database
-from pipeline.experiments import ExperimentError, add_experiment
+from pipeline.experiment_file import ExperimentError
+from pipeline.experiments import add_experiment
 from predictive_model.stimuli import natural_stimuli
 from schemas import recording, teaching, training
 from schemas.recording import StimulusSet

@@ -13,7 +13,8 @@ from matplotlib.text import Text
 
 from pipeline import figures, populate, result_arrays, results
 from pipeline.database import Database, open_database
-from pipeline.experiments import ExperimentSettings, add_experiment
+from pipeline.experiment_file import ExperimentSettings
+from pipeline.experiments import add_experiment
 from pipeline.figures.stability import _coarser
 from pipeline.settings import Settings
 from predictive_model.recording import Recording

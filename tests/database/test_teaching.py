@@ -12,7 +12,8 @@ import pytest
 from pipeline import figures, populate, result_tables, results
 from pipeline.conditions import conditions
 from pipeline.database import Database, open_database
-from pipeline.experiments import ExperimentSettings, add_experiment
+from pipeline.experiment_file import ExperimentSettings
+from pipeline.experiments import add_experiment
 from pipeline.settings import Settings
 from predictive_model.published import published_encoder
 from predictive_model.stimuli import natural_stimuli

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from pipeline.cli_search import _narrow
-from pipeline.experiments import ExperimentError, ExperimentSettings, read_experiment
+from pipeline.experiment_file import ExperimentError, ExperimentSettings, read_experiment
 from pipeline.proposals import Trial, propose
 from pipeline.search_file import SearchError, SearchSettings, experiment_file, read_search
 from predictive_model.encoder_config import EncoderConfig

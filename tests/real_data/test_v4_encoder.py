@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.experiments import read_experiment
+from pipeline.experiment_file import read_experiment
 from predictive_model.fitted import predict_recording
 from predictive_model.fitting import FitConfig, fit
 from predictive_model.recording import Recording

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.experiments import ExperimentError, ExperimentSettings, read_experiment
+from pipeline.experiment_file import ExperimentError, ExperimentSettings, read_experiment
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 FILES = sorted(FOLDER.glob("*.toml"))

@@ -1,0 +1,314 @@
+"""Experiment files: what to compute, read from TOML and checked without a database."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from predictive_model.config import Config, Seed, what_is_wrong
+from predictive_model.encoder_config import EncoderConfig
+from predictive_model.fitting import FitConfig
+from predictive_model.recipes import read_recipe
+from regularized_training.analysis.representation import RepresentationConfig
+from regularized_training.networks import NetworkConfig, compared_layers
+from regularized_training.robustness.attack_config import AttackCheckConfig, AttackConfig
+from regularized_training.robustness.noise import NoiseConfig
+from regularized_training.teachers import TeacherConfig
+from regularized_training.training_config import TrainingConfig
+
+
+class ExperimentError(ValueError):
+    """An experiment that cannot be planned: says what was found and what to do."""
+
+
+class Source(Config):
+    """Encoders that are in the database already, and images for them to speak of.
+
+    Attributes
+    ----------
+    encoders : tuple of str
+        Names of scans, each with one encoder, as `neuroteach import encoder` brings them.
+    stimuli : str
+        Key of the images, which `neuroteach import stimuli` prints.
+    """
+
+    encoders: tuple[str, ...] = Field(min_length=1)
+    stimuli: str = Field(min_length=1)
+
+    @field_validator("encoders")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"{', '.join(value)}: expected every encoder once")
+        return value
+
+
+class TeacherEntry(TeacherConfig):
+    """A teacher in an experiment: which, from whom, and how it teaches.
+
+    Attributes
+    ----------
+    source : str, optional
+        One of the experiment's sources; its recordings by default.
+    regularizer : dict
+        Settings that differ from those of ``training.regularizer``.
+    alphas : tuple of float
+        Train with each of these weights of the similarity loss, or ratios of an RSM; by default
+        with the regulariser's.
+    """
+
+    source: str | None = None
+    regularizer: dict[str, Any] = {}
+    alphas: tuple[float, ...] = ()
+
+    @property
+    def teacher(self) -> TeacherConfig:
+        """The teacher alone."""
+        return TeacherConfig(**{name: getattr(self, name) for name in TeacherConfig.model_fields})
+
+    def trainings(self, config: TrainingConfig) -> list[TrainingConfig]:
+        """How networks are trained with it: one setting for each alpha."""
+        if self.kind == "none":
+            return [config.model_copy(update={"regularizer": None})]
+        described = {} if config.regularizer is None else config.regularizer.model_dump()
+        described |= self.regularizer
+        strength = "ratio" if "method" in described else "alpha"
+        changes = [{strength: alpha} for alpha in self.alphas] or [{}]
+        regularizers = [{"regularizer": {**described, **change}} for change in changes]
+        whole = config.model_dump()
+        return [TrainingConfig.model_validate({**whole, **changed}) for changed in regularizers]
+
+
+class ExperimentSettings(Config):
+    """What to compute.
+
+    Attributes
+    ----------
+    title : str
+    recordings : tuple of str
+        Names of scans, whose similarity is averaged. May be empty if every teacher has a source.
+    sources : dict of str to Source
+        Encoders that are not fitted here.
+    images : str, optional
+        Name of the image set the networks learn. Without teachers, only encoders are fitted.
+    encoder, fit, encoder_seed
+        How each scan's encoder is built and fitted.
+    share_core : bool
+        Fit all scans together, with one core.
+    teachers : tuple of TeacherEntry
+        A plain string is the kind of a teacher.
+    network, training, seeds
+        Trained once for each teacher, alpha and seed. ``training.regularizer`` is left out for the
+        teacher ``none``.
+    noise : tuple of NoiseConfig
+        A single table, or a list of them.
+    attacks : tuple of AttackConfig
+    attack_checks : AttackCheckConfig, optional
+        Ask of every network whether attacks on it can be believed.
+    representation : RepresentationConfig, optional
+        Compare every network's layers with each ``neural_model`` teacher of the experiment, on the
+        stimuli that this holds out.
+    """
+
+    title: str = Field(min_length=1, max_length=255)
+    recordings: tuple[str, ...] = ()
+    sources: dict[str, Source] = {}
+    images: str | None = None
+    encoder: EncoderConfig = EncoderConfig()
+    fit: FitConfig = FitConfig()
+    encoder_seed: Seed = 0
+    share_core: bool = False
+    teachers: tuple[TeacherEntry, ...] = ()
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig | None = None
+    seeds: tuple[Seed, ...] = ()
+    noise: tuple[NoiseConfig, ...] = (NoiseConfig(),)
+    attacks: tuple[AttackConfig, ...] = ()
+    attack_checks: AttackCheckConfig | None = None
+    representation: RepresentationConfig | None = None
+
+    @field_validator("teachers", mode="before")
+    @classmethod
+    def _kinds(cls, value: Any) -> Any:
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return tuple({"kind": t} if isinstance(t, str) else t for t in value)
+        return value
+
+    @field_validator("noise", mode="before")
+    @classmethod
+    def _one_noise(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, dict | NoiseConfig) else value
+
+    @field_validator("recordings", "seeds", "teachers", "noise", "attacks")
+    @classmethod
+    def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        described = [v.model_dump_json() if isinstance(v, Config) else v for v in value]
+        if len(set(described)) != len(described):
+            raise ValueError("expected distinct values")
+        return value
+
+    @model_validator(mode="after")
+    def _complete(self) -> ExperimentSettings:
+        needed = {"images": self.images, "training": self.training, "seeds": self.seeds}
+        missing = [name for name, value in needed.items() if not value]
+        if self.teachers and missing:
+            raise ValueError(
+                f"{', '.join(missing)}: missing, but networks are to be taught; give them, or "
+                "leave out teachers to fit encoders only"
+            )
+        if not self.recordings and not self.teachers:
+            raise ValueError("recordings: none, expected scans to fit encoders to, or teachers")
+        for entry in self.teachers:
+            self._check_teacher(entry)
+        self._check_distinct_trainings()
+        kinds = [entry.kind for entry in self.teachers]
+        if self.representation is not None and "neural_model" not in kinds:
+            raise ValueError(
+                "representation: compares networks with neural_model teachers, of which there is "
+                "none; add one, or leave out the table [representation]"
+            )
+        return self
+
+    def with_stimuli(self, key: str) -> ExperimentSettings:
+        """The same, all sources speaking of other stimuli.
+
+        Raises
+        ------
+        ExperimentError
+            If there are no sources.
+        """
+        if not self.sources:
+            raise ExperimentError(
+                "stimuli: given, but no teacher has a source of imported encoders; scans teach "
+                "with the images that they saw"
+            )
+        sources = {
+            name: Source(encoders=s.encoders, stimuli=key) for name, s in self.sources.items()
+        }
+        return self.model_copy(update={"sources": sources})
+
+    def _check_distinct_trainings(self) -> None:
+        seen = set()
+        for entry in self.teachers:
+            assert self.training is not None
+            for config in entry.trainings(self.training):
+                training = (entry.teacher.model_dump_json(), entry.source, config.model_dump_json())
+                if training in seen:
+                    weight = config.regularizer and f" with alpha {config.regularizer.alpha:g}"
+                    raise ValueError(
+                        f"teachers: {entry.kind} teaches twice in the same way{weight or ''}; "
+                        "leave one out"
+                    )
+                seen.add(training)
+
+    def _check_teacher(self, entry: TeacherEntry) -> None:
+        if entry.source is not None and entry.source not in self.sources:
+            raise ValueError(
+                f"teachers: {entry.kind} has the source {entry.source!r}, expected one of "
+                f"{', '.join(self.sources) or 'none, as there is no table [sources.NAME]'}"
+            )
+        if entry.kind == "none":
+            return
+        if entry.source is None and not self.recordings:
+            raise ValueError(
+                f"teachers: {entry.kind} needs recordings or a source; give it one of them"
+            )
+        if entry.source is not None and entry.kind in ("neural_data", "oracle"):
+            raise ValueError(
+                f"teachers: {entry.kind} needs recorded trials, which the source "
+                f"{entry.source!r} has not; leave out its source to use the recordings"
+            )
+        assert self.training is not None
+        if self.training.regularizer is None and not entry.regularizer:
+            raise ValueError(
+                f"training.regularizer: teacher {entry.kind!r} needs one; add a table "
+                "[training.regularizer]"
+            )
+        for config in entry.trainings(self.training):
+            assert config.regularizer is not None
+            compared_layers(self.network.architecture, config.regularizer.layers)
+
+
+def read_experiment(path: Path | str, scale: str, **changes: Any) -> ExperimentSettings:
+    """Read an experiment file at one scale.
+
+    The table ``scales.SCALE`` of the file overrides what stands outside of ``scales``, key by key.
+    ``recipe`` names a published model, whose ``encoder`` and ``fit`` the file's override likewise.
+
+    Parameters
+    ----------
+    path : Path or str
+    scale : str
+        One of the file's scales.
+    **changes
+        Values for ``recordings``, ``images`` and other fields, instead of the file's.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ExperimentError
+        If it is not TOML, lacks the scale, or holds a setting that cannot work.
+    """
+    path = Path(path)
+    content = read_toml(path, "an experiment file")
+    scales = content.pop("scales", {})
+    if not scales:
+        raise ExperimentError(
+            f"{path}: has no scale; add a table [scales.{scale}], which may be empty"
+        )
+    if not isinstance(scales, dict) or scale not in scales:
+        raise ExperimentError(f"{path}: scale {scale!r} is not among {sorted(scales)}")
+    if not isinstance(scales[scale], dict):
+        raise ExperimentError(f"{path}: scales.{scale} is no table; write [scales.{scale}]")
+    merged = with_recipe(_merge(_merge(content, scales[scale]), changes), path)
+    try:
+        return ExperimentSettings.model_validate(merged)
+    except ValidationError as error:
+        raise ExperimentError(f"{path}, scale {scale}: {what_is_wrong(error)}") from error
+
+
+def scales_of(path: Path | str) -> list[str]:
+    """Names of an experiment file's scales, in its order.
+
+    Raises
+    ------
+    FileNotFoundError, ExperimentError
+        If there is no such file, or it is not TOML.
+    """
+    scales = read_toml(Path(path), "an experiment file").get("scales", {})
+    return list(scales) if isinstance(scales, dict) else []
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Content of a TOML file; FileNotFoundError or ExperimentError say what was expected."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected {what} (TOML)")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"{path}: not valid TOML ({error})") from error
+
+
+def with_recipe(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A file's content, put over that of the recipe it names."""
+    content = dict(content)
+    if (recipe := content.pop("recipe", None)) is None:
+        return content
+    try:
+        return _merge(read_recipe(recipe), content)
+    except ValueError as error:
+        raise ExperimentError(f"{path}: {error}") from error
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        both_tables = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merge(old, value) if both_tables else value  # type: ignore[arg-type]
+    return merged
