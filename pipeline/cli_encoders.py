@@ -122,6 +122,35 @@ def import_stimuli(
     sys.stdout.write(key + "\n")
 
 
+@reporting_errors
+def import_rsm(
+    source: Annotated[Path, typer.Argument(help="An .npz file of stimuli and their similarity.")],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the RSM; the file's by default.")
+    ] = None,
+    images: Annotated[str, typer.Option(help="Array of the stimuli.")] = "images",
+    pairs: Annotated[str, typer.Option(help="Array (pair, 2) of places in them.")] = "pairs",
+    distances: Annotated[str, typer.Option(help="Array of cosine distances.")] = "distances",
+    similarity: Annotated[
+        str, typer.Option(help="Array of the whole matrix, where there are no pairs.")
+    ] = "similarity",
+) -> None:
+    """Import a representational similarity matrix as a teacher, whole or of some pairs.
+
+    Example: `neuroteach import rsm v1.npz --name v1 --pairs v1_pairs --distances v1_dissim`
+    """
+    from regularized_training.rsm_teachers import read_rsm
+
+    rsm = read_rsm(source, images=images, pairs=pairs, distances=distances, similarity=similarity)
+    n, known = len(rsm.stimuli), rsm.known_pairs.shape[1]
+    err.print(f"{n} stimuli, {known} of {n * (n - 1) // 2} pairs known")
+    with Session():
+        from schemas.teaching import Rsm
+
+        added = Rsm.add(name or source.stem, rsm, source=source.name)
+    err.print("imported" if added else "was there already")
+
+
 def _read_stimuli(source: Path, shape: tuple[int, int], number: int | None) -> Any:
     import numpy as np
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast, get_args
 
 import typer
 
-from pipeline.cli_encoders import import_encoder, import_stimuli
+from pipeline.cli_encoders import import_encoder, import_rsm, import_stimuli
 from pipeline.cli_session import Session, reporting_errors
 from pipeline.printing import err, plain
 from pipeline.settings import load_settings
@@ -17,6 +17,7 @@ from pipeline.settings import load_settings
 import_app = typer.Typer(help="Bring recordings, encoders and images into the database.")
 import_app.command("encoder")(import_encoder)
 import_app.command("stimuli")(import_stimuli)
+import_app.command("rsm")(import_rsm)
 
 
 class ScanFormat(enum.StrEnum):

@@ -11,6 +11,8 @@ CONDITION = [
     "network_width",
     "teacher",
     "alpha",
+    "strength",
+    "drawn",
     "brain",
     "scans",
     "simulated",
@@ -27,7 +29,7 @@ CONDITION = [
 ]
 
 # Teachers that share a brain's stimuli, and know nothing of it.
-NO_BRAIN = ("gabor", "pixels", "vgg", "vgg_untrained")
+NO_BRAIN = ("gabor", "pixels", "vgg", "vgg_untrained", "gaussian")
 _HASHES = ["network_hash", "teacher_hash", "scan_group", "training_hash"]
 
 
@@ -44,7 +46,10 @@ def conditions(frame: pd.DataFrame) -> pd.Series[str]:
     if frame.loc[taught, "brain"].nunique() > 1:
         whose = frame["teacher"].isin(NO_BRAIN).map({True: ", stimuli of ", False: ", "})
         labels = labels.where(~taught, labels + whose + frame["brain"].fillna(""))
-    labels = labels.where(~taught, labels + frame["alpha"].map(", alpha {:g}".format))
+    if frame.loc[frame["drawn"] != "", "drawn"].nunique() > 1:
+        labels = labels.where(frame["drawn"] == "", labels + ", " + frame["drawn"])
+    weighed = ", " + frame["strength"] + frame["alpha"].map(" {:g}".format)
+    labels = labels.where(~taught, labels + weighed)
     if frame.loc[taught, "compared"].nunique() > 1:
         layers = frame["compared"].replace("", "all").map(", layers {}".format)
         labels = labels.where(~taught, labels + layers)

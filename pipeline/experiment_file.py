@@ -17,7 +17,8 @@ from regularized_training.analysis.representation import RepresentationConfig
 from regularized_training.networks import NetworkConfig, compared_layers
 from regularized_training.robustness.attack_config import AttackCheckConfig, AttackConfig
 from regularized_training.robustness.noise import NoiseConfig
-from regularized_training.teachers import TeacherConfig
+from regularized_training.rsm import RsmConfig
+from regularized_training.teachers import WITH_RSM, TeacherConfig
 from regularized_training.training_config import TrainingConfig
 
 
@@ -213,7 +214,13 @@ class ExperimentSettings(Config):
             )
         if entry.kind == "none":
             return
-        if entry.source is None and not self.recordings:
+        rsm = entry.kind in WITH_RSM
+        if rsm and entry.source is not None:
+            raise ValueError(
+                f"teachers: {entry.kind} has the source {entry.source!r}, but speaks of the "
+                "stimuli of its RSM; leave out the source"
+            )
+        if not rsm and entry.source is None and not self.recordings:
             raise ValueError(
                 f"teachers: {entry.kind} needs recordings or a source; give it one of them"
             )
@@ -230,6 +237,11 @@ class ExperimentSettings(Config):
             )
         for config in entry.trainings(self.training):
             assert config.regularizer is not None
+            if entry.kind == "rsm" and not isinstance(config.regularizer, RsmConfig):
+                raise ValueError(
+                    "teachers: rsm need not know all pairs; set method = 'rsm' in "
+                    "[training.regularizer]"
+                )
             compared_layers(self.network.architecture, config.regularizer.layers)
 
 

@@ -14,7 +14,7 @@ from pipeline.planned import named
 from predictive_model.encoder import Population, build_encoder
 from predictive_model.recording import check_name
 from predictive_model.trials import check_together
-from schemas import base, encoding, experiment, recording, training
+from schemas import base, encoding, experiment, recording, teaching, training
 from schemas.base import transaction
 
 
@@ -48,6 +48,8 @@ def add_experiment(settings: ExperimentSettings, *, name: str, scale: str) -> bo
     check_shared_core(settings)
     if settings.teachers:
         _check_images(settings)
+    rsms = [entry.rsm for entry in settings.teachers if entry.rsm]
+    _check_known(teaching.Rsm, "rsm", rsms, "neuroteach import rsm")
     sources = {name: _members_of(name, source) for name, source in settings.sources.items()}
     with transaction(experiment.Experiment.connection):
         experiment.Experiment.insert1(

@@ -187,7 +187,10 @@ def differences(experiment: str | None = None, scale: str | None = None) -> pd.D
     return pd.DataFrame(rows, columns=[*columns, "effect", "n"])
 
 
-_TEXT = ("image_set", "architecture", "noise", "method", "norm", "brain", "judge_group")
+_TEXT = (
+    *("image_set", "architecture", "teacher", "strength", "drawn", "brain", "stimulus_size"),
+    *("noise", "method", "norm", "judge_group"),
+)
 _ORDER = ["teacher", "brain", "alpha", "compared", "n_stimuli"]
 _INTERVALS = (
     "median_low",
@@ -202,7 +205,7 @@ def _frame(
 ) -> pd.DataFrame:
     query = (
         query
-        * teaching.TeacherConfig.proj("teacher", "teacher_seed")
+        * teaching.TeacherConfig.proj("teacher", "teacher_seed", teacher_config="config")
         * teaching.ScanGroup.proj("simulated", "scans")
         * training.TrainingConfig.proj(
             "alpha", "epochs", "n_train_used", "compared", "n_stimuli", training_config="config"
@@ -211,10 +214,16 @@ def _frame(
     )
     rows = planned_rows(query, plan, experiment, scale)
     for row in rows:
-        row["stimulus_size"] = _size(row["training_config"].get("regularizer") or {})
+        regularizer = row["training_config"].get("regularizer") or {}
+        row["stimulus_size"] = _size(regularizer)
+        row["strength"] = "r" if regularizer.get("method") == "rsm" else "alpha"
+        config = row["teacher_config"]
+        row["rsm"] = config["rsm"]
+        row["drawn"] = f"mean {config['mean']:g}" if config["kind"] == "gaussian" else ""
     frame = pd.DataFrame(rows)
-    frame = frame.reindex(columns=[*dict.fromkeys([*CONDITION, "seed", *columns])])
-    frame["brain"] = frame["scan_group"].map(_brains())
+    frame = frame.reindex(columns=[*dict.fromkeys([*CONDITION, "rsm", "seed", *columns])])
+    rsm = frame.pop("rsm").fillna("")
+    frame["brain"] = frame["scan_group"].map(_brains()).where(rsm == "", rsm)
     if frame.empty:  # of which pandas takes all columns for numbers
         frame = frame.astype({name: object for name in _TEXT if name in frame})
     return _sorted(frame, ["image_set", *_ORDER, "seed"])
@@ -264,7 +273,8 @@ def _compared(group: pd.DataFrame) -> list[dict[str, Any]]:
         str(name): rows.set_index("seed")["value"]
         for name, rows in group.groupby("condition", sort=False)
     }
-    neural = group.loc[group["teacher"] == "neural_model", "condition"].unique()
+    of_a_brain = group["teacher"].isin(["neural_model", "rsm"])
+    neural = group.loc[of_a_brain, "condition"].unique()
     rows = []
     for place, first in enumerate(neural):
         for second in values:

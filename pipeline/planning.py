@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from regularized_training.teachers import WITH_RSM
 from schemas import (
     encoding,
     experiment,
@@ -82,7 +83,7 @@ def _plan_fits(settings: ExperimentSettings, key: Mapping[str, str]) -> Members:
 
 
 def _group_of(entry: TeacherEntry, groups: Mapping[str, str]) -> str:
-    if entry.kind == "none":
+    if entry.kind == "none" or entry.kind in WITH_RSM:
         return groups[NOBODY]
     return groups[RECORDINGS if entry.source is None else entry.source]
 

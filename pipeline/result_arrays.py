@@ -198,15 +198,17 @@ def teachers(
     found = []
     rows = planned_rows(
         (teaching.Teacher & "n_stimuli > 0").proj("n_stimuli")
-        * teaching.TeacherConfig.proj("teacher"),
+        * teaching.TeacherConfig.proj("teacher", "config"),
         teaching.TeacherPlan,
         experiment,
         scale,
     )
     kinds = get_args(TeacherKind)
     for row in sorted(rows, key=lambda r: (r["scan_group"], kinds.index(r["teacher"]))):
-        member = about[row["scan_group"]]
-        brain = f"{member['species']} {member['area']}".strip() or member["scan"]
+        brain = row["config"]["rsm"]
+        if not brain:
+            member = about[row["scan_group"]]
+            brain = f"{member['species']} {member['area']}".strip() or member["scan"]
         teacher = teaching.Teacher.load(row)
         assert teacher is not None
         shown = "stimuli of " if row["teacher"] in NO_BRAIN else ""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from regularized_training.teachers import SimilarityTeacher
+from predictive_model.recording import check_images
+from regularized_training.teachers import V1_MEAN, V1_SD, SimilarityTeacher
 
 N_ELEMENTS = 39  # neurons recorded together, on average
-V1_MEAN, V1_SD = 0.495, 0.582  # of firing rates, as the paper gives them
 
 
 def teacher_from_pairs(
@@ -71,6 +73,56 @@ def teacher_from_pairs(
     matrix.T[known] = matrix[known]
     np.fill_diagonal(matrix, 1)
     return SimilarityTeacher(name, stimuli, matrix, sparse=True)
+
+
+def read_rsm(
+    path: Path | str,
+    *,
+    images: str = "images",
+    pairs: str = "pairs",
+    distances: str = "distances",
+    similarity: str = "similarity",
+) -> SimilarityTeacher:
+    """A teacher from a file of arrays: stimuli, and pairs with distances or a whole matrix.
+
+    Parameters
+    ----------
+    path : Path or str
+        ``.npz``.
+    images, pairs, distances, similarity : str
+        Names of the arrays in it: stimuli (n, height, width) or (n, channels, height, width);
+        (pair, 2) and (pair,) as of :func:`teacher_from_pairs`; or (n, n), NaN where unknown, which
+        is taken where there are no pairs.
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        If the file is no archive of arrays, lacks one, or they contradict each other.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = {n: archive[n] for n in (images, pairs, distances, similarity) if n in archive}
+            there = ", ".join(archive)
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: cannot be read as an .npz file of arrays ({error})") from error
+    needed = [images, *([similarity] if similarity in found else [pairs, distances])]
+    missing = [name for name in needed if name not in found]
+    if missing:
+        raise ValueError(f"{path}: has no array {' nor '.join(missing)}, but {there or 'none'}")
+    stimuli = found[images]
+    stimuli = stimuli[:, None] if stimuli.ndim == 3 else stimuli
+    try:
+        check_images(stimuli)
+        if pairs in found:
+            return teacher_from_pairs(stimuli, found[pairs], found[distances])
+        matrix = found[similarity].astype(np.float32)
+        return SimilarityTeacher("rsm", stimuli, matrix, sparse=bool(np.isnan(matrix).any()))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def recorded_rsm(sessions: Sequence[NDArray]) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from predictive_model.config import Config, Seed
 from predictive_model.recording import Recording, RecordingError, check_images
@@ -27,7 +27,11 @@ TeacherKind = Literal[
     "pixels",
     "vgg",
     "vgg_untrained",
+    "rsm",
+    "gaussian",
 ]
+WITH_RSM = ("rsm", "gaussian")  # kinds whose stimuli are those of an RSM that is given
+V1_MEAN, V1_SD = 0.495, 0.582  # of firing rates in macaque V1, as Federer et al. 2020 give them
 
 
 class TeacherConfig(Config):
@@ -54,6 +58,10 @@ class TeacherConfig(Config):
         Similarity of the stimuli's pixels.
     ``vgg``, ``vgg_untrained``
         Similarity of features of VGG-19's conv3-1, trained on ImageNet or not at all.
+    ``rsm``
+        An RSM that is given (Federer et al. 2020), of which not all pairs need be known.
+    ``gaussian``
+        Uncentred similarity of random vectors, one for each stimulus of an RSM.
 
     Attributes
     ----------
@@ -66,12 +74,27 @@ class TeacherConfig(Config):
         learned or learned by heart. The same stimuli for every kind and seed.
     rank : int
         Directions kept by ``low_rank``.
+    rsm : str
+        Name of the RSM, of ``rsm`` and ``gaussian``.
+    mean, deviation : float
+        Of the elements of ``gaussian``: those of rates in macaque V1 by default.
     """
 
     kind: TeacherKind
     seed: Seed = 0
     held_out: float = Field(default=0.1, ge=0, le=0.5)
     rank: int = Field(default=8, ge=1)
+    rsm: str = ""
+    mean: float = V1_MEAN
+    deviation: float = Field(default=V1_SD, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> TeacherConfig:
+        if self.kind in WITH_RSM and not self.rsm:
+            raise ValueError(f"rsm: missing, expected the name of an RSM, as kind is {self.kind!r}")
+        if self.kind not in WITH_RSM and self.rsm:
+            raise ValueError(f"rsm: {self.rsm!r}, but kind is {self.kind!r}; leave it out")
+        return self
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,10 @@ import datajoint as dj
 import numpy as np
 from numpy.typing import NDArray
 
-from predictive_model.recording import Recording
+from predictive_model.checkpoint import array_digest
+from predictive_model.recording import Recording, check_name
 from regularized_training import controls, similarity, teachers
+from regularized_training.rsm_teachers import gaussian_teacher
 from schemas.base import PROVENANCE, Stopwatch, add_config, config_hash, schema, transaction
 from schemas.encoding import (
     EncoderConfig,  # noqa: F401 - named in a definition
@@ -126,6 +128,58 @@ class ScanGroup(dj.Manual):
 
 
 @schema
+class Rsm(dj.Manual):
+    """A representational similarity matrix that is given, with its stimuli."""
+
+    definition = """
+        rsm         : varchar(64)
+        ---
+        -> StimulusSet
+        n_pairs     : int32        # known
+        source      : varchar(255)
+        similarity  : <npy@main>   # (n, n) float32, NaN where unknown
+    """
+
+    @classmethod
+    def add(cls, name: str, teacher: teachers.SimilarityTeacher, *, source: str) -> bool:
+        """Insert a matrix; False if the very same one is there already.
+
+        Raises
+        ------
+        ValueError
+            If another one has this name.
+        """
+        check_name(name)
+        present = (cls & {"rsm": name}).to_dicts()
+        stimuli = array_digest(teacher.stimuli)[:16]
+        if present:
+            known = np.asarray(present[0]["similarity"])
+            same = present[0]["stimulus_set"] == stimuli
+            if same and np.array_equal(known, teacher.similarity, equal_nan=True):
+                return False
+            raise ValueError(f"rsm: another one is called {name!r}; give this one another name")
+        stimulus_set = StimulusSet.add(teacher.stimuli)
+        cls.insert1(
+            dict(
+                rsm=name,
+                stimulus_set=stimulus_set,
+                n_pairs=teacher.known_pairs.shape[1],
+                source=source[:255],
+                similarity=teacher.similarity,
+            )
+        )
+        return True
+
+    @classmethod
+    def load(cls, name: str) -> teachers.SimilarityTeacher:
+        """The matrix as a teacher."""
+        row = (cls * StimulusSet & {"rsm": name}).fetch1()
+        matrix = np.asarray(row["similarity"])
+        sparse = bool(np.isnan(matrix).any())
+        return teachers.SimilarityTeacher("rsm", np.asarray(row["images"]), matrix, sparse=sparse)
+
+
+@schema
 class TeacherConfig(dj.Lookup):
     """Which teacher."""
 
@@ -198,6 +252,11 @@ class Teacher(dj.Computed):
     ) -> teachers.SimilarityTeacher:
         members = (ScanGroup.Member & key).keys(order_by="scan")
         kind, seed = config.kind, config.seed
+        if kind in teachers.WITH_RSM:
+            given = Rsm.load(config.rsm)
+            if kind == "gaussian":
+                given = gaussian_teacher(given.stimuli, config.mean, config.deviation, seed=seed)
+            return _holding_out(given, config)
         if kind in ("neural_data", "oracle"):
             recordings = [Scan.load(member) for member in members]
             teacher = (
@@ -244,6 +303,7 @@ class Teacher(dj.Computed):
             np.asarray(row["stimuli"]),
             np.asarray(row["similarity"]),
             teachers.held_out_stimuli(row["n_stimuli"], row["config"]["held_out"]),
+            sparse=row["teacher"] == "rsm",
         )
 
 

@@ -22,6 +22,8 @@ COLOURS = {
     "pixels": "#999999",
     "vgg": "#8C6D31",
     "vgg_untrained": "#BD9E39",
+    "rsm": "#D55E00",
+    "gaussian": "#F0E442",
 }
 STYLES = ("-", "--", ":", "-.")
 

@@ -10,7 +10,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from pipeline import result_arrays
 from pipeline.figures.drawing import NothingToShowError, with_caveat
 from pipeline.planned import why_nothing
-from regularized_training.structure import pairs_of, spectrum
+from regularized_training.structure import spectrum
 
 SHOWN = 200  # stimuli in a matrix
 SPECTRUM = 1000  # stimuli whose eigenvalues are computed
@@ -33,19 +33,25 @@ def teachers_figure(experiment: str | None = None, scale: str | None = None) -> 
         if stimulus_key not in orders:
             orders[stimulus_key] = _ordered(matrix[:SHOWN, :SHOWN])
         order = orders[stimulus_key]
-        off = pairs_of(matrix)
+        pairs = teacher.known_pairs
+        off = matrix[pairs[0], pairs[1]]
         limit = float(np.abs(np.percentile(off, [1, 99])).max())
         line[0].imshow(matrix[np.ix_(order, order)], cmap="RdBu_r", vmin=-limit, vmax=limit)
         line[0].set_ylabel(label.replace(", ", "\n"), fontsize=8)
         line[0].set_title(f"{len(order)} of {len(matrix)} stimuli, ±{limit:.2f}", fontsize=8)
         line[1].hist(off, bins=80, density=True, color="#555555")
         line[1].set_title(f"similarity of pairs, s.d. {off.std():.3f}", fontsize=8)
-        found = spectrum(matrix[:SPECTRUM, :SPECTRUM])
-        positive = found.eigenvalues[found.eigenvalues > 0]
-        line[2].loglog(np.arange(1, len(positive) + 1), positive, color="black", linewidth=1)
-        line[2].set_title(f"spectrum, dimension {found.participation_ratio:.0f}", fontsize=8)
+        if teacher.sparse:
+            line[2].set_axis_off()
+            n_pairs = len(matrix) * (len(matrix) - 1) // 2
+            line[2].set_title(f"{len(off)} of {n_pairs} pairs known: no spectrum", fontsize=8)
+        else:
+            found = spectrum(matrix[:SPECTRUM, :SPECTRUM])
+            positive = found.eigenvalues[found.eigenvalues > 0]
+            line[2].loglog(np.arange(1, len(positive) + 1), positive, color="black", linewidth=1)
+            line[2].set_title(f"spectrum, dimension {found.participation_ratio:.0f}", fontsize=8)
         for ax, farthest in ((line[3], False), (line[4], True)):
-            ax.imshow(_pairs(teacher.stimuli, matrix, farthest), cmap="gray")
+            ax.imshow(_pairs(teacher.stimuli, pairs, off, farthest), cmap="gray")
             ax.set_title("most unlike" if farthest else "most alike", fontsize=8)
         for ax in (line[0], line[3], line[4]):
             ax.set_xticks([])
@@ -55,15 +61,15 @@ def teachers_figure(experiment: str | None = None, scale: str | None = None) -> 
 
 
 def _ordered(matrix: NDArray) -> NDArray[np.int64]:
-    """An order that brings similar stimuli together."""
+    """An order that brings similar stimuli together; as they are where pairs are not known."""
+    if not np.isfinite(matrix).all():
+        return np.arange(len(matrix))
     return np.asarray(leaves_list(linkage(matrix, "average", optimal_ordering=True)), np.int64)
 
 
-def _pairs(stimuli: NDArray, matrix: NDArray, farthest: bool) -> NDArray:
+def _pairs(stimuli: NDArray, pairs: NDArray, values: NDArray, farthest: bool) -> NDArray:
     """The most extreme pairs, a line each, no stimulus twice."""
-    n = len(matrix)
-    first, second = np.triu_indices(n, 1)
-    values = matrix[first, second]
+    first, second = pairs
     most = min(len(values), 50 * PAIRS)
     extreme = np.argpartition(values if farthest else -values, most - 1)[:most]
     extreme = extreme[np.argsort(values[extreme] if farthest else -values[extreme])]

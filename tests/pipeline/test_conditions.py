@@ -16,6 +16,7 @@ TAUGHT: dict[str, Any] = dict.fromkeys(CONDITION, "") | {
     "network_width": 16,
     "teacher": "neural_model",
     "alpha": 30.0,
+    "strength": "alpha",
     "brain": "mouse V1",
     "n_stimuli": 16,
     "epochs": 5,
@@ -49,6 +50,17 @@ def test_another_size_of_stimuli_is_said_where_one_brain_was_shown_at_several() 
     ]
     other = half | {"brain": "macaque V4"}
     assert named(TAUGHT, other)[1] == "neural model, macaque V4, alpha 30"
+
+
+def test_an_rsm_is_weighed_by_r_and_random_vectors_are_told_by_their_mean() -> None:
+    v1 = TAUGHT | {"teacher": "rsm", "alpha": 0.1, "strength": "r", "brain": "v1"}
+    random = v1 | {"teacher": "gaussian", "drawn": "mean 0.495", "teacher_hash": "c"}
+    aligned = random | {"drawn": "mean 5", "teacher_hash": "d"}
+    assert named(ALONE, v1, random) == ["none", "rsm, r 0.1", "gaussian, r 0.1"]
+    assert named(v1, random, aligned)[1:] == [
+        "gaussian, mean 0.495, r 0.1",
+        "gaussian, mean 5, r 0.1",
+    ]
 
 
 def test_what_reads_the_same_is_numbered() -> None:
