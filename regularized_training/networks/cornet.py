@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from regularized_training.networks.dense import dense_readout
 from regularized_training.networks.normalisation import Normalise
 
 AREAS = ("V1", "V2", "V4", "IT")
-DROPOUT = 0.5
 DENSE = 64  # units of a fully connected layer for each channel of V1; 4,096 in all at width 64
 
 
@@ -37,7 +37,8 @@ class CORnetZ(nn.Module):
         self.V4 = _area(2 * width, 4 * width)
         self.IT = _area(4 * width, 8 * width)
         self.decoder = (
-            _fully_connected(DENSE * width, n_classes)
+            # 32 x 32 pixels leave 2 x 2 places in IT.
+            dense_readout(8 * width, 2, DENSE * width, n_classes, drop_features=True)
             if dense
             else nn.Sequential(
                 nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8 * width, n_classes)
@@ -54,20 +55,4 @@ def _area(n_in: int, n_out: int, kernel: int = 3, stride: int = 1) -> nn.Sequent
         nn.Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(3, stride=2, padding=1),
-    )
-
-
-def _fully_connected(n_units: int, n_classes: int) -> nn.Sequential:
-    """Three layers, which see IT as 2 x 2 places, as many as 32 x 32 pixels leave there."""
-    return nn.Sequential(
-        nn.AdaptiveAvgPool2d(2),
-        nn.Flatten(),
-        nn.Dropout(DROPOUT),
-        nn.Linear(n_units // 2, n_units),
-        nn.ReLU(inplace=True),
-        nn.Dropout(DROPOUT),
-        nn.Linear(n_units, n_units),
-        nn.ReLU(inplace=True),
-        nn.Dropout(DROPOUT),
-        nn.Linear(n_units, n_classes),
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torchvision.models.vgg import cfgs, make_layers
 
+from regularized_training.networks.dense import dense_readout
 from regularized_training.networks.normalisation import Normalise
 
 PUBLISHED_WIDTH = 64
-DROPOUT = 0.5
 
 
 class VGG16(nn.Module):
@@ -35,18 +35,7 @@ class VGG16(nn.Module):
         assert isinstance(first, nn.Conv2d)
         if n_channels != first.in_channels:
             self.features[0] = nn.Conv2d(n_channels, first.out_channels, 3, padding=1)
-        n_units = 64 * width
-        self.classifier = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(8 * width, n_units),
-            nn.ReLU(inplace=True),
-            nn.Dropout(DROPOUT),
-            nn.Linear(n_units, n_units),
-            nn.ReLU(inplace=True),
-            nn.Dropout(DROPOUT),
-            nn.Linear(n_units, n_classes),
-        )
+        self.classifier = dense_readout(8 * width, 1, 64 * width, n_classes, drop_features=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (batch, class), of images (batch, channels, height, width) in [0, 1]."""
