@@ -156,7 +156,8 @@ def _read_stimuli(source: Path, shape: tuple[int, int], number: int | None) -> A
 
     from predictive_model.importers.pictures import picture_files, read_pictures
     from predictive_model.stimuli import fit_images
-    from regularized_training.tasks import balanced_indices, read_image_folder
+    from regularized_training.image_files import read_image_folder
+    from regularized_training.tasks import balanced_indices
 
     if source.is_dir() and (files := picture_files(source)):
         return read_pictures(files[:number], shape)

@@ -140,6 +140,16 @@ def import_images(
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Where torchvision keeps its sets.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Let torchvision fetch it.")] = False,
+    superclasses: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON object with the superclass of each class; by default superclasses.json of "
+            "the folder or archive, if it has one."
+        ),
+    ] = None,
+    coarse: Annotated[
+        bool, typer.Option("--coarse", help="Tell apart the superclasses instead of the classes.")
+    ] = False,
 ) -> None:
     """Import labelled images.
 
@@ -148,22 +158,31 @@ def import_images(
     from dataclasses import replace
 
     from predictive_model.recording import check_name
-    from regularized_training import tasks
+    from regularized_training import image_files
+    from regularized_training.tasks import superclasses_of
     from schemas import training
 
     if source == "digits":
-        task = tasks.digits(size or 32)
-    elif source in get_args(tasks.TorchvisionName):
+        task = image_files.digits(size or 32)
+    elif source in get_args(image_files.TorchvisionName):
         folder = root or load_settings().home / "torchvision"
-        set_name = cast("tasks.TorchvisionName", source)
-        task = tasks.read_torchvision(set_name, folder, grey=grey, download=download)
+        set_name = cast("image_files.TorchvisionName", source)
+        task = image_files.read_torchvision(set_name, folder, grey=grey, download=download)
     else:
-        task = tasks.read_image_folder(source, grey=grey, size=size)
+        task = image_files.read_image_folder(source, grey=grey, size=size)
+    if superclasses is not None:
+        if not superclasses.is_file():
+            raise FileNotFoundError(f"{superclasses}: no such file; expected a JSON object")
+        groups = image_files.read_superclasses(superclasses.read_bytes(), superclasses)
+        task = replace(task, superclasses=superclasses_of(task.classes, groups))
+    if coarse:
+        task = task.of_superclasses()
     task = replace(task, name=name or task.name)
     check_name(task.name)
     err.print(
         f"{task.name}: {len(task.train_images)} training and {len(task.test_images)} test images "
         f"of {' x '.join(map(str, task.image_shape))}, {len(task.classes)} classes"
+        + (f" in {len(set(task.superclasses))} superclasses" if task.superclasses else "")
     )
     with Session():
         added = training.ImageSet.add(task, source=Path(source).name)

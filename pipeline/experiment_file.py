@@ -18,7 +18,7 @@ from regularized_training.networks import NetworkConfig, compared_layers
 from regularized_training.robustness.attack_config import AttackCheckConfig, AttackConfig
 from regularized_training.robustness.noise import NoiseConfig
 from regularized_training.rsm import RsmConfig
-from regularized_training.teachers import WITH_RSM, TeacherConfig
+from regularized_training.teachers import OF_TRIALS, TeacherConfig
 from regularized_training.training_config import TrainingConfig
 
 
@@ -84,6 +84,19 @@ class TeacherEntry(TeacherConfig):
         return [TrainingConfig.model_validate({**whole, **changed}) for changed in regularizers]
 
 
+class Variant(Config):
+    """Settings of network and training that differ from the experiment's.
+
+    Attributes
+    ----------
+    network, training : dict
+        As in the tables of these names.
+    """
+
+    network: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+
+
 class ExperimentSettings(Config):
     """What to compute.
 
@@ -105,6 +118,8 @@ class ExperimentSettings(Config):
     network, training, seeds
         Trained once for each teacher, alpha and seed. ``training.regularizer`` is left out for the
         teacher ``none``.
+    variants : tuple of Variant
+        Train all of these with each variant of network and training, instead of as they are.
     noise : tuple of NoiseConfig
         A single table, or a list of them.
     attacks : tuple of AttackConfig
@@ -127,6 +142,7 @@ class ExperimentSettings(Config):
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig | None = None
     seeds: tuple[Seed, ...] = ()
+    variants: tuple[Variant, ...] = ()
     noise: tuple[NoiseConfig, ...] = (NoiseConfig(),)
     attacks: tuple[AttackConfig, ...] = ()
     attack_checks: AttackCheckConfig | None = None
@@ -144,7 +160,7 @@ class ExperimentSettings(Config):
     def _one_noise(cls, value: Any) -> Any:
         return (value,) if isinstance(value, dict | NoiseConfig) else value
 
-    @field_validator("recordings", "seeds", "teachers", "noise", "attacks")
+    @field_validator("recordings", "seeds", "teachers", "variants", "noise", "attacks")
     @classmethod
     def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         described = [v.model_dump_json() if isinstance(v, Config) else v for v in value]
@@ -163,8 +179,11 @@ class ExperimentSettings(Config):
             )
         if not self.recordings and not self.teachers:
             raise ValueError("recordings: none, expected scans to fit encoders to, or teachers")
-        for entry in self.teachers:
-            self._check_teacher(entry)
+        if self.variants and not self.teachers:
+            raise ValueError("variants: given, but no network is trained; add teachers")
+        for network, training in self.variations:
+            for entry in self.teachers:
+                self._check_teacher(entry, network, training)
         self._check_distinct_trainings()
         kinds = [entry.kind for entry in self.teachers]
         if self.representation is not None and "neural_model" not in kinds:
@@ -173,6 +192,31 @@ class ExperimentSettings(Config):
                 "none; add one, or leave out the table [representation]"
             )
         return self
+
+    @property
+    def variations(self) -> list[tuple[NetworkConfig, TrainingConfig]]:
+        """Networks and how they are trained: as they are, or one pair for each variant.
+
+        Raises
+        ------
+        ValueError
+            If a variant has a setting that cannot work.
+        """
+        if self.training is None:
+            return []
+        found = []
+        for i, variant in enumerate(self.variants or (Variant(),)):
+            network = merged(self.network.model_dump(), variant.network)
+            training = merged(self.training.model_dump(), variant.training)
+            try:
+                pair = (
+                    NetworkConfig.model_validate(network),
+                    TrainingConfig.model_validate(training),
+                )
+            except ValidationError as error:
+                raise ValueError(f"variants.{i}: {what_is_wrong(error)}") from error
+            found.append(pair)
+        return found
 
     def with_stimuli(self, key: str) -> ExperimentSettings:
         """The same, all sources speaking of other stimuli.
@@ -194,19 +238,26 @@ class ExperimentSettings(Config):
 
     def _check_distinct_trainings(self) -> None:
         seen = set()
-        for entry in self.teachers:
-            assert self.training is not None
-            for config in entry.trainings(self.training):
-                training = (entry.teacher.model_dump_json(), entry.source, config.model_dump_json())
-                if training in seen:
-                    weight = config.regularizer and f" with alpha {config.regularizer.alpha:g}"
-                    raise ValueError(
-                        f"teachers: {entry.kind} teaches twice in the same way{weight or ''}; "
-                        "leave one out"
+        for network, training in self.variations:
+            for entry in self.teachers:
+                for config in entry.trainings(training):
+                    described = (
+                        network.model_dump_json(),
+                        entry.teacher.model_dump_json(),
+                        entry.source,
+                        config.model_dump_json(),
                     )
-                seen.add(training)
+                    if described in seen:
+                        weight = config.regularizer and f" with alpha {config.regularizer.alpha:g}"
+                        raise ValueError(
+                            f"teachers: {entry.kind} teaches twice in the same way{weight or ''}; "
+                            "leave one out, or the variant that makes no difference to it"
+                        )
+                    seen.add(described)
 
-    def _check_teacher(self, entry: TeacherEntry) -> None:
+    def _check_teacher(
+        self, entry: TeacherEntry, network: NetworkConfig, training: TrainingConfig
+    ) -> None:
         if entry.source is not None and entry.source not in self.sources:
             raise ValueError(
                 f"teachers: {entry.kind} has the source {entry.source!r}, expected one of "
@@ -214,7 +265,7 @@ class ExperimentSettings(Config):
             )
         if entry.kind == "none":
             return
-        rsm = entry.kind in WITH_RSM
+        rsm = bool(entry.rsm)
         if rsm and entry.source is not None:
             raise ValueError(
                 f"teachers: {entry.kind} has the source {entry.source!r}, but speaks of the "
@@ -224,32 +275,34 @@ class ExperimentSettings(Config):
             raise ValueError(
                 f"teachers: {entry.kind} needs recordings or a source; give it one of them"
             )
-        if entry.source is not None and entry.kind in ("neural_data", "oracle"):
+        if entry.source is not None and entry.kind in OF_TRIALS:
             raise ValueError(
                 f"teachers: {entry.kind} needs recorded trials, which the source "
                 f"{entry.source!r} has not; leave out its source to use the recordings"
             )
-        assert self.training is not None
-        if self.training.regularizer is None and not entry.regularizer:
+        if training.regularizer is None and not entry.regularizer:
             raise ValueError(
                 f"training.regularizer: teacher {entry.kind!r} needs one; add a table "
                 "[training.regularizer]"
             )
-        for config in entry.trainings(self.training):
+        for config in entry.trainings(training):
             assert config.regularizer is not None
-            if entry.kind == "rsm" and not isinstance(config.regularizer, RsmConfig):
+            sparse = rsm and entry.kind != "gaussian"
+            if sparse and not isinstance(config.regularizer, RsmConfig):
                 raise ValueError(
-                    "teachers: rsm need not know all pairs; set method = 'rsm' in "
-                    "[training.regularizer]"
+                    f"teachers: {entry.kind} need not know all pairs of the RSM {entry.rsm!r}; set "
+                    "method = 'rsm' in [training.regularizer]"
                 )
-            compared_layers(self.network.architecture, config.regularizer.layers)
+            compared_layers(network.architecture, config.regularizer.layers)
 
 
 def read_experiment(path: Path | str, scale: str, **changes: Any) -> ExperimentSettings:
     """Read an experiment file at one scale.
 
     The table ``scales.SCALE`` of the file overrides what stands outside of ``scales``, key by key.
-    ``recipe`` names a published model, whose ``encoder`` and ``fit`` the file's override likewise.
+    ``extends`` names another experiment file beside it, whose content the file's overrides
+    likewise, scales and all; lists are replaced whole. ``recipe`` names a published model, whose
+    ``encoder`` and ``fit`` the file's override.
 
     Parameters
     ----------
@@ -267,7 +320,7 @@ def read_experiment(path: Path | str, scale: str, **changes: Any) -> ExperimentS
         If it is not TOML, lacks the scale, or holds a setting that cannot work.
     """
     path = Path(path)
-    content = read_toml(path, "an experiment file")
+    content = _with_extended(path)
     scales = content.pop("scales", {})
     if not scales:
         raise ExperimentError(
@@ -277,9 +330,9 @@ def read_experiment(path: Path | str, scale: str, **changes: Any) -> ExperimentS
         raise ExperimentError(f"{path}: scale {scale!r} is not among {sorted(scales)}")
     if not isinstance(scales[scale], dict):
         raise ExperimentError(f"{path}: scales.{scale} is no table; write [scales.{scale}]")
-    merged = with_recipe(_merge(_merge(content, scales[scale]), changes), path)
+    whole = with_recipe(merged(merged(content, scales[scale]), changes), path)
     try:
-        return ExperimentSettings.model_validate(merged)
+        return ExperimentSettings.model_validate(whole)
     except ValidationError as error:
         raise ExperimentError(f"{path}, scale {scale}: {what_is_wrong(error)}") from error
 
@@ -292,7 +345,7 @@ def scales_of(path: Path | str) -> list[str]:
     FileNotFoundError, ExperimentError
         If there is no such file, or it is not TOML.
     """
-    scales = read_toml(Path(path), "an experiment file").get("scales", {})
+    scales = _with_extended(Path(path)).get("scales", {})
     return list(scales) if isinstance(scales, dict) else []
 
 
@@ -312,15 +365,31 @@ def with_recipe(content: dict[str, Any], path: Path) -> dict[str, Any]:
     if (recipe := content.pop("recipe", None)) is None:
         return content
     try:
-        return _merge(read_recipe(recipe), content)
+        return merged(read_recipe(recipe), content)
     except ValueError as error:
         raise ExperimentError(f"{path}: {error}") from error
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Tables of settings, those of `over` in place of those of `base`, key by key."""
+    found = dict(base)
     for key, value in over.items():
-        old = merged.get(key)
+        old = found.get(key)
         both_tables = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = _merge(old, value) if both_tables else value  # type: ignore[arg-type]
-    return merged
+        found[key] = merged(old, value) if both_tables else value  # type: ignore[arg-type]
+    return found
+
+
+def _with_extended(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Content of an experiment file, put over that of the file it extends."""
+    content = read_toml(path, "an experiment file")
+    if (name := content.pop("extends", None)) is None:
+        return content
+    if not isinstance(name, str):
+        raise ExperimentError(f"{path}: extends: {name!r}, expected the name of a file")
+    base = path.parent / name
+    if base.resolve() in (chain := (*below, path.resolve())):
+        raise ExperimentError(f"{path}: extends {name}, which extends this file in turn")
+    if not base.is_file():
+        raise ExperimentError(f"{path}: extends {name}, which is not in {path.parent}")
+    return merged(_with_extended(base, chain), content)

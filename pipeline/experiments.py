@@ -96,13 +96,13 @@ def _check_known(table: Any, column: str, names: Sequence[str], how: str) -> Non
 
 
 def _check_images(settings: ExperimentSettings) -> None:
-    assert settings.images is not None and settings.training is not None
+    assert settings.images is not None
     _check_known(training.ImageSet, "image_set", [settings.images], "neuroteach import images")
     images = (training.ImageSet & {"image_set": settings.images}).proj("n_train", "n_test")
     sizes = images.fetch1()
     asked = [
-        ("training.n_train", settings.training.n_train, sizes["n_train"]),
-        ("training.n_test", settings.training.n_test, sizes["n_test"]),
+        *(("training.n_train", t.n_train, sizes["n_train"]) for _, t in settings.variations),
+        *(("training.n_test", t.n_test, sizes["n_test"]) for _, t in settings.variations),
         *(("noise.n_images", noise.n_images, sizes["n_test"]) for noise in settings.noise),
         *(("attacks.n_images", attack.n_images, sizes["n_test"]) for attack in settings.attacks),
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from regularized_training.teachers import WITH_RSM
 from schemas import (
     encoding,
     experiment,
@@ -83,7 +82,7 @@ def _plan_fits(settings: ExperimentSettings, key: Mapping[str, str]) -> Members:
 
 
 def _group_of(entry: TeacherEntry, groups: Mapping[str, str]) -> str:
-    if entry.kind == "none" or entry.kind in WITH_RSM:
+    if entry.kind == "none" or entry.rsm:
         return groups[NOBODY]
     return groups[RECORDINGS if entry.source is None else entry.source]
 
@@ -102,16 +101,16 @@ def _plan_teacher(
     }
     # The same teacher may be named twice, to teach in two ways.
     teaching.TeacherPlan.insert1(taught, skip_duplicates=True)
-    assert settings.training is not None
     return [
         {
             **taught,
             "image_set": settings.images,
-            "network_hash": training.NetworkConfig.add(settings.network),
+            "network_hash": training.NetworkConfig.add(network),
             "training_hash": training.TrainingConfig.add(config),
             "seed": seed,
         }
-        for config in entry.trainings(settings.training)
+        for network, variant in settings.variations
+        for config in entry.trainings(variant)
         for seed in settings.seeds
     ]
 
@@ -123,22 +122,23 @@ def _plan_comparisons(
 
     Networks see the stimuli at the size at which the teacher teaches, unless another is given.
     """
-    assert settings.representation is not None and settings.training is not None
+    assert settings.representation is not None
     judges = {}
     for entry in settings.teachers:
         if entry.kind == "neural_model":
-            regularizer = entry.trainings(settings.training)[0].regularizer
-            assert regularizer is not None
-            config = settings.representation
-            if config.stimulus_size is None:
-                size = regularizer.stimulus_size
-                config = config.model_copy(update={"stimulus_size": size})
-            judge = {
-                "judge_hash": teaching.TeacherConfig.add(entry.teacher),
-                "judge_group": _group_of(entry, groups),
-                "representation_hash": representation.RepresentationConfig.add(config),
-            }
-            judges[tuple(judge.values())] = judge
+            for _, variant in settings.variations:
+                regularizer = entry.trainings(variant)[0].regularizer
+                assert regularizer is not None
+                config = settings.representation
+                if config.stimulus_size is None:
+                    size = regularizer.stimulus_size
+                    config = config.model_copy(update={"stimulus_size": size})
+                judge = {
+                    "judge_hash": teaching.TeacherConfig.add(entry.teacher),
+                    "judge_group": _group_of(entry, groups),
+                    "representation_hash": representation.RepresentationConfig.add(config),
+                }
+                judges[tuple(judge.values())] = judge
     representation.RepresentationPlan.insert(
         [{**row, **judge} for row in plans for judge in judges.values()]
     )

@@ -39,12 +39,15 @@ def shuffle_entries_teacher(teacher: SimilarityTeacher, seed: int = 0) -> Simila
     """The same similarity values said of the wrong pairs, which in general no features can have.
 
     The matrix stays symmetric with 1 on the diagonal; it is no longer positive semidefinite.
-    Pairs of held-out images are left as they are.
+    Pairs of held-out images are left as they are, and what is not known stays unknown.
     """
     n = len(teacher.stimuli)
     taught = np.setdiff1d(np.arange(n), teacher.held_out)
     i, j = np.triu_indices(len(taught), 1)
     i, j = taught[i], taught[j]
+    if teacher.sparse:
+        known = np.isfinite(teacher.similarity[i, j])
+        i, j = i[known], j[known]
     matrix = teacher.similarity.copy()
     matrix[i, j] = np.random.default_rng(seed).permutation(teacher.similarity[i, j])
     matrix[j, i] = matrix[i, j]

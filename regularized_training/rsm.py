@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import torch
@@ -37,8 +37,8 @@ class RsmConfig(Config):
         r, the teacher's cost over the task's.
     weighting : {"ratio", "static"}
         Keep r constant, or lambda at what it was in the first step.
-    taught_epochs : int, optional
-        Teach during the first so many epochs, 10 in the paper; during all of them if None.
+    taught_epochs : int or "all"
+        Teach during the first so many epochs, 10 in the paper; during all of them if "all".
     decay : bool
         Let r fall linearly, to 0 at the end of the training.
     n_pairs : int
@@ -51,7 +51,7 @@ class RsmConfig(Config):
     layer: str = "V1"
     ratio: float = Field(default=0.1, ge=0)
     weighting: Literal["ratio", "static"] = "ratio"
-    taught_epochs: int | None = Field(default=10, ge=1)
+    taught_epochs: Annotated[int, Field(ge=1)] | Literal["all"] = 10
     decay: bool = False
     n_pairs: int = Field(default=50, ge=1)
     stimulus_size: tuple[int, int] | None = None
@@ -79,7 +79,7 @@ class RsmConfig(Config):
 
     def teaches_at(self, epoch: float) -> bool:
         """Whether stimuli are shown after so many epochs."""
-        return self.taught_epochs is None or epoch < self.taught_epochs
+        return self.taught_epochs == "all" or epoch < self.taught_epochs
 
 
 def uncentred_cosine(first: Tensor, second: Tensor) -> Tensor:

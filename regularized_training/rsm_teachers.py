@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from predictive_model.recording import check_images
-from regularized_training.teachers import V1_MEAN, V1_SD, SimilarityTeacher
+from predictive_model.recording import Recording, check_images
+from regularized_training.teachers import V1_MEAN, V1_SD, SimilarityTeacher, teaching_images
 
 N_ELEMENTS = 39  # neurons recorded together, on average
 
@@ -162,6 +162,35 @@ def shuffle_neurons(responses: NDArray, seed: int = 0) -> NDArray:
     Every neuron keeps its values; what the neurons say of one stimulus no longer belongs together.
     """
     return np.random.default_rng(seed).permuted(responses, axis=0)
+
+
+def recorded_rsm_teacher(
+    recordings: Sequence[Recording], *, shuffled: bool = False, seed: int = 0
+) -> SimilarityTeacher:
+    """Uncentred similarity of recorded rates, averaged over trials and then over scans.
+
+    Images of the test tier do not teach.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+        Of the same images.
+    shuffled : bool
+        Exchange the images of each neuron's rates, see :func:`shuffle_neurons`.
+    seed : int
+        Of that.
+
+    Raises
+    ------
+    RecordingError
+        If the scans did not show the same images, or hardly any may teach.
+    """
+    images = teaching_images(recordings)
+    rates = [np.nanmean(r.repeated_trials(images), axis=1) for r in recordings]
+    if shuffled:
+        rates = [shuffle_neurons(r, seed + i) for i, r in enumerate(rates)]
+    name = "shuffle_neurons" if shuffled else "recorded_rsm"
+    return SimilarityTeacher(name, recordings[0].images[images], recorded_rsm(rates))
 
 
 def gaussian_teacher(

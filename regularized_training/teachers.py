@@ -28,9 +28,13 @@ TeacherKind = Literal[
     "vgg",
     "vgg_untrained",
     "rsm",
+    "recorded_rsm",
+    "shuffle_neurons",
     "gaussian",
 ]
-WITH_RSM = ("rsm", "gaussian")  # kinds whose stimuli are those of an RSM that is given
+OF_RSM = ("rsm", "gaussian")  # kinds whose stimuli are those of an RSM that is given
+OF_TRIALS = ("neural_data", "oracle", "recorded_rsm", "shuffle_neurons")  # not of an encoder
+MAYBE_OF_RSM = ("shuffle", "shuffle_entries")
 V1_MEAN, V1_SD = 0.495, 0.582  # of firing rates in macaque V1, as Federer et al. 2020 give them
 
 
@@ -46,10 +50,11 @@ class TeacherConfig(Config):
     ``oracle``
         Similarity averaged over all pairs of trials, Eq. 3, where the images were repeated.
     ``shuffle``
-        ``neural_model`` with its images exchanged: rows and columns are permuted together, which
-        keeps every value and the spectrum and breaks only the link to the images.
+        ``neural_model``, or an RSM that is given, with its images exchanged: rows and columns are
+        permuted together, which keeps every value and the spectrum and breaks only the link to
+        the images.
     ``shuffle_entries``
-        ``neural_model`` with its pairs exchanged: keeps the values alone.
+        The same two with their pairs exchanged: keeps the values alone.
     ``low_rank``
         ``neural_model`` along its strongest directions only.
     ``gabor``
@@ -60,6 +65,11 @@ class TeacherConfig(Config):
         Similarity of features of VGG-19's conv3-1, trained on ImageNet or not at all.
     ``rsm``
         An RSM that is given (Federer et al. 2020), of which not all pairs need be known.
+    ``recorded_rsm``
+        Uncentred similarity of recorded rates, averaged over trials and then over scans (Eq. 1 of
+        Federer et al. 2020).
+    ``shuffle_neurons``
+        ``recorded_rsm``, the rates of each neuron said of other images, in an order of its own.
     ``gaussian``
         Uncentred similarity of random vectors, one for each stimulus of an RSM.
 
@@ -68,14 +78,16 @@ class TeacherConfig(Config):
     kind : str
         As above.
     seed : int
-        Of permutations, untrained weights, and the trials that ``neural_data`` uses.
+        Of permutations, random vectors, untrained weights, and the trials that ``neural_data``
+        uses.
     held_out : float
         Fraction of the stimuli that never teaches, so that it can tell whether the similarity was
         learned or learned by heart. The same stimuli for every kind and seed.
     rank : int
         Directions kept by ``low_rank``.
     rsm : str
-        Name of the RSM, of ``rsm`` and ``gaussian``.
+        Name of the RSM, of ``rsm`` and ``gaussian``, and of ``shuffle`` and ``shuffle_entries`` if
+        they are to shuffle one.
     mean, deviation : float
         Of the elements of ``gaussian``: those of rates in macaque V1 by default.
     """
@@ -90,9 +102,9 @@ class TeacherConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> TeacherConfig:
-        if self.kind in WITH_RSM and not self.rsm:
+        if self.kind in OF_RSM and not self.rsm:
             raise ValueError(f"rsm: missing, expected the name of an RSM, as kind is {self.kind!r}")
-        if self.kind not in WITH_RSM and self.rsm:
+        if self.kind not in OF_RSM + MAYBE_OF_RSM and self.rsm:
             raise ValueError(f"rsm: {self.rsm!r}, but kind is {self.kind!r}; leave it out")
         return self
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from predictive_model.checkpoint import array_digest
 from predictive_model.recording import Recording, check_name
 from regularized_training import controls, similarity, teachers
-from regularized_training.rsm_teachers import gaussian_teacher
+from regularized_training.rsm_teachers import gaussian_teacher, recorded_rsm_teacher
 from schemas.base import PROVENANCE, Stopwatch, add_config, config_hash, schema, transaction
 from schemas.encoding import (
     EncoderConfig,  # noqa: F401 - named in a definition
@@ -252,18 +252,20 @@ class Teacher(dj.Computed):
     ) -> teachers.SimilarityTeacher:
         members = (ScanGroup.Member & key).keys(order_by="scan")
         kind, seed = config.kind, config.seed
-        if kind in teachers.WITH_RSM:
+        if config.rsm:
             given = Rsm.load(config.rsm)
             if kind == "gaussian":
                 given = gaussian_teacher(given.stimuli, config.mean, config.deviation, seed=seed)
-            return _holding_out(given, config)
-        if kind in ("neural_data", "oracle"):
+            return _shuffled(_holding_out(given, config), config)
+        if kind in teachers.OF_TRIALS:
             recordings = [Scan.load(member) for member in members]
-            teacher = (
-                teachers.oracle_teacher(recordings)
-                if kind == "oracle"
-                else teachers.neural_data_teacher(recordings, seed)
-            )
+            if kind == "oracle":
+                teacher = teachers.oracle_teacher(recordings)
+            elif kind == "neural_data":
+                teacher = teachers.neural_data_teacher(recordings, seed)
+            else:
+                shuffled = kind == "shuffle_neurons"
+                teacher = recorded_rsm_teacher(recordings, shuffled=shuffled, seed=seed)
             return _holding_out(teacher, config)
         stimuli, images, scans = _stimuli(members)
         if kind == "pixels":
@@ -285,11 +287,9 @@ class Teacher(dj.Computed):
             )
         model = teachers.neural_model_teacher(stimuli, predicted, weights)
         model = _holding_out(model, config)
-        if kind == "shuffle":
-            return controls.shuffle_teacher(model, seed)
-        if kind == "shuffle_entries":
-            return controls.shuffle_entries_teacher(model, seed)
-        return controls.low_rank_teacher(model, config.rank) if kind == "low_rank" else model
+        if kind == "low_rank":
+            return controls.low_rank_teacher(model, config.rank)
+        return _shuffled(model, config)
 
     @classmethod
     def load(cls, key: dict[str, Any]) -> teachers.SimilarityTeacher | None:
@@ -298,13 +298,25 @@ class Teacher(dj.Computed):
         row = (cls * TeacherConfig.proj("teacher", "config") & {n: key[n] for n in names}).fetch1()
         if not row["n_stimuli"]:
             return None
+        matrix = np.asarray(row["similarity"])
         return teachers.SimilarityTeacher(
             row["teacher"],
             np.asarray(row["stimuli"]),
-            np.asarray(row["similarity"]),
+            matrix,
             teachers.held_out_stimuli(row["n_stimuli"], row["config"]["held_out"]),
-            sparse=row["teacher"] == "rsm",
+            sparse=bool(row["config"]["rsm"]) and bool(np.isnan(matrix).any()),
         )
+
+
+def _shuffled(
+    teacher: teachers.SimilarityTeacher, config: teachers.TeacherConfig
+) -> teachers.SimilarityTeacher:
+    """A teacher as it is, or with its images or pairs exchanged."""
+    if config.kind == "shuffle":
+        return controls.shuffle_teacher(teacher, config.seed)
+    if config.kind == "shuffle_entries":
+        return controls.shuffle_entries_teacher(teacher, config.seed)
+    return teacher
 
 
 def _holding_out(

@@ -22,6 +22,7 @@ from schemas.base import (
     file_to_attach,
     read_attached,
     schema,
+    transaction,
 )
 from schemas.experiment import Experiment, Seed  # noqa: F401 - named in definitions
 from schemas.teaching import ScanGroup, Teacher, TeacherConfig  # noqa: F401 - likewise
@@ -50,42 +51,44 @@ class ImageSet(dj.Manual):
 
     @classmethod
     def add(cls, task: ImageTask, *, source: str) -> bool:
-        """Insert an image set; False if the very same one is there already.
+        """Insert an image set and its superclasses; False if the very same is there already.
 
         Raises
         ------
         TaskError
-            If another image set has this name.
+            If another image set has this name, or this one other superclasses.
         """
         arrays = (task.train_images, task.train_labels, task.test_images, task.test_labels)
         digest = array_digest(*arrays, np.array(task.classes))
         present = (cls & {"image_set": task.name}).to_arrays("digest")
         if len(present):
             if present[0] == digest:
-                return False
+                return Superclasses.add(task)
             raise TaskError(
                 f"name: the database has another image set named {task.name!r}; choose another "
                 "name, or delete it and all that was made of it: "
                 f"(ImageSet & {{'image_set': {task.name!r}}}).delete()"
             )
         channels, height, width = task.image_shape
-        cls.insert1(
-            dict(
-                image_set=task.name,
-                n_train=len(task.train_images),
-                n_test=len(task.test_images),
-                channels=channels,
-                height=height,
-                width=width,
-                classes=list(task.classes),
-                source=source[:255],
-                digest=digest,
-                train_images=task.train_images,
-                train_labels=task.train_labels,
-                test_images=task.test_images,
-                test_labels=task.test_labels,
+        with transaction(cls.connection):
+            cls.insert1(
+                dict(
+                    image_set=task.name,
+                    n_train=len(task.train_images),
+                    n_test=len(task.test_images),
+                    channels=channels,
+                    height=height,
+                    width=width,
+                    classes=list(task.classes),
+                    source=source[:255],
+                    digest=digest,
+                    train_images=task.train_images,
+                    train_labels=task.train_labels,
+                    test_images=task.test_images,
+                    test_labels=task.test_labels,
+                )
             )
-        )
+            Superclasses.add(task)
         return True
 
     @classmethod
@@ -99,7 +102,47 @@ class ImageSet(dj.Manual):
             test_images=np.asarray(row["test_images"]),
             test_labels=np.asarray(row["test_labels"]),
             classes=tuple(row["classes"]),
+            superclasses=Superclasses.of(key["image_set"]),
         )
+
+
+@schema
+class Superclasses(dj.Manual):
+    """Superclasses of an image set: which of its errors are the smaller ones."""
+
+    definition = """
+        -> ImageSet
+        ---
+        superclasses : json    # of each class, in the order of the classes
+    """
+
+    @classmethod
+    def add(cls, task: ImageTask) -> bool:
+        """Insert those of a task; False if it has none, or the very same are there already.
+
+        Raises
+        ------
+        TaskError
+            If the image set has others.
+        """
+        if not task.superclasses:
+            return False
+        present = cls.of(task.name)
+        if not present:
+            cls.insert1({"image_set": task.name, "superclasses": list(task.superclasses)})
+        elif present != task.superclasses:
+            raise TaskError(
+                f"superclasses: image set {task.name!r} has others in the database; choose another "
+                "name, or delete them and all that was made of them: "
+                f"(Superclasses & {{'image_set': {task.name!r}}}).delete()"
+            )
+        return not present
+
+    @classmethod
+    def of(cls, image_set: str) -> tuple[str, ...]:
+        """Superclass of each class; empty where there are none."""
+        found = (cls & {"image_set": image_set}).to_dicts()
+        return tuple(found[0]["superclasses"]) if found else ()
 
 
 @schema
@@ -203,6 +246,7 @@ class TrainedNetwork(dj.Computed):
             task_loss      : float64
             similarity_loss = null : float64
             train_accuracy : float64
+            test_loss      : float64     # less task_loss: the generalisation gap
             test_accuracy  : float64
             learning_rate  : float64
             layer_weights  : json

@@ -33,7 +33,8 @@ from predictive_model.score_summary import summarise
 from predictive_model.scores import score_predictions
 from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
 from predictive_model.stimuli import natural_stimuli
-from regularized_training import tasks, training
+from regularized_training import image_files, training
+from regularized_training.tasks import ImageTask
 from schemas import base, encoding, prediction, recording, robustness, teaching
 from schemas import training as trainings
 
@@ -58,8 +59,8 @@ def tiny_recording(name: str = "sim") -> Recording:
 
 
 @functools.cache
-def few_digits() -> tasks.ImageTask:
-    return replace(tasks.digits(16).subset(64, 50), name="digits")
+def few_digits() -> ImageTask:
+    return replace(image_files.digits(16).subset(64, 50), name="digits")
 
 
 def tiny_experiment(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.experiment_file import ExperimentError, ExperimentSettings, read_experiment
+from pipeline.experiment_file import (
+    ExperimentError,
+    ExperimentSettings,
+    read_experiment,
+    scales_of,
+)
 
 FOLDER = Path(__file__).resolve().parents[2] / "experiments"
 FILES = sorted(FOLDER.glob("*.toml"))
@@ -42,20 +46,16 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def scales(file: Path) -> list[str]:
-    return list(tomllib.loads(file.read_text())["scales"])
-
-
 @pytest.mark.parametrize(
     "file, scale",
-    [(file, scale) for file in FILES for scale in scales(file)],
+    [(file, scale) for file in FILES for scale in scales_of(file)],
     ids=lambda value: value.stem if isinstance(value, Path) else value,
 )
 def test_every_published_file_is_valid_at_each_of_its_scales(file: Path, scale: str) -> None:
     settings = read_experiment(file, scale)
     taught = [t for t in settings.teachers if t.kind != "none"]
     assert not taught or (settings.training and settings.training.regularizer)
-    assert any(0 in noise.levels for noise in settings.noise), (
+    assert not settings.noise or any(0 in noise.levels for noise in settings.noise), (
         "without the accuracy on clean images"
     )
 
@@ -68,8 +68,76 @@ def test_every_published_file_has_a_smoke_scale_that_is_the_smallest(file: Path)
             return s.fit.max_epochs
         return s.training.epochs * len(s.seeds) * len(s.teachers)
 
-    assert "smoke" in scales(file)
-    assert size("smoke") == min(size(scale) for scale in scales(file))
+    assert "smoke" in scales_of(file)
+    assert size("smoke") == min(size(scale) for scale in scales_of(file))
+
+
+def test_a_file_extends_another_scales_and_all(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL)
+    path = tmp_path / "more.toml"
+    path.write_text(
+        """
+extends = "study.toml"
+title = "another"
+teachers = ["none"]
+[scales.smoke.training]
+batch_size = 32
+"""
+    )
+    whole, extended = (
+        read_experiment(tmp_path / "study.toml", "smoke"),
+        read_experiment(path, "smoke"),
+    )
+    assert scales_of(path) == ["paper", "smoke"]
+    assert (extended.title, [t.kind for t in extended.teachers]) == ("another", ["none"])
+    assert (extended.training.epochs, extended.training.batch_size) == (1, 32)
+    assert extended.seeds == whole.seeds == (0,)
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("nosuch.toml", "which is not in"),
+        ("study.toml", "which extends this file in turn"),
+        (3, "expected the name of a file"),
+    ],
+)
+def test_a_file_that_extends_nothing_sensible_is_refused(
+    tmp_path: Path, name: str | int, message: str
+) -> None:
+    path = write(tmp_path, f"extends = {name!r}\n" + MINIMAL)
+    with pytest.raises(ExperimentError, match=message):
+        read_experiment(path, "smoke")
+
+
+VARIANTS = MINIMAL.replace("[training]", "[[variants]]\n{}\n[[variants]]\n{}\n\n[training]", 1)
+
+
+def test_variants_train_every_teacher_with_each_change(tmp_path: Path) -> None:
+    text = VARIANTS.format("training = { shuffled_labels = 0.3 }", "network = { width = 8 }")
+    settings = read_experiment(write(tmp_path, text), "smoke")
+    (_, corrupted), (narrow, plain) = settings.variations
+    assert (corrupted.shuffled_labels, plain.shuffled_labels) == (0.3, 0)
+    assert narrow.width == 8
+    assert corrupted.epochs == plain.epochs == 1
+    assert corrupted.regularizer == settings.training.regularizer
+
+
+@pytest.mark.parametrize(
+    "first, second, message",
+    [
+        ("training = { epochs = 0 }", "", r"variants\.0: epochs"),
+        ("training = { epoch = 3 }", "", r"variants\.0: epoch"),
+        ("", "network = { width = 64 }", "the variant that makes no difference"),
+        ("", "training.regularizer.alpha = 5", "none teaches twice"),
+        ("", "network = { architecture = 'vgg' }", r"variants\.1: architecture"),
+    ],
+)
+def test_a_variant_that_cannot_work_or_changes_nothing_is_refused(
+    tmp_path: Path, first: str, second: str, message: str
+) -> None:
+    with pytest.raises(ExperimentError, match=message):
+        read_experiment(write(tmp_path, VARIANTS.format(first, second)), "smoke")
 
 
 def test_a_scale_overrides_key_by_key_and_leaves_the_rest(tmp_path: Path) -> None:

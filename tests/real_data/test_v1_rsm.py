@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from regularized_training.batches import AugmentConfig
+from regularized_training.image_files import digits
 from regularized_training.networks import NetworkConfig
 from regularized_training.rsm import RsmConfig
 from regularized_training.rsm_teachers import gaussian_teacher, teacher_from_pairs
-from regularized_training.tasks import digits
 from regularized_training.teachers import SimilarityTeacher
 from regularized_training.training import TrainingConfig, train
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from regularized_training.tasks import ImageTask, digits
+from regularized_training.image_files import digits
+from regularized_training.tasks import ImageTask
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from regularized_training.image_files import luma
 from regularized_training.regularizers import (
     RegularizerConfig,
     SimilarityRegularizer,
@@ -17,7 +18,6 @@ from regularized_training.regularizers import (
     prepare_stimuli,
     sample_stimuli,
 )
-from regularized_training.tasks import luma
 
 SHAPES = ((3, 4, 6), (5, 2, 3))  # (channels, height, width) of two layers
 

@@ -208,7 +208,7 @@ def test_the_ratio_is_constant_through_training(
 def test_the_teacher_acts_as_long_as_it_is_told_to() -> None:
     config = RsmConfig(method="rsm", ratio=0.4, taught_epochs=2)
     assert [config.alpha_at(epoch, 8) for epoch in (0, 1.9, 2, 5)] == [0.4, 0.4, 0, 0]
-    falling = RsmConfig(method="rsm", ratio=0.4, taught_epochs=None, decay=True)
+    falling = RsmConfig(method="rsm", ratio=0.4, taught_epochs="all", decay=True)
     assert [falling.alpha_at(epoch, 8) for epoch in (0, 2, 8)] == pytest.approx([0.4, 0.3, 0])
 
 
@@ -218,7 +218,7 @@ def test_the_teacher_acts_as_long_as_it_is_told_to() -> None:
 def test_the_taught_layer_comes_to_resemble_the_teacher(
     small_digits: ImageTask, teacher: SimilarityTeacher
 ) -> None:
-    regularizer = RSM.model_copy(update={"ratio": 10.0, "taught_epochs": None})
+    regularizer = RSM.model_copy(update={"ratio": 10.0, "taught_epochs": "all"})
     config = CONFIG.model_copy(update={"regularizer": regularizer, "epochs": 8})
     history = train(small_digits, NETWORK, config, 0, teacher=teacher).history
     costs = [record.similarity_loss for record in history]
@@ -252,7 +252,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     tmp_path: Path,
     optimizer: str,
 ) -> None:
-    regularizer = RSM.model_copy(update={"weighting": "static", "taught_epochs": None})
+    regularizer = RSM.model_copy(update={"weighting": "static", "taught_epochs": "all"})
     config = CONFIG.model_copy(
         update={"optimizer": optimizer, "regularizer": regularizer, "learning_rate": 0.003}
     )

@@ -12,14 +12,8 @@ import torch
 from PIL import Image
 
 from regularized_training.batches import AugmentConfig, augment, batches, to_float
-from regularized_training.tasks import (
-    ImageTask,
-    TaskError,
-    balanced_indices,
-    luma,
-    read_image_folder,
-    read_torchvision,
-)
+from regularized_training.image_files import luma, read_image_folder, read_torchvision
+from regularized_training.tasks import ImageTask, TaskError, balanced_indices
 
 CLASSES = ("cat", "dog", "train")  # the vehicle: CIFAR-100 has such a class
 COUNTS = {"train": 4, "test": 2}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from torch.nn import functional as F
 
 from predictive_model.checkpoint import CheckpointError
 from regularized_training.batches import AugmentConfig
@@ -25,7 +27,7 @@ from regularized_training.training import (
     Training,
     TrainingConfig,
     TrainingError,
-    accuracy,
+    evaluate,
     initial_network,
     train,
 )
@@ -136,7 +138,11 @@ def test_digits_are_learned_and_the_result_is_what_was_tested(small_digits: Imag
     assert trained.layers == ()
     task = small_digits.subset(None, 100)
     images, labels = torch.from_numpy(task.test_images), torch.from_numpy(task.test_labels)
-    assert accuracy(trained.network(), images, labels) == trained.history[-1].test_accuracy
+    last = trained.history[-1]
+    assert evaluate(trained.network(), images, labels) == (last.test_loss, last.test_accuracy)
+    with torch.no_grad():
+        logits = trained.network()(images.float() / 255)
+    assert last.test_loss == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-5)
     assert all(v.is_contiguous() and v.device.type == "cpu" for v in trained.state_dict.values())
 
 
@@ -368,8 +374,13 @@ def test_a_training_starts_with_the_initial_network_of_its_seed(
 
 @pytest.mark.parametrize("with_teacher", [False, True])
 def test_killed_and_resumed_training_ends_bit_identical(
-    small_digits: ImageTask, teacher: SimilarityTeacher, tmp_path: Path, with_teacher: bool
+    small_digits: ImageTask,
+    teacher: SimilarityTeacher,
+    tmp_path: Path,
+    with_teacher: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("regularized_training.training.CHECKPOINT_SHARE", math.inf)
     config = (TAUGHT if with_teacher else PLAIN).model_copy(update={"epochs": 3})
     taught_by = teacher if with_teacher else None
     whole = train(small_digits, NETWORK, config, seed=3, teacher=taught_by)
@@ -398,6 +409,21 @@ def test_killed_and_resumed_training_ends_bit_identical(
     again = train(small_digits, NETWORK, config, 3, teacher=taught_by, checkpoint=path)
     assert [asdict(r) for r in again.history] == [asdict(r) for r in resumed.history]
     assert_same_weights(again, whole)
+
+
+def test_checkpoints_that_take_long_are_written_seldom_but_at_the_end(
+    small_digits: ImageTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regularized_training.training.CHECKPOINT_SHARE", 1e-9)
+    path = tmp_path / "a.pt"
+    written = []
+
+    def look(record: EpochRecord) -> None:
+        written.append(len(torch.load(path, weights_only=True)["state"]["history"]))
+
+    config = PLAIN.model_copy(update={"epochs": 4})
+    train(small_digits, NETWORK, config, 0, checkpoint=path, progress=look)
+    assert written == [1, 1, 1, 4]
 
 
 def test_checkpoint_of_another_training_is_refused(
