@@ -55,6 +55,12 @@ class FigureChoice(enum.StrEnum):
     spectra = "spectra"
     pairs = "pairs"
     teachers = "teachers"
+    stimuli = "stimuli"
+    accuracy = "accuracy"
+    accuracy_distribution = "accuracy-distribution"
+    superclass_errors = "superclass-errors"
+    label_corruption = "label-corruption"
+    activations = "activations"
     noise = "noise"
     calibration = "calibration"
     alpha = "alpha"
@@ -311,6 +317,17 @@ _result_command(
     "How wide and how many-dimensional are recorded and predicted similarity?",
 )
 _result_command("encoders", "Encoders", "How well are neurons predicted?")
+_result_command(
+    "accuracy", "Accuracy after training", "How accurate are the networks, and on what?"
+)
+_result_command(
+    "superclass-errors",
+    "Errors within the right superclass",
+    "How many errors stay within the right superclass?",
+)
+_result_command(
+    "activations", "Variance of a layer's activations", "How diverse are a layer's activations?"
+)
 _result_command("noise", "Accuracy under noise", "How robust are the networks to noise?")
 _result_command(
     "adversarial",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
 import pandas as pd
 
 # Image set, network, teacher with its scans and encoders, training.
@@ -21,7 +24,10 @@ CONDITION = [
     "stimulus_size",
     "epochs",
     "n_train_used",
+    "shuffled_labels",
     "teacher_seed",
+    "setting",
+    "lesson",
     "network_hash",
     "teacher_hash",
     "scan_group",
@@ -30,6 +36,8 @@ CONDITION = [
 
 # Teachers that share a brain's stimuli, and know nothing of it.
 NO_BRAIN = ("gabor", "pixels", "vgg", "vgg_untrained", "gaussian")
+SHUFFLED = ", {:g} of labels shuffled"
+MOST_NAMED = 4  # settings that a label says; of more, a number must tell apart
 _HASHES = ["network_hash", "teacher_hash", "scan_group", "training_hash"]
 
 
@@ -59,6 +67,12 @@ def conditions(frame: pd.DataFrame) -> pd.Series[str]:
     sizes = frame.groupby("brain", dropna=False)["stimulus_size"].transform("nunique")
     shown = taught & (sizes > 1) & (frame["stimulus_size"] != "")
     labels = labels.where(~shown, labels + frame["stimulus_size"].map(", {}".format))
+    for column, of_whom in (("lesson", taught), ("setting", pd.Series(True, index=frame.index))):
+        few = frame[column].str.count(",").max() < MOST_NAMED and frame[column].nunique() > 1
+        said = of_whom & (frame[column] != "")
+        labels = labels.where(~said | (not few), labels + ", " + frame[column])
+    if frame["shuffled_labels"].nunique() > 1:
+        labels = labels + frame["shuffled_labels"].map(SHUFFLED.format)
     for column in ("network_width", "architecture", "image_set"):
         if frame[column].nunique() > 1:
             labels = frame[column].astype(str) + " " + labels
@@ -91,7 +105,50 @@ def settings(frame: pd.DataFrame) -> pd.Series[str]:
         ("network_width", "width {}"),
         ("epochs", "{} epochs"),
         ("n_train_used", "{} images"),
+        ("shuffled_labels", SHUFFLED.removeprefix(", ")),
     ):
         if frame[column].nunique() > 1:
             label += ", " + frame[column].map(form.format)
+    if frame["setting"].nunique() > 1:
+        label += (", " + frame["setting"]).where(frame["setting"] != "", "")
     return label.str.removeprefix(", ")
+
+
+def what_differs(configs: Sequence[Mapping[str, Any]], known: Collection[str]) -> list[str]:
+    """The settings in which configurations differ, as short text for each; "" where none do.
+
+    Parameters
+    ----------
+    configs : sequence of mappings
+        As JSON holds them. A setting that some lack does not differ from theirs.
+    known : collection of str
+        Settings that are not said.
+
+    Examples
+    --------
+    >>> what_differs([{"epochs": 3, "decay": True}, {"epochs": 5, "decay": True}, {}], ())
+    ['epochs 3', 'epochs 5', '']
+    """
+    flat = [dict(_flattened(config)) for config in configs]
+    names = list(dict.fromkeys(name for config in flat for name in config if name not in known))
+    several = [n for n in names if len({repr(config[n]) for config in flat if n in config}) > 1]
+    return [", ".join(_said(n, config[n]) for n in several if n in config) for config in flat]
+
+
+def _flattened(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flattened(value)
+        else:
+            yield name, value
+
+
+def _said(name: str, value: Any) -> str:
+    words = name.replace("_", " ")
+    if isinstance(value, bool):
+        return words if value else f"no {words}"
+    if isinstance(value, str) and value != "all":
+        return value.replace("_", " ")
+    if value is None:
+        return f"any {words}"
+    return f"{words} {value:g}" if isinstance(value, int | float) else f"{words} {value}"

@@ -13,6 +13,7 @@ from predictive_model.config import Config, Seed, what_is_wrong
 from predictive_model.encoder_config import EncoderConfig
 from predictive_model.fitting import FitConfig
 from predictive_model.recipes import read_recipe
+from regularized_training.analysis.activations import ActivationConfig
 from regularized_training.analysis.representation import RepresentationConfig
 from regularized_training.networks import NetworkConfig, compared_layers
 from regularized_training.robustness.attack_config import AttackCheckConfig, AttackConfig
@@ -128,6 +129,8 @@ class ExperimentSettings(Config):
     representation : RepresentationConfig, optional
         Compare every network's layers with each ``neural_model`` teacher of the experiment, on the
         stimuli that this holds out.
+    activations : ActivationConfig, optional
+        Look at the activations of a layer of every network over the test images.
     """
 
     title: str = Field(min_length=1, max_length=255)
@@ -147,6 +150,7 @@ class ExperimentSettings(Config):
     attacks: tuple[AttackConfig, ...] = ()
     attack_checks: AttackCheckConfig | None = None
     representation: RepresentationConfig | None = None
+    activations: ActivationConfig | None = None
 
     @field_validator("teachers", mode="before")
     @classmethod
@@ -184,6 +188,8 @@ class ExperimentSettings(Config):
         for network, training in self.variations:
             for entry in self.teachers:
                 self._check_teacher(entry, network, training)
+            if self.activations is not None:
+                compared_layers(network.architecture, (self.activations.layer,))
         self._check_distinct_trainings()
         kinds = [entry.kind for entry in self.teachers]
         if self.representation is not None and "neural_model" not in kinds:

@@ -1,4 +1,4 @@
-"""What became of trained networks, as pandas frames: noise, attacks, layers, differences."""
+"""What became of trained networks, as pandas frames: accuracy, errors, noise, attacks, layers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,84 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from pipeline.conditions import CONDITION, conditions, numbered, settings
+from pipeline.conditions import CONDITION, conditions, numbered, settings, what_differs
 from pipeline.planned import planned_rows
 from regularized_training.analysis.paired import holm, paired_difference
 from regularized_training.teachers import TeacherKind
-from schemas import base, recording, representation, robustness, teaching, training
+from schemas import analysis, base, recording, representation, robustness, teaching, training
 
 TEACHER_ORDER = {kind: i for i, kind in enumerate(get_args(TeacherKind))}
+
+
+def accuracy_by_epoch(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
+    """Losses and accuracies after each epoch, a row per network and epoch.
+
+    Returns
+    -------
+    DataFrame
+        ``train_loss`` and ``test_loss`` are cross-entropies in nats, the former that of the
+        epoch's steps, with dropout, augmentation and whatever labels were shuffled. ``gap`` is
+        ``test_loss`` less ``train_loss``, the generalisation error of Federer et al. 2020.
+    """
+    base.require_active()
+    query = training.TrainedNetwork.Epoch.proj(
+        "test_loss", "train_accuracy", "test_accuracy", train_loss="task_loss"
+    )
+    columns = ["epoch", "train_loss", "test_loss", "train_accuracy", "test_accuracy"]
+    frame = _frame(query, training.TrainingPlan, experiment, scale, columns)
+    frame = _sorted(frame, ["image_set", *_ORDER, "training_hash", "seed", "epoch"])
+    return frame.assign(gap=frame["test_loss"].astype(float) - frame["train_loss"].astype(float))
+
+
+def accuracy_by_seed(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
+    """The same after the last epoch, a row per network."""
+    frame = accuracy_by_epoch(experiment, scale)
+    return frame[frame["epoch"] == frame["epochs"] - 1].reset_index(drop=True)
+
+
+def accuracy(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
+    """Losses and accuracies after the last epoch: mean and standard error over seeds."""
+    by_seed = accuracy_by_seed(experiment, scale).drop(columns="epoch")
+    return _sorted(_over_seeds(by_seed, ACCURACIES), ["image_set", *_ORDER, "setting"])
+
+
+def superclass_errors_by_seed(
+    experiment: str | None = None, scale: str | None = None
+) -> pd.DataFrame:
+    """Errors on the test images that stay within the right superclass, a row per network."""
+    base.require_active()
+    columns = ["within_superclass", "n_errors", "n_images"]
+    query = analysis.SuperclassErrors.proj(*columns)
+    frame = _frame(query, training.TrainingPlan, experiment, scale, columns)
+    return frame.astype({"within_superclass": float})
+
+
+def superclass_errors(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
+    """Share of the errors that stay within the right superclass: mean and SEM over seeds.
+
+    Returns
+    -------
+    DataFrame
+        ``n_errors`` is a total over seeds.
+    """
+    by_seed = superclass_errors_by_seed(experiment, scale)
+    summary = _over_seeds(by_seed, ("within_superclass",), ("n_errors",))
+    return _sorted(summary, ["image_set", *_ORDER, "setting"])
+
+
+def activations_by_seed(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
+    """Variance of a layer's activations over the test images, a row per network and layer."""
+    base.require_active()
+    query = analysis.LayerActivations.proj("variance", "n_images")
+    query = query * analysis.ActivationConfig.proj("layer")
+    columns = ["layer", "variance", "n_images", "activation_hash"]
+    return _frame(query, analysis.ActivationPlan, experiment, scale, columns)
+
+
+def activations(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
+    """Variance of a layer's activations over the test images: mean and SEM over seeds."""
+    by_seed = activations_by_seed(experiment, scale)
+    return _sorted(_over_seeds(by_seed, ("variance",)), ["image_set", "layer", *_ORDER, "setting"])
 
 
 def noise_by_seed(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
@@ -153,43 +224,81 @@ def layer_weights(experiment: str | None = None, scale: str | None = None) -> pd
 
 
 def differences(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
-    """Differences between each neural teacher and all other conditions, paired over seeds.
+    """Differences between conditions, paired over seeds.
+
+    Each neural teacher is compared with all other conditions, and every teacher without a brain
+    that has one of Federer et al. 2020 for its model with no teacher at all.
 
     Returns
     -------
     DataFrame
-        ``measure`` and ``level`` say of what: accuracy under a noise, or the median adversarial
-        distance of all and of correctly classified images, and which task and network if there
-        are several. ``difference`` is the mean
-        of ``first`` less ``second``, ``p`` that of a two-sided paired t-test over ``n`` seeds,
-        ``p_holm`` the same corrected (Holm 1979) for all comparisons of one measure at one level,
-        ``effect`` Cohen's d of paired samples. Seeds with an undefined or infinite median do not
-        count; where none is left, n is 0 and nothing is said.
+        ``measure`` and ``level`` say of what: accuracy on test images, generalisation gap, share
+        of errors within the superclass, variance of a layer's activations, accuracy under a noise,
+        or the median adversarial distance of all and of correctly classified images, and which
+        task and network if there are several. ``difference`` is the mean of ``first`` less
+        ``second``, ``p`` that of a two-tailed paired t-test over ``n`` seeds, ``p_greater`` that
+        of a one-tailed test that first is not greater, ``p_holm`` and ``p_greater_holm`` the same
+        corrected (Holm 1979) for all comparisons of one measure at one level, ``effect`` Cohen's d
+        of paired samples. Seeds with an undefined or infinite median do not count; where none is
+        left, n is 0 and nothing is said.
     """
+    measured = accuracy_by_seed(experiment, scale)
+    frames = [
+        compared(measured, "test_accuracy", "test accuracy"),
+        compared(measured, "gap", "generalisation gap"),
+        compared(
+            superclass_errors_by_seed(experiment, scale),
+            "within_superclass",
+            "errors within superclass",
+        ),
+    ]
+    varied = activations_by_seed(experiment, scale)
+    frames.append(compared(varied, "variance", "variance of " + varied["layer"].astype(str)))
     noises = noise_by_seed(experiment, scale)
-    noises = noises.assign(measure="accuracy, " + noises["noise_name"], value=noises["accuracy"])
-    frames = [noises]
-    attacked = adversarial_by_seed(experiment, scale).assign(level=np.nan)
+    frames.append(compared(noises, "accuracy", "accuracy, " + noises["noise_name"]))
+    attacked = adversarial_by_seed(experiment, scale)
     for column, what in (("median", "all images"), ("median_correct", "correct images")):
-        attack = attacked["attack_name"] + f", {what}"
-        frames.append(attacked.assign(measure=attack, value=attacked[column]))
-    for i, frame in enumerate(frames):
-        # Only networks of one task and architecture, trained alike, are compared.
-        setting = settings(frame)
-        named = frame["measure"].where(setting == "", frame["measure"] + ", " + setting)
-        frames[i] = frame.assign(measure=named)
-    columns = ["measure", "level", "first", "second", "difference", "sem", "p", "p_holm"]
+        frames.append(compared(attacked, column, attacked["attack_name"] + f", {what}"))
+    # Of frames without a row pandas does not know what they hold.
+    filled = [frame for frame in frames if len(frame)]
+    return pd.concat(filled, ignore_index=True) if filled else frames[0]
+
+
+def compared(by_seed: pd.DataFrame, value: str, measure: str | pd.Series[str]) -> pd.DataFrame:
+    """What :func:`differences` says of one column of a frame by seed.
+
+    Parameters
+    ----------
+    by_seed : DataFrame
+        A row per network, and per ``level`` if it has such a column.
+    value : str
+        Name of the column.
+    measure : str or Series of str
+        What to call it.
+    """
+    # Only networks of one task and architecture, trained alike, are compared.
+    setting = settings(by_seed)
+    frame = by_seed.assign(measure=measure, value=by_seed[value].astype(float))
+    frame["measure"] = frame["measure"].where(setting == "", frame["measure"] + ", " + setting)
+    frame["condition"] = conditions(frame)
+    if "level" not in frame:
+        frame["level"] = np.nan
     rows: list[dict[str, Any]] = []
-    for frame in frames:
-        frame = frame.assign(condition=conditions(frame))
-        for (measure, level), group in frame.groupby(["measure", "level"], dropna=False):
-            rows += [{"measure": measure, "level": level, **row} for row in _compared(group)]
-    return pd.DataFrame(rows, columns=[*columns, "effect", "n"])
+    for (name, level), group in frame.groupby(["measure", "level"], dropna=False, sort=False):
+        rows += [{"measure": name, "level": level, **row} for row in _compared(group)]
+    columns = ["measure", "level", "first", "second", "difference", "sem"]
+    columns += ["p", "p_holm", "p_greater", "p_greater_holm", "effect", "n"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 _TEXT = (
     *("image_set", "architecture", "teacher", "strength", "drawn", "brain", "stimulus_size"),
-    *("noise", "method", "norm", "judge_group"),
+    *("noise", "method", "norm", "judge_group", "setting", "lesson", "layer"),
+)
+ACCURACIES = ("test_accuracy", "train_accuracy", "test_loss", "train_loss", "gap")
+_NAMED = frozenset(  # settings that columns of their own name
+    ("architecture", "width", "alpha", "ratio", "layer", "layers", "n_pairs", "n_stimuli")
+    + ("stimulus_size", "epochs", "n_train", "method", "shuffled_labels")
 )
 _ORDER = ["teacher", "brain", "alpha", "compared", "n_stimuli"]
 _INTERVALS = (
@@ -210,12 +319,19 @@ def _frame(
         * training.TrainingConfig.proj(
             "alpha", "epochs", "n_train_used", "compared", "n_stimuli", training_config="config"
         )
-        * training.NetworkConfig.proj("architecture", "network_width")
+        * training.NetworkConfig.proj("architecture", "network_width", network_config="config")
     )
     rows = planned_rows(query, plan, experiment, scale)
+    trained = [{**row["network_config"], **row["training_config"]} for row in rows]
+    lessons = [config.pop("regularizer", None) or {} for config in trained]
+    for row, setting, lesson in zip(
+        rows, what_differs(trained, _NAMED), what_differs(lessons, _NAMED), strict=True
+    ):
+        row["setting"], row["lesson"] = setting, lesson
     for row in rows:
         regularizer = row["training_config"].get("regularizer") or {}
         row["stimulus_size"] = _size(regularizer)
+        row["shuffled_labels"] = row["training_config"].get("shuffled_labels", 0.0)
         row["strength"] = "r" if regularizer.get("method") == "rsm" else "alpha"
         config = row["teacher_config"]
         row["rsm"] = config["rsm"]
@@ -273,12 +389,19 @@ def _compared(group: pd.DataFrame) -> list[dict[str, Any]]:
         str(name): rows.set_index("seed")["value"]
         for name, rows in group.groupby("condition", sort=False)
     }
-    of_a_brain = group["teacher"].isin(["neural_model", "rsm"])
-    neural = group.loc[of_a_brain, "condition"].unique()
+    who = dict(zip(group["condition"], group["teacher"], strict=True))
+    neural = [name for name, teacher in who.items() if teacher in ("neural_model", "rsm")]
+    # Of Federer et al. the question is also whether a teacher without a brain helps.
+    ratios = set(group.loc[group["strength"] == "r", "condition"])
     rows = []
-    for place, first in enumerate(neural):
+    for first in (name for name in values if name in neural or name in ratios):
         for second in values:
-            if second == first or second in neural[:place]:
+            compared = (
+                who[second] == "none"
+                if first not in neural
+                else (second != first and second not in neural[: neural.index(first)])
+            )
+            if not compared or who[first] == "none":
                 continue
             both = pd.concat([values[first], values[second]], axis=1, join="inner").to_numpy()
             if not len(both):
@@ -286,6 +409,9 @@ def _compared(group: pd.DataFrame) -> list[dict[str, Any]]:
             # Where over half of the attacks failed there is no difference to speak of.
             both = both[np.isfinite(both).all(axis=1)]
             found = vars(paired_difference(both[:, 0], both[:, 1])) if len(both) else {"n": 0}
-            rows.append({"first": first, "second": second, "p": np.nan, **found})
-    corrected = holm([row["p"] for row in rows])
-    return [{**row, "p_holm": p} for row, p in zip(rows, corrected, strict=True)]
+            unknown = {"p": np.nan, "p_greater": np.nan}
+            rows.append({"first": first, "second": second, **unknown, **found})
+    for p in ("p", "p_greater"):
+        for row, corrected in zip(rows, holm([row[p] for row in rows]), strict=True):
+            row[f"{p}_holm"] = corrected
+    return rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schemas import base, representation, robustness, teaching, training
+from schemas import analysis, base, representation, robustness, teaching, training
 from schemas.experiment import Experiment
 
 
@@ -53,6 +53,13 @@ _PLANS_OF_NETWORKS: dict[str, tuple[Any, str, str]] = {
         representation.RepresentationPlan,
         "asks for",
         "comparison of layers; give it a table [representation]",
+    ),
+    "accuracy": _TAUGHT,
+    "superclass_errors": (*_TAUGHT[:2], "network on images with superclasses"),
+    "activations": (
+        analysis.ActivationPlan,
+        "asks for",
+        "activations; give it a table [activations]",
     ),
     "differences": (*_TAUGHT[:2], "network, so that there is nothing to compare"),
     "layer_weights": _TAUGHT,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from schemas import (
+    analysis,
     encoding,
     experiment,
     prediction,
@@ -60,6 +61,10 @@ def plan(
         check_hash = robustness.AttackCheckConfig.add(settings.attack_checks)
         checks = [{**row, "attack_check_hash": check_hash} for row in plans]
         robustness.AttackCheckPlan.insert(checks)
+    if settings.activations is not None:
+        activation_hash = analysis.ActivationConfig.add(settings.activations)
+        looked_at = [{**row, "activation_hash": activation_hash} for row in plans]
+        analysis.ActivationPlan.insert(looked_at)
     if settings.representation is not None:
         _plan_comparisons(settings, plans, groups)
 

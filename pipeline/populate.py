@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.planned import named
 from schemas import (
+    analysis,
     base,
     encoding,
     prediction,
@@ -37,6 +38,8 @@ PLANS = {
     stability.SimilarityStability: experiments.Experiment,
     teaching.Teacher: teaching.TeacherPlan,
     training.TrainedNetwork: training.TrainingPlan,
+    analysis.SuperclassErrors: training.TrainingPlan,
+    analysis.LayerActivations: analysis.ActivationPlan,
     robustness.NoiseAccuracy: robustness.NoisePlan,
     representation.LayerSimilarity: representation.RepresentationPlan,
     robustness.AdversarialDistance: robustness.AttackPlan,

@@ -6,13 +6,24 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.conditions import NO_BRAIN
+from pipeline.network_results import activations_by_seed
 from pipeline.planned import named, planned_rows
 from regularized_training.similarity import model_weight
 from regularized_training.teachers import SimilarityTeacher, TeacherKind
-from schemas import base, encoding, prediction, recording, robustness, teaching
+from schemas import (
+    analysis,
+    base,
+    encoding,
+    prediction,
+    recording,
+    robustness,
+    teaching,
+    training,
+)
 from schemas import stability as stability_tables
 from schemas.experiment import Experiment
 
@@ -180,6 +191,36 @@ def adversarial_curves(
             queries = np.asarray(row["curve_queries"])
             curves[curve_key(row)] = (queries, np.median(curve[:, right], axis=1))
     return curves
+
+
+def embeddings(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
+    """Activations of a layer in a plane, of the first seed of each condition.
+
+    Returns
+    -------
+    DataFrame
+        The columns of :func:`pipeline.results.activations_by_seed`, ``embedding`` (image, 2),
+        ``labels`` (image,), classes or, where there are any, superclasses, and ``n_groups``.
+    """
+    frame = activations_by_seed(experiment, scale)
+    keys = [name for name in frame.columns if name not in ("seed", "variance")]
+    frame = frame.sort_values("seed").drop_duplicates(keys)
+    frame = frame.sort_index().reset_index(drop=True)
+    tasks: dict[str, tuple[NDArray[np.int64], int]] = {}
+    found: dict[str, list[Any]] = {"embedding": [], "labels": [], "n_groups": []}
+    for _, row in frame.iterrows():
+        name = row["image_set"]
+        if name not in tasks:
+            task = training.ImageSet.load({"image_set": name})
+            coarse = task.of_superclasses() if task.superclasses else task
+            tasks[name] = coarse.test_labels, len(coarse.classes)
+        key = {n: row[n] for n in analysis.LayerActivations().primary_key}
+        shown, embedding = (analysis.LayerActivations & key).fetch1("shown", "embedding")
+        labels, n_groups = tasks[name]
+        found["embedding"].append(None if embedding is None else np.asarray(embedding))
+        found["labels"].append(None if shown is None else labels[np.asarray(shown)])
+        found["n_groups"].append(n_groups)
+    return frame.assign(**found)
 
 
 def teachers(

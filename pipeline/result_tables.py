@@ -19,6 +19,30 @@ def noise_table(frame: pd.DataFrame) -> pd.DataFrame:
     return table[columns].sort_index().reset_index().fillna("").rename(columns=_SHOWN)
 
 
+def accuracy_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each condition: mean +- SEM over seeds."""
+    columns = ("test_accuracy", "train_accuracy", "test_loss", "train_loss", "gap")
+    return _summary(frame, dict.fromkeys(columns, "{:.3f}"))
+
+
+def superclass_errors_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each condition."""
+    return _summary(frame, {"within_superclass": "{:.4f}"}).assign(errors=frame["n_errors"])
+
+
+def activations_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each layer and condition."""
+    return _summary(frame, {"variance": "{:.3g}"}).assign(layer=frame["layer"])
+
+
+def _summary(frame: pd.DataFrame, forms: Mapping[str, str]) -> pd.DataFrame:
+    cells = {
+        name: [_mean_sem(m, s, form) for m, s in frame[[name, f"{name}_sem"]].to_numpy()]
+        for name, form in forms.items()
+    }
+    return pd.DataFrame({"condition": _with_seeds(frame), **cells})
+
+
 def adversarial_table(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each attack and condition."""
     return pd.DataFrame(
@@ -82,6 +106,9 @@ def differences_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 TABLES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "accuracy": accuracy_table,
+    "superclass_errors": superclass_errors_table,
+    "activations": activations_table,
     "noise": noise_table,
     "adversarial": adversarial_table,
     "attack_checks": attack_checks_table,

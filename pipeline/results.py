@@ -9,6 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.network_results import (
+    accuracy,
+    accuracy_by_epoch,
+    accuracy_by_seed,
+    activations,
+    activations_by_seed,
     adversarial,
     adversarial_by_seed,
     attack_checks,
@@ -18,6 +23,8 @@ from pipeline.network_results import (
     layers_by_seed,
     noise,
     noise_by_seed,
+    superclass_errors,
+    superclass_errors_by_seed,
 )
 from pipeline.planned import named, planned_rows
 from schemas import base, encoding, prediction, recording, teaching, training
@@ -25,6 +32,11 @@ from schemas import stability as stability_tables
 from schemas.experiment import Experiment
 
 __all__ = [
+    "accuracy",
+    "accuracy_by_epoch",
+    "accuracy_by_seed",
+    "activations",
+    "activations_by_seed",
     "adversarial",
     "adversarial_by_seed",
     "attack_checks",
@@ -42,6 +54,8 @@ __all__ = [
     "stability",
     "status_of_inputs",
     "stimuli",
+    "superclass_errors",
+    "superclass_errors_by_seed",
 ]
 
 

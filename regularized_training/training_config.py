@@ -57,7 +57,8 @@ class TrainingConfig(Config):
         the number of each class; the seed chooses them.
     precision : {"float32", "bfloat16"}
         Of the network's passes, by torch's automatic mixed precision. The losses are float32 in
-        either case. ``bfloat16`` is for GPUs; most processors are far slower with it.
+        either case. ``bfloat16`` is for GPUs and processors with instructions for it; others are
+        far slower with it.
     regularizer : RegularizerConfig or RsmConfig, optional
         How to learn from a teacher, as Li et al. 2019 or as Federer et al. 2020; None to train on
         the task alone.

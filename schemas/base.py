@@ -131,6 +131,7 @@ def computed_tables() -> list[type[dj.Computed]]:
     """All computed tables that experiments plan, each after those it depends on."""
     # Imported here because they import this module.
     from schemas import (
+        analysis,
         encoding,
         prediction,
         recording,
@@ -152,6 +153,8 @@ def computed_tables() -> list[type[dj.Computed]]:
         stability.SimilarityStability,
         teaching.Teacher,
         training.TrainedNetwork,
+        analysis.SuperclassErrors,
+        analysis.LayerActivations,
         robustness.NoiseAccuracy,
         representation.LayerSimilarity,
         robustness.AdversarialDistance,

@@ -147,7 +147,7 @@ class Rsm(dj.Manual):
         Raises
         ------
         ValueError
-            If another one has this name.
+            If another one has this name, or had it and teachers made of it are still here.
         """
         check_name(name)
         present = (cls & {"rsm": name}).to_dicts()
@@ -158,6 +158,16 @@ class Rsm(dj.Manual):
             if same and np.array_equal(known, teacher.similarity, equal_nan=True):
                 return False
             raise ValueError(f"rsm: another one is called {name!r}; give this one another name")
+        made = [
+            row
+            for row in (Teacher.proj() * TeacherConfig).to_dicts()
+            if row["config"]["rsm"] == name
+        ]
+        if made:
+            raise ValueError(
+                f"rsm: {name!r} was deleted, but {len(made)} teachers here were made of it, and it "
+                "cannot be told whether they would be the same; give this one another name"
+            )
         stimulus_set = StimulusSet.add(teacher.stimuli)
         cls.insert1(
             dict(

@@ -9,6 +9,13 @@ from typing import Literal, cast
 import matplotlib
 from matplotlib.figure import Figure
 
+from pipeline.figures.accuracy import (
+    accuracy_distribution_figure,
+    accuracy_figure,
+    label_corruption_figure,
+    superclass_errors_figure,
+)
+from pipeline.figures.activations import activations_figure
 from pipeline.figures.adversarial import adversarial_figure
 from pipeline.figures.drawing import STYLE, NothingToShowError
 from pipeline.figures.encoder import (
@@ -22,7 +29,7 @@ from pipeline.figures.layers import layer_weights_figure, layers_figure
 from pipeline.figures.noise import alpha_figure, calibration_figure, noise_figure
 from pipeline.figures.similarity import similarity_figure
 from pipeline.figures.stability import pairs_figure, spectra_figure, stability_figure
-from pipeline.figures.teachers import teachers_figure
+from pipeline.figures.teachers import stimuli_figure, teachers_figure
 
 __all__ = ["ENCODER_FIGURES", "FIGURES", "NothingToShowError", "draw"]
 
@@ -32,6 +39,12 @@ FigureName = Literal[
     "spectra",
     "pairs",
     "teachers",
+    "stimuli",
+    "accuracy",
+    "accuracy-distribution",
+    "superclass-errors",
+    "label-corruption",
+    "activations",
     "noise",
     "calibration",
     "alpha",
@@ -47,6 +60,12 @@ FIGURES: dict[FigureName, Callable[[str | None, str | None], Figure]] = {
     "spectra": spectra_figure,
     "pairs": pairs_figure,
     "teachers": teachers_figure,
+    "stimuli": stimuli_figure,
+    "accuracy": accuracy_figure,
+    "accuracy-distribution": accuracy_distribution_figure,
+    "superclass-errors": superclass_errors_figure,
+    "label-corruption": label_corruption_figure,
+    "activations": activations_figure,
     "noise": noise_figure,
     "calibration": calibration_figure,
     "alpha": alpha_figure,

@@ -8,6 +8,8 @@ import pandas as pd
 from matplotlib import colormaps
 
 from pipeline.conditions import CONDITION, conditions
+from pipeline.network_results import compared
+from regularized_training.analysis.paired import holm
 
 # Colours that people with colour-blindness can tell apart (Okabe and Ito).
 COLOURS = {
@@ -23,6 +25,8 @@ COLOURS = {
     "vgg": "#8C6D31",
     "vgg_untrained": "#BD9E39",
     "rsm": "#D55E00",
+    "recorded_rsm": "#D55E00",
+    "shuffle_neurons": "#009E73",
     "gaussian": "#F0E442",
 }
 STYLES = ("-", "--", ":", "-.")
@@ -32,22 +36,59 @@ def styled(frame: pd.DataFrame) -> list[tuple[str, dict[str, Any], pd.DataFrame]
     """Each condition of a frame: its name with the number of seeds, its line, its rows.
 
     The colour says who teaches; the dashes, which brain; where one teacher teaches with several
-    strengths, the colour rises with alpha.
+    strengths, the colour rises with alpha. Where that does not tell two apart, the second has a
+    colour of its own.
     """
     frame = frame.assign(condition=conditions(frame[CONDITION]))
     taught = frame.loc[frame["teacher"] != "none"]
     brains = list(dict.fromkeys(taught["brain"]))
     strengths = sorted(set(taught["alpha"])) if taught["teacher"].nunique() == 1 else []
-    lines = []
+    lines: list[tuple[str, dict[str, Any], pd.DataFrame]] = []
     for name, rows in frame.groupby("condition", sort=False):
         first = rows.iloc[0]
         colour: Any = COLOURS.get(first["teacher"], "#444444")
         if len(strengths) > 1 and first["teacher"] != "none":
             colour = colormaps["plasma"](0.85 * strengths.index(first["alpha"]) / len(strengths))
         dashes = STYLES[brains.index(first["brain"]) % len(STYLES)] if first["brain"] else "-"
+        if any(line == {"color": colour, "linestyle": dashes} for _, line, _ in lines):
+            colour = f"C{len(lines) % 10}"
         seeds = f" (n = {int(rows['n_seeds'].min())})" if "n_seeds" in rows else ""
         lines.append((f"{name}{seeds}", {"color": colour, "linestyle": dashes}, rows))
     return lines
+
+
+def dots(ax: Any, frame: pd.DataFrame, value: str) -> None:
+    """A line for each condition: every seed, their mean and standard error, and stars.
+
+    One star where a one-tailed paired t-test against no teacher says p < .05, two where it says
+    p < .001, corrected for the number of such tests in the frame (Holm 1979).
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    frame : DataFrame
+        By seed, of networks that are trained alike.
+    value : str
+        Name of the column.
+    """
+    found = compared(frame, value, value)
+    alone = found[found["second"].isin(conditions(frame)[frame["teacher"] == "none"])]
+    p = dict(zip(alone["first"], holm(alone["p_greater"]), strict=True))
+    names = []
+    for place, (label, line, rows) in enumerate(styled(frame)):
+        seeds = rows[value].astype(float)
+        ax.plot(seeds, [place] * len(rows), ".", color=line["color"], alpha=0.35, markersize=5)
+        sem = 0 if len(rows) < 2 else seeds.sem()
+        ax.errorbar(seeds.mean(), place, xerr=sem, color=line["color"], marker="o", capsize=3)
+        stars = "" if not p.get(label, 1) < 0.05 else "**" if p[label] < 0.001 else "*"
+        ax.annotate(stars, (seeds.max(), place), (4, -3), textcoords="offset points", fontsize=9)
+        names.append(f"{label} (n = {len(rows)})")
+    ax.set_yticks(range(len(names)), names, fontsize=8)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.margins(x=0.12)
+
+
+STARS = "dots: seeds; bars: SEM; stars: above none, p < .05 (*), .001 (**), one-tailed, Holm"
 
 
 def error_bars(frame: pd.DataFrame) -> str:

@@ -15,6 +15,7 @@ from regularized_training.structure import spectrum
 SHOWN = 200  # stimuli in a matrix
 SPECTRUM = 1000  # stimuli whose eigenvalues are computed
 PAIRS = 3
+STIMULI = 8
 
 
 def teachers_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
@@ -57,6 +58,27 @@ def teachers_figure(experiment: str | None = None, scale: str | None = None) -> 
             ax.set_xticks([])
             ax.set_yticks([])
     figure.suptitle(with_caveat("Teachers", experiment, scale), fontsize=9)
+    return figure
+
+
+def stimuli_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
+    """A sample of the stimuli that teachers speak of, a line for each set: figure A.5."""
+    found = result_arrays.teachers(experiment, scale)
+    if not found:
+        raise NothingToShowError(why_nothing("teachers", experiment, scale))
+    sets = {key: (label, teacher.stimuli) for label, teacher, key in reversed(found)}
+    figure = Figure(figsize=(9.6, 0.5 + 1.5 * len(sets)), layout="constrained")
+    axes = figure.subplots(len(sets), STIMULI, squeeze=False)
+    for line, (label, stimuli) in zip(axes, reversed(sets.values()), strict=True):
+        chosen = np.linspace(0, len(stimuli) - 1, STIMULI).astype(int)
+        for ax, i in zip(line, chosen, strict=True):
+            image = stimuli[i].transpose(1, 2, 0)
+            ax.imshow(image if image.shape[2] == 3 else image.mean(2), cmap="gray")
+            ax.set_title(f"{i + 1} of {len(stimuli)}", fontsize=7)
+            ax.set_xticks([])
+            ax.set_yticks([])
+        line[0].set_ylabel(label.replace(", ", "\n"), fontsize=7)
+    figure.suptitle(with_caveat("Stimuli", experiment, scale), fontsize=9)
     return figure
 
 

@@ -3,7 +3,49 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import nn
+
+from regularized_training.batches import to_float
+from regularized_training.robustness.images import evaluating
+
+BATCH = 256
+
+
+def answers_of(
+    network: nn.Module, images: NDArray[np.uint8], device: str | torch.device = "cpu"
+) -> NDArray[np.int64]:
+    """The class that a network answers for each image.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Takes images in [0, 1]; left in the mode it came in.
+    images : (image, channels, height, width) uint8
+    device : str or torch.device
+
+    Returns
+    -------
+    (image,) int64
+    """
+    with evaluating(network, device), torch.inference_mode():
+        parts = torch.from_numpy(images).split(BATCH)
+        found = [network(to_float(part.to(device))).argmax(1).cpu() for part in parts]
+    return torch.cat(found).numpy()
+
+
+def confusion_matrix(answers: ArrayLike, labels: ArrayLike, n_classes: int) -> NDArray[np.int64]:
+    """How often each class (row) was answered by each class (column).
+
+    Examples
+    --------
+    >>> confusion_matrix([0, 1, 1], [0, 0, 1], 2).tolist()
+    [[1, 1], [0, 1]]
+    """
+    a, y = np.asarray(answers, np.int64), np.asarray(labels, np.int64)
+    counts = np.bincount(y * n_classes + a, minlength=n_classes**2)
+    return counts.reshape(n_classes, n_classes)
 
 
 def superclass_share(

@@ -21,8 +21,10 @@ class PairedDifference:
     sem : float
         Its standard error; NaN for a single pair.
     p : float
-        Of a two-sided paired t-test; NaN for a single pair, and where all differences are the
+        Of a two-tailed paired t-test; NaN for a single pair, and where all differences are the
         same, as measures of few digits may be: their spread is then not known.
+    p_greater : float
+        Of a one-tailed one: that first is not greater than second.
     effect : float
         Cohen's d of paired samples: difference over the standard deviation of differences; NaN
         likewise.
@@ -33,6 +35,7 @@ class PairedDifference:
     difference: float
     sem: float
     p: float
+    p_greater: float
     effect: float
     n: int
 
@@ -58,12 +61,13 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> PairedDifference:
         raise ValueError(f"shapes {a.shape} and {b.shape}: expected two rows of values in pairs")
     d = a - b
     if len(d) == 1:
-        return PairedDifference(float(d[0]), float("nan"), float("nan"), float("nan"), 1)
+        return PairedDifference(float(d[0]), math.nan, math.nan, math.nan, math.nan, 1)
     mean, sd = float(d.mean()), float(d.std(ddof=1))
     if sd <= 1e-9 * max(np.abs(a).max(), np.abs(b).max()):  # 0, but for rounding
-        return PairedDifference(mean, 0.0, float("nan"), float("nan"), len(d))
+        return PairedDifference(mean, 0.0, math.nan, math.nan, math.nan, len(d))
     p = float(stats.ttest_rel(a, b).pvalue)
-    return PairedDifference(mean, sd / math.sqrt(len(d)), p, mean / sd, len(d))
+    greater = float(stats.ttest_rel(a, b, alternative="greater").pvalue)
+    return PairedDifference(mean, sd / math.sqrt(len(d)), p, greater, mean / sd, len(d))
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:

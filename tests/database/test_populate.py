@@ -44,8 +44,16 @@ REPOSITORY = Path(populate.__file__).resolve().parents[1]
 SHAPE = (18, 32)
 TEACHERS = ("none", "neural_model", "neural_data", "shuffle")
 LEVELS = (0.0, 0.2)
-# The one scan shares its core with no other, and no attack or comparison is asked for.
-UNPLANNED = ("SharedCore", "LayerSimilarity", "AdversarialDistance", "AttackChecks")
+# The one scan shares its core with no other, and no attack or comparison is asked for; digits have
+# no superclasses.
+UNPLANNED = (
+    "SharedCore",
+    "SuperclassErrors",
+    "LayerActivations",
+    "LayerSimilarity",
+    "AdversarialDistance",
+    "AttackChecks",
+)
 N_IMAGES, N_REPEATED = 60, 12
 
 

@@ -86,10 +86,15 @@ def test_a_given_rsm_and_random_vectors_teach(database: Database, tmp_path: Path
         ("rsm, r 0.1", "gaussian, r 0.1"),
         ("rsm, r 1", "none"),
         ("rsm, r 1", "gaussian, r 0.1"),
+        ("gaussian, r 0.1", "none"),
     }
     for name in ("teachers", "noise"):
         figures.draw(name, tmp_path / f"{name}.png", experiment="study")
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+    # What is deleted here and imported anew might be another one than those that taught.
+    (Rsm & {"rsm": "v1"}).delete_quick()
+    with pytest.raises(ValueError, match="'v1' was deleted, but 2 teachers here were made of it"):
+        Rsm.add("v1", v1(), source="test")
 
 
 def test_an_rsm_comes_back_as_it_went_in(database: Database) -> None:
@@ -116,7 +121,7 @@ def test_an_rsm_comes_back_as_it_went_in(database: Database) -> None:
         (
             {"kind": "rsm", "rsm": "v1"},
             {"training": {"epochs": 1, "regularizer": {}}, "network": {}},
-            "rsm need not know all pairs; set method",
+            "rsm need not know all pairs of the RSM .v1.; set method",
         ),
         ({"kind": "gaussian", "rsm": "v1", "deviation": 0}, {}, "deviation: .* found 0"),
     ],

@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipeline.conditions import CONDITION, conditions, numbered, settings
+from pipeline.conditions import CONDITION, conditions, numbered, settings, what_differs
 from pipeline.result_tables import layers_table, noise_table
 
 TAUGHT: dict[str, Any] = dict.fromkeys(CONDITION, "") | {
+    "shuffled_labels": 0.0,
     "image_set": "cifar",
     "architecture": "resnet18",
     "network_width": 16,
@@ -116,3 +117,33 @@ def test_two_noises_of_a_kind_are_not_taken_for_one() -> None:
     assert table["neural model, alpha 30 (n = 1)"].tolist() == ["0.500", "0.250"]
     with pytest.raises(ValueError, match="duplicate"):
         noise_table(pd.DataFrame([row("gaussian", 0.5), row("gaussian", 0.25)]))
+
+
+def test_settings_without_a_column_are_named_where_they_differ() -> None:
+    configs: list[dict[str, Any]] = [
+        {"optimizer": "adam", "augment": {"flip": True}, "decay": None, "epochs": 3},
+        {"optimizer": "sgd", "augment": {"flip": False}, "decay": 0.5, "epochs": 4},
+        {"augment": {"flip": True}},
+    ]
+    assert what_differs(configs, {"epochs"}) == [
+        "adam, flip, any decay",
+        "sgd, no flip, decay 0.5",
+        "flip",
+    ]
+    elu = TAUGHT | {"setting": "elu", "network_hash": "n"}
+    static = TAUGHT | {"lesson": "static", "training_hash": "t"}
+    assert named(ALONE, TAUGHT | {"setting": "relu"}, elu, static) == [
+        "none",
+        "neural model, alpha 30, relu",
+        "neural model, alpha 30, elu",
+        "neural model, alpha 30, static",
+    ]
+    many = TAUGHT | {"lesson": "a, b, c, d, e", "training_hash": "t"}
+    assert named(TAUGHT, many) == ["neural model, alpha 30", "neural model, alpha 30 (2)"]
+
+
+def test_networks_that_learned_from_other_labels_are_apart() -> None:
+    wrong = TAUGHT | {"shuffled_labels": 0.3, "training_hash": "t"}
+    assert named(TAUGHT, wrong)[1] == "neural model, alpha 30, 0.3 of labels shuffled"
+    frame = pd.DataFrame([TAUGHT, wrong])
+    assert settings(frame).tolist() == ["0 of labels shuffled", "0.3 of labels shuffled"]

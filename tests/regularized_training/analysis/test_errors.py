@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
-from regularized_training.analysis.errors import superclass_share
+from regularized_training.analysis.errors import answers_of, confusion_matrix, superclass_share
+from regularized_training.networks import NetworkConfig, build_network
 
 SUPERCLASSES = np.repeat(np.arange(20), 5)
 
@@ -36,3 +38,17 @@ def test_superclasses_that_do_not_cover_the_classes_are_refused() -> None:
         superclass_share([20], [3], np.zeros(20, int))
     with pytest.raises(ValueError, match=r"shapes \(2,\) and \(1,\)"):
         superclass_share([1, 2], [1], SUPERCLASSES)
+
+
+def test_confusions_are_counted_by_class_and_answer() -> None:
+    counts = confusion_matrix([1, 1, 2, 0], [0, 0, 2, 1], 3)
+    assert counts.tolist() == [[0, 2, 0], [1, 0, 0], [0, 0, 1]]
+
+
+def test_answers_are_the_networks_whatever_the_batches() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (300, 1, 16, 16)).astype(np.uint8)
+    network = build_network(NetworkConfig(architecture="cornet_z", width=4), 1, 10, seed=0)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(images).float() / 255).argmax(1)
+    assert np.array_equal(answers_of(network, images), expected.numpy())
+    assert network.training

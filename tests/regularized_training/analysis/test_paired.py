@@ -19,6 +19,8 @@ def test_difference_is_that_of_the_paired_t_test() -> None:
     a, b = rng.normal(0.4, 1, 12), rng.normal(0, 1, 12)
     found, expected = paired_difference(a, b), stats.ttest_rel(a, b)
     assert found.p == pytest.approx(expected.pvalue, rel=1e-12)
+    greater = stats.ttest_rel(a, b, alternative="greater")
+    assert found.p_greater == pytest.approx(greater.pvalue, rel=1e-12)
     assert found.difference == pytest.approx(np.mean(a) - np.mean(b))
     assert found.difference / found.sem == pytest.approx(expected.statistic)
     assert found.n == 12
@@ -45,6 +47,7 @@ def test_turned_around_the_difference_changes_its_sign_alone() -> None:
     found, back = paired_difference(FIRST, SECOND), paired_difference(SECOND, FIRST)
     assert (back.difference, back.effect) == (-found.difference, -found.effect)
     assert (back.sem, back.p, back.n) == (found.sem, pytest.approx(found.p), found.n)
+    assert back.p_greater == pytest.approx(1 - found.p_greater)
 
 
 def test_a_single_pair_says_nothing_of_how_sure_it_is() -> None:

@@ -1,0 +1,158 @@
+"""Accuracy over training and after it, and which errors remain: Federer et al. 2020."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pipeline import results
+from pipeline.conditions import settings
+from pipeline.figures.conditions import STARS, dots, styled
+from pipeline.figures.drawing import NothingToShowError, legend_below, with_caveat
+from pipeline.planned import why_nothing
+
+
+def accuracy_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
+    """Accuracy on test images after each epoch and after the last, a line for each setting.
+
+    Figures 2, 4, 7, A.1 to A.4, A.7 and A.8 of Federer et al. 2020, of the experiments that ask
+    for their conditions.
+    """
+    frame = _epochs(experiment, scale)
+    panels = list(frame.groupby(settings(frame), sort=False))
+    heights = [max(2.2, 0.6 + 0.24 * rows["training_hash"].nunique()) for _, rows in panels]
+    figure = Figure(figsize=(9.6, 0.6 + sum(heights)), layout="constrained")
+    axes = figure.subplots(len(panels), 2, squeeze=False, height_ratios=heights)
+    for (left, right), (setting, group) in zip(axes, panels, strict=True):
+        _over_epochs(left, group, "test_accuracy")
+        left.set_ylabel("accuracy on test images")
+        dots(right, _last(group), "test_accuracy")
+        right.set_title(str(setting), fontsize=9)
+        right.set_xlabel("after the last epoch")
+    _finish(figure, f"Accuracy on test images; {STARS}", experiment, scale)
+    return figure
+
+
+def accuracy_distribution_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
+    """Histogram over seeds of the accuracy after the last epoch: figure A.6."""
+    frame = _last(_epochs(experiment, scale))
+    panels = list(frame.groupby(settings(frame), sort=False))
+    figure = Figure(figsize=(6.4, 0.9 + 2.3 * len(panels)), layout="constrained")
+    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for ax, (setting, group) in zip(axes, panels, strict=True):
+        values = group["test_accuracy"].astype(float)
+        low, high = values.min(), values.max()
+        bins = np.linspace(low, high if high > low else low + 0.01, 13)
+        for label, line, rows in styled(group):
+            ax.hist(
+                rows["test_accuracy"],
+                bins,
+                histtype="stepfilled",
+                alpha=0.35,
+                color=line["color"],
+                label=f"{label} (n = {len(rows)})",
+            )
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set_ylabel("networks")
+        ax.set_title(str(setting), fontsize=9)
+    axes[-1].set_xlabel("accuracy on test images")
+    legend_below(figure, *axes)
+    _finish(figure, "Accuracy on test images over seeds", experiment, scale)
+    return figure
+
+
+def superclass_errors_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
+    """Share of the errors that stay within the right superclass: figure 5 and table 1."""
+    frame = results.superclass_errors_by_seed(experiment, scale)
+    if frame.empty:
+        raise NothingToShowError(why_nothing("superclass_errors", experiment, scale))
+    figure = _dotted(frame, "within_superclass", "share of errors within the right superclass")
+    _finish(figure, f"Errors on test images; {STARS}", experiment, scale)
+    return figure
+
+
+def label_corruption_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
+    """Robustness to labels that were shuffled: figure 6, and 7C and D of the deeper network.
+
+    Accuracy against the fraction of training images with shuffled labels; the generalisation gap
+    over training at the smallest fraction, and accuracy there.
+    """
+    frame = _epochs(experiment, scale)
+    if frame["shuffled_labels"].nunique() < 2:
+        raise NothingToShowError(
+            "no networks with shuffled labels; give training.shuffled_labels several values by "
+            "[[variants]], as experiments/federer2020_labels.toml does"
+        )
+    fractions = sorted(set(frame["shuffled_labels"]))
+    smallest = frame[frame["shuffled_labels"] == fractions[fractions[0] == 0]]
+    figure = Figure(figsize=(11.5, 3.9), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    curves: dict[str, tuple[dict[str, Any], list[pd.DataFrame]]] = {}
+    last = _last(frame)
+    for _, group in last.groupby("shuffled_labels"):
+        for label, line, rows in styled(group):
+            curves.setdefault(label, (line, []))[1].append(rows)
+    for label, (line, parts) in curves.items():
+        by_fraction = pd.concat(parts).groupby("shuffled_labels")["test_accuracy"]
+        sem = by_fraction.sem().fillna(0)
+        mean = by_fraction.mean()
+        left.errorbar(mean.index, mean, sem, label=label, **line, marker="o", capsize=2)
+    left.set_xlabel("fraction of training images with shuffled labels")
+    left.set_ylabel("accuracy on test images")
+    left.set_ylim(0, None)
+    _over_epochs(middle, smallest, "gap")
+    middle.axhline(0, color="black", linewidth=0.5)
+    middle.set_ylabel("generalisation gap (nats)")
+    fraction = smallest["shuffled_labels"].iloc[0]
+    middle.set_title(f"{fraction:g} of labels shuffled", fontsize=9)
+    dots(right, _last(smallest), "test_accuracy")
+    right.set_title(f"{fraction:g} of labels shuffled", fontsize=9)
+    right.set_xlabel("accuracy on test images")
+    legend_below(figure, left)
+    _finish(figure, f"Label corruption; {STARS}", experiment, scale)
+    return figure
+
+
+def _epochs(experiment: str | None, scale: str | None) -> pd.DataFrame:
+    frame = results.accuracy_by_epoch(experiment, scale)
+    if frame.empty:
+        raise NothingToShowError(why_nothing("accuracy", experiment, scale))
+    return frame
+
+
+def _last(by_epoch: pd.DataFrame) -> pd.DataFrame:
+    return by_epoch[by_epoch["epoch"] == by_epoch["epochs"] - 1]
+
+
+def _dotted(frame: pd.DataFrame, value: str, axis: str) -> Figure:
+    """A panel for each setting, a line in it for each condition."""
+    panels = list(frame.groupby(settings(frame), sort=False))
+    heights = [max(1.6, 0.6 + 0.24 * rows["training_hash"].nunique()) for _, rows in panels]
+    figure = Figure(figsize=(6.8, 0.8 + sum(heights)), layout="constrained")
+    axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for ax, (setting, group) in zip(axes, panels, strict=True):
+        dots(ax, group, value)
+        ax.set_title(str(setting), fontsize=9)
+    axes[-1].set_xlabel(axis)
+    return figure
+
+
+def _over_epochs(ax: Any, by_epoch: pd.DataFrame, value: str) -> None:
+    """Mean over seeds after each epoch, with a band of its standard error."""
+    for label, line, rows in styled(by_epoch):
+        groups = rows.groupby("epoch")[value]
+        mean, sem = groups.mean(), groups.sem().fillna(0)
+        ax.plot(mean.index + 1, mean, label=label, **line, linewidth=1.2)
+        ax.fill_between(
+            mean.index + 1, mean - sem, mean + sem, color=line["color"], alpha=0.15, linewidth=0
+        )
+    ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def _finish(figure: Figure, title: str, experiment: str | None, scale: str | None) -> None:
+    figure.suptitle(with_caveat(title, experiment, scale), fontsize=9)
