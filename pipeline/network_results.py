@@ -226,8 +226,8 @@ def layer_weights(experiment: str | None = None, scale: str | None = None) -> pd
 def differences(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
     """Differences between conditions, paired over seeds.
 
-    Each neural teacher is compared with all other conditions, and every teacher without a brain
-    that has one of Federer et al. 2020 for its model with no teacher at all.
+    Each neural teacher is compared with all other conditions but itself at another strength, and
+    a teacher without a brain that teaches with a ratio r with no teacher at all.
 
     Returns
     -------
@@ -300,6 +300,7 @@ _NAMED = frozenset(  # settings that columns of their own name
     ("architecture", "width", "alpha", "ratio", "layer", "layers", "n_pairs", "n_stimuli")
     + ("stimulus_size", "epochs", "n_train", "method", "shuffled_labels")
 )
+_BUT_STRENGTH = ("teacher_hash", "scan_group", "compared", "n_stimuli", "stimulus_size", "lesson")
 _ORDER = ["teacher", "brain", "alpha", "compared", "n_stimuli"]
 _INTERVALS = (
     "median_low",
@@ -389,29 +390,38 @@ def _compared(group: pd.DataFrame) -> list[dict[str, Any]]:
         str(name): rows.set_index("seed")["value"]
         for name, rows in group.groupby("condition", sort=False)
     }
-    who = dict(zip(group["condition"], group["teacher"], strict=True))
-    neural = [name for name, teacher in who.items() if teacher in ("neural_model", "rsm")]
-    # Of Federer et al. the question is also whether a teacher without a brain helps.
-    ratios = set(group.loc[group["strength"] == "r", "condition"])
     rows = []
-    for first in (name for name in values if name in neural or name in ratios):
-        for second in values:
-            compared = (
-                who[second] == "none"
-                if first not in neural
-                else (second != first and second not in neural[: neural.index(first)])
-            )
-            if not compared or who[first] == "none":
-                continue
-            both = pd.concat([values[first], values[second]], axis=1, join="inner").to_numpy()
-            if not len(both):
-                continue
-            # Where over half of the attacks failed there is no difference to speak of.
-            both = both[np.isfinite(both).all(axis=1)]
-            found = vars(paired_difference(both[:, 0], both[:, 1])) if len(both) else {"n": 0}
-            unknown = {"p": np.nan, "p_greater": np.nan}
-            rows.append({"first": first, "second": second, **unknown, **found})
+    for first, second in _pairs_to_compare(group.drop_duplicates("condition")):
+        both = pd.concat([values[first], values[second]], axis=1, join="inner").to_numpy()
+        if not len(both):
+            continue
+        # Where over half of the attacks failed there is no difference to speak of.
+        both = both[np.isfinite(both).all(axis=1)]
+        found = vars(paired_difference(both[:, 0], both[:, 1])) if len(both) else {"n": 0}
+        unknown = {"p": np.nan, "p_greater": np.nan}
+        rows.append({"first": first, "second": second, **unknown, **found})
     for p in ("p", "p_greater"):
         for row, corrected in zip(rows, holm([row[p] for row in rows]), strict=True):
             row[f"{p}_holm"] = corrected
     return rows
+
+
+def _pairs_to_compare(group: pd.DataFrame) -> list[tuple[str, str]]:
+    """Which conditions are compared, a row of `group` each: every pair costs the others power."""
+    conditions = group.to_dict("records")
+    brains = [c for c in conditions if c["teacher"] in ("neural_model", "rsm")]
+    pairs = []
+    for first in conditions:
+        for second in conditions:
+            alone = second["teacher"] == "none" != first["teacher"]
+            if first in brains:
+                # Not again the other way round, nor one teacher with itself at another strength.
+                again = second in brains[: brains.index(first) + 1]
+                same = all(first[name] == second[name] for name in _BUT_STRENGTH)
+                wanted = not again and not same
+            else:
+                # Of Federer et al. it is asked whether a teacher without a brain helps as well.
+                wanted = alone and first["strength"] == "r"
+            if wanted:
+                pairs.append((first["condition"], second["condition"]))
+    return pairs

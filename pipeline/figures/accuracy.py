@@ -146,7 +146,8 @@ def _over_epochs(ax: Any, by_epoch: pd.DataFrame, value: str) -> None:
     for label, line, rows in styled(by_epoch):
         groups = rows.groupby("epoch")[value]
         mean, sem = groups.mean(), groups.sem().fillna(0)
-        ax.plot(mean.index + 1, mean, label=label, **line, linewidth=1.2)
+        marker = "o" if len(mean) == 1 else ""
+        ax.plot(mean.index + 1, mean, label=label, **line, linewidth=1.2, marker=marker)
         ax.fill_between(
             mean.index + 1, mean - sem, mean + sem, color=line["color"], alpha=0.15, linewidth=0
         )

@@ -81,7 +81,6 @@ def test_a_given_rsm_and_random_vectors_teach(database: Database, tmp_path: Path
     }
     found = results.differences("study")
     assert {(row.first, row.second) for row in found.itertuples() if row.level == 0} == {
-        ("rsm, r 0.1", "rsm, r 1"),
         ("rsm, r 0.1", "none"),
         ("rsm, r 0.1", "gaussian, r 0.1"),
         ("rsm, r 1", "none"),

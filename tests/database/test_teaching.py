@@ -201,8 +201,8 @@ def test_the_distance_over_seeds_is_their_mean() -> None:
 def test_differences_are_paired_over_seeds() -> None:
     frame = results.differences("lab")
     accuracy = frame[frame["measure"] == "accuracy, gaussian"]
-    # Two neural teachers (alpha 1 and 30) beside each other and four others, at two levels.
-    assert len(accuracy) == 2 * (1 + 2 * 4)
+    # Two neural teachers (alpha 1 and 30), each beside four others, at two levels.
+    assert len(accuracy) == 2 * 2 * 4
     assert set(accuracy["n"]) == {2}
     by_seed = results.noise_by_seed("lab").assign(name=lambda f: conditions(f))
     for _, row in accuracy.iterrows():

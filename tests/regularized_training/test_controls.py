@@ -24,6 +24,7 @@ from regularized_training.controls import (
     shuffle_teacher,
     vgg_teacher,
 )
+from regularized_training.rsm_teachers import teacher_from_pairs
 from regularized_training.teachers import neural_model_teacher
 
 UPPER = np.triu_indices(30, 1)
@@ -396,3 +397,19 @@ def test_where_weights_cannot_be_downloaded_it_is_said_where_to_put_them(
     place = tmp_path / "hub" / "checkpoints" / "vgg19-dcbb9e9d.pth"
     assert str(place) in str(caught.value)
     assert VGG19_Weights.IMAGENET1K_V1.url in str(caught.value)
+
+
+def test_pairs_that_are_not_known_stay_unknown_when_the_others_are_exchanged() -> None:
+    rng = np.random.default_rng(0)
+    stimuli = rng.integers(0, 256, (20, 1, 8, 8)).astype(np.uint8)
+    pairs = np.stack(np.triu_indices(20, 1), 1)[::2]
+    sparse = teacher_from_pairs(stimuli, pairs, rng.uniform(0, 1, len(pairs)))
+    found = controls.shuffle_entries_teacher(sparse, seed=1)
+    assert np.array_equal(found.known_pairs, sparse.known_pairs)
+    i, j = sparse.known_pairs
+    assert np.array_equal(np.sort(found.similarity[i, j]), np.sort(sparse.similarity[i, j]))
+    assert not np.array_equal(found.similarity[i, j], sparse.similarity[i, j])
+    moved = controls.shuffle_teacher(sparse, seed=1)
+    assert moved.sparse
+    assert moved.known_pairs.shape == sparse.known_pairs.shape
+    assert not np.array_equal(moved.known_pairs, sparse.known_pairs)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from predictive_model.recording import Recording, RecordingError
 from predictive_model.reliability import reliability
+from regularized_training.rsm_teachers import recorded_rsm_teacher
 from regularized_training.similarity import oracle_similarity, similarity, unit_vectors
 from regularized_training.teachers import (
     SimilarityTeacher,
@@ -111,6 +112,29 @@ def test_the_seed_draws_the_trial():
     first, again, other = (neural_data_teacher([recording], seed=s).similarity for s in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-4
+
+
+def test_recorded_rates_are_averaged_over_trials_before_they_are_compared():
+    recording = coded()
+    teacher = recorded_rsm_teacher([recording])
+    images = np.arange(10, N)
+    rates = np.stack([recording.responses[recording.image_index == i].mean(0) for i in images])
+    unit = rates / np.linalg.norm(rates, axis=1, keepdims=True)
+    assert teacher.name == "recorded_rsm"
+    np.testing.assert_allclose(teacher.similarity, unit @ unit.T, atol=1e-6)
+    np.testing.assert_array_equal(teacher.stimuli, recording.images[images])
+
+
+def test_shuffled_neurons_keep_the_mean_similarity_and_lose_the_images():
+    recording = coded()
+    teacher = recorded_rsm_teacher([recording])
+    shuffled = recorded_rsm_teacher([recording], shuffled=True, seed=2)
+    i, j = np.triu_indices(N - 10, 1)
+    true, wrong = teacher.similarity[i, j], shuffled.similarity[i, j]
+    assert wrong.mean() == pytest.approx(true.mean(), abs=0.02)
+    assert abs(np.corrcoef(true, wrong)[0, 1]) < 0.2
+    other = recorded_rsm_teacher([recording], shuffled=True, seed=3)
+    assert not np.allclose(shuffled.similarity, other.similarity)
 
 
 def test_neural_data_is_averaged_over_scans():
