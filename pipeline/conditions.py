@@ -98,7 +98,7 @@ def numbered(labels: pd.Series[str], keys: pd.DataFrame) -> pd.Series[str]:
 
 def settings(frame: pd.DataFrame) -> pd.Series[str]:
     """A short name for image set, network and length of training, as far as they differ; or ""."""
-    label = pd.Series("", index=frame.index)
+    label = pd.Series("", index=frame.index, dtype="str")
     for column, form in (
         ("image_set", "{}"),
         ("architecture", "{}"),

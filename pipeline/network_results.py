@@ -276,6 +276,10 @@ def compared(by_seed: pd.DataFrame, value: str, measure: str | pd.Series[str]) -
     measure : str or Series of str
         What to call it.
     """
+    columns = ["measure", "level", "first", "second", "difference", "sem"]
+    columns += ["p", "p_holm", "p_greater", "p_greater_holm", "effect", "n"]
+    if by_seed.empty:
+        return pd.DataFrame(columns=columns)
     # Only networks of one task and architecture, trained alike, are compared.
     setting = settings(by_seed)
     frame = by_seed.assign(measure=measure, value=by_seed[value].astype(float))
@@ -286,8 +290,6 @@ def compared(by_seed: pd.DataFrame, value: str, measure: str | pd.Series[str]) -
     rows: list[dict[str, Any]] = []
     for (name, level), group in frame.groupby(["measure", "level"], dropna=False, sort=False):
         rows += [{"measure": name, "level": level, **row} for row in _compared(group)]
-    columns = ["measure", "level", "first", "second", "difference", "sem"]
-    columns += ["p", "p_holm", "p_greater", "p_greater_holm", "effect", "n"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -48,6 +48,11 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, belongs_to: str) -> No
         Tensors, numbers, strings and containers of them, readable with ``weights_only=True``.
     belongs_to : str
         The computation's :func:`fingerprint`.
+
+    Raises
+    ------
+    OSError
+        If it could not be written, for instance since the disk is full. The old file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
@@ -57,8 +62,12 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, belongs_to: str) -> No
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, RuntimeError):  # which torch makes of any trouble with the disk
+            raise OSError(
+                f"{path}: the checkpoint could not be written ({error}); is the disk full?"
+            ) from error
         raise
 
 

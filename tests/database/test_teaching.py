@@ -106,6 +106,8 @@ def test_everything_planned_is_computed_and_nothing_else() -> None:
         "SimilarityStability": (0, 0),
         "Teacher": (5, 5),
         "TrainedNetwork": (12, 12),
+        "SuperclassErrors": (0, 0),
+        "LayerActivations": (0, 0),
         "NoiseAccuracy": (12, 12),
         "LayerSimilarity": (12, 12),
         "AdversarialDistance": (12, 12),

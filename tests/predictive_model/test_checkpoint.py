@@ -1,6 +1,7 @@
 """Checkpoints are whole or absent, and belong to one computation."""
 
 import os
+import resource
 
 import numpy as np
 import pytest
@@ -74,6 +75,19 @@ def test_a_failed_write_leaves_the_old_checkpoint_and_nothing_else(path, monkeyp
     with pytest.raises(OSError, match="no space"):
         save_checkpoint(path, {"epoch": 4}, belongs_to="me")
     monkeypatch.undo()
+    assert load_checkpoint(path, belongs_to="me")["epoch"] == 3
+    assert [p.name for p in path.parent.iterdir()] == ["fit.pt"]
+
+
+def test_a_disk_without_space_is_named(path):
+    save_checkpoint(path, STATE, belongs_to="me")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large|could not be written.*disk full"):
+            save_checkpoint(path, {"w": torch.zeros(1_000_000)}, belongs_to="me")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert load_checkpoint(path, belongs_to="me")["epoch"] == 3
     assert [p.name for p in path.parent.iterdir()] == ["fit.pt"]
 
