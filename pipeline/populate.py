@@ -209,6 +209,8 @@ def _plan(table: type[Any], restriction: dict[str, str]) -> Any:
     plan = PLANS[table] & restriction
     if table is encoding.SharedCore:
         return plan & (encoding.FitConfig & "n_scans > 0")
+    if table is analysis.SuperclassErrors:
+        return plan & training.Superclasses.proj()  # not of all images there are any
     if table is stability.SimilarityStability:
         return plan & encoding.FitPlan.proj()  # of experiments that fit an encoder
     if table is prediction.PredictedResponses:

@@ -225,7 +225,9 @@ def test_conditions_are_named_by_what_tells_them_apart() -> None:
     }
 
 
-@pytest.mark.parametrize("name", sorted(result_tables.TABLES))
+@pytest.mark.parametrize(
+    "name", sorted(set(result_tables.TABLES) - {"superclass_errors", "activations"})
+)
 def test_tables_for_people_have_no_hashes_and_lose_no_condition(name: str) -> None:
     frame = getattr(results, name)("lab")
     table = result_tables.TABLES[name](frame)
