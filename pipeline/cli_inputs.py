@@ -174,7 +174,10 @@ def import_images(
         if not superclasses.is_file():
             raise FileNotFoundError(f"{superclasses}: no such file; expected a JSON object")
         groups = image_files.read_superclasses(superclasses.read_bytes(), superclasses)
-        task = replace(task, superclasses=superclasses_of(task.classes, groups))
+        try:
+            task = replace(task, superclasses=superclasses_of(task.classes, groups))
+        except ValueError as error:
+            raise ValueError(f"{superclasses}: {error}") from error
     if coarse:
         task = task.of_superclasses()
     task = replace(task, name=name or task.name)

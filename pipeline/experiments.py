@@ -104,6 +104,11 @@ def _check_images(settings: ExperimentSettings) -> None:
         *(("training.n_train", t.n_train, sizes["n_train"]) for _, t in settings.variations),
         *(("training.n_test", t.n_test, sizes["n_test"]) for _, t in settings.variations),
         *(("noise.n_images", noise.n_images, sizes["n_test"]) for noise in settings.noise),
+        (
+            "activations.n_shown",
+            settings.activations and settings.activations.n_shown,
+            sizes["n_test"],
+        ),
         *(("attacks.n_images", attack.n_images, sizes["n_test"]) for attack in settings.attacks),
     ]
     for field, wanted, there in asked:

@@ -24,7 +24,8 @@ def accuracy_by_epoch(experiment: str | None = None, scale: str | None = None) -
     DataFrame
         ``train_loss`` and ``test_loss`` are cross-entropies in nats, the former that of the
         epoch's steps, with dropout, augmentation and whatever labels were shuffled. ``gap`` is
-        ``test_loss`` less ``train_loss``, the generalisation error of Federer et al. 2020.
+        ``test_loss`` less ``train_loss``: the generalisation error of Federer et al. 2020, who
+        take the difference the other way round. Less is better.
     """
     base.require_active()
     query = training.TrainedNetwork.Epoch.proj(
@@ -76,14 +77,19 @@ def activations_by_seed(experiment: str | None = None, scale: str | None = None)
     """Variance of a layer's activations over the test images, a row per network and layer."""
     base.require_active()
     query = analysis.LayerActivations.proj("variance", "n_images")
-    query = query * analysis.ActivationConfig.proj("layer")
-    columns = ["layer", "variance", "n_images", "activation_hash"]
-    return _frame(query, analysis.ActivationPlan, experiment, scale, columns)
+    query = query * analysis.ActivationConfig.proj("layer", "n_shown")
+    columns = ["layer", "variance", "n_images", "n_shown", "activation_hash"]
+    frame = _frame(query, analysis.ActivationPlan, experiment, scale, columns)
+    # How many images were embedded, and how, makes no difference to the variance.
+    frame = frame.sort_values("n_shown", ascending=False, kind="stable")
+    once = frame.drop_duplicates([*CONDITION, "seed", "layer"])
+    return once.sort_index().drop(columns="n_shown").reset_index(drop=True)
 
 
 def activations(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
     """Variance of a layer's activations over the test images: mean and SEM over seeds."""
     by_seed = activations_by_seed(experiment, scale)
+    by_seed = by_seed.drop(columns="activation_hash")
     return _sorted(_over_seeds(by_seed, ("variance",)), ["image_set", "layer", *_ORDER, "setting"])
 
 
@@ -226,8 +232,9 @@ def layer_weights(experiment: str | None = None, scale: str | None = None) -> pd
 def differences(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
     """Differences between conditions, paired over seeds.
 
-    Each neural teacher is compared with all other conditions but itself at another strength, and
-    a teacher without a brain that teaches with a ratio r with no teacher at all.
+    A teacher that speaks for a brain (``neural_model``, ``rsm``, ``recorded_rsm``) is compared with
+    all other conditions but itself at another strength; another teacher that teaches with a ratio
+    r, with no teacher at all.
 
     Returns
     -------
@@ -302,7 +309,8 @@ _NAMED = frozenset(  # settings that columns of their own name
     ("architecture", "width", "alpha", "ratio", "layer", "layers", "n_pairs", "n_stimuli")
     + ("stimulus_size", "epochs", "n_train", "method", "shuffled_labels")
 )
-_BUT_STRENGTH = ("teacher_hash", "scan_group", "compared", "n_stimuli", "stimulus_size", "lesson")
+_OF_A_BRAIN = ("neural_model", "rsm", "recorded_rsm")
+_BUT_STRENGTH = ("teacher_hash", "scan_group", "compared", "n_stimuli", "stimulus_size")
 _ORDER = ["teacher", "brain", "alpha", "compared", "n_stimuli"]
 _INTERVALS = (
     "median_low",
@@ -387,6 +395,38 @@ def _sorted(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     return frame.assign(_rank=rank).sort_values(order).drop(columns="_rank").reset_index(drop=True)
 
 
+def above_none(frame: pd.DataFrame, value: str) -> dict[str, float]:
+    """How sure each condition is above the one without a teacher.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        By seed, of networks that are trained alike.
+    value : str
+        Name of the column.
+
+    Returns
+    -------
+    dict of str to float
+        p of one-tailed paired t-tests over seeds, corrected for their number (Holm 1979), by the
+        condition's name; empty without a network that nobody taught.
+    """
+    frame = frame.assign(condition=conditions(frame))
+    by_seed = {
+        str(name): rows.set_index("seed")[value].astype(float)
+        for name, rows in frame.groupby("condition", sort=False)
+    }
+    alone = frame.loc[frame["teacher"] == "none", "condition"].unique()
+    if len(alone) != 1:
+        return {}
+    none = by_seed.pop(alone[0])
+    p = []
+    for values in by_seed.values():
+        both = pd.concat([values, none], axis=1, join="inner").dropna().to_numpy()
+        p.append(paired_difference(both[:, 0], both[:, 1]).p_greater if len(both) else np.nan)
+    return dict(zip(by_seed, holm(p), strict=True))
+
+
 def _compared(group: pd.DataFrame) -> list[dict[str, Any]]:
     values = {
         str(name): rows.set_index("seed")["value"]
@@ -411,7 +451,7 @@ def _compared(group: pd.DataFrame) -> list[dict[str, Any]]:
 def _pairs_to_compare(group: pd.DataFrame) -> list[tuple[str, str]]:
     """Which conditions are compared, a row of `group` each: every pair costs the others power."""
     conditions = group.to_dict("records")
-    brains = [c for c in conditions if c["teacher"] in ("neural_model", "rsm")]
+    brains = [c for c in conditions if c["teacher"] in _OF_A_BRAIN]
     pairs = []
     for first in conditions:
         for second in conditions:
@@ -420,7 +460,7 @@ def _pairs_to_compare(group: pd.DataFrame) -> list[tuple[str, str]]:
                 # Not again the other way round, nor one teacher with itself at another strength.
                 again = second in brains[: brains.index(first) + 1]
                 same = all(first[name] == second[name] for name in _BUT_STRENGTH)
-                wanted = not again and not same
+                wanted = not again and not (same and first["alpha"] != second["alpha"])
             else:
                 # Of Federer et al. it is asked whether a teacher without a brain helps as well.
                 wanted = alone and first["strength"] == "r"

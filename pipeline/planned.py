@@ -34,6 +34,13 @@ def why_nothing(what: str, experiment: str | None, scale: str | None) -> str:
     if not len(Experiment()):
         return "nothing planned yet; run `neuroteach experiment add`"
     plan, lacks, without = _PLANS_OF_NETWORKS.get(what, (None, "", ""))
+    if what == "superclass_errors" and not len(
+        training.TrainingPlan & restriction & training.Superclasses.proj()
+    ):
+        return (
+            "no network learns images whose classes have superclasses; give them with "
+            "`neuroteach import images ... --superclasses FILE`"
+        )
     if plan is not None and not len(plan & restriction):
         who = f"experiment {experiment} {lacks} no" if experiment else f"no experiment {lacks} a"
         return f"{who} {without}"
@@ -55,7 +62,7 @@ _PLANS_OF_NETWORKS: dict[str, tuple[Any, str, str]] = {
         "comparison of layers; give it a table [representation]",
     ),
     "accuracy": _TAUGHT,
-    "superclass_errors": (*_TAUGHT[:2], "network on images with superclasses"),
+    "superclass_errors": _TAUGHT,
     "activations": (
         analysis.ActivationPlan,
         "asks for",

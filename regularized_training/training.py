@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,8 +61,8 @@ class EpochRecord:
     train_accuracy : float
         Of the augmented training images, while the network was changing.
     test_loss, test_accuracy : float
-        Of all test images, after the epoch; cross-entropy in nats. The generalisation gap of
-        Federer et al. 2020 is ``test_loss`` less ``task_loss``.
+        Of all test images, after the epoch; cross-entropy in nats. Less ``task_loss`` it is the
+        generalisation gap of Federer et al. 2020.
     learning_rate : float
         Of the last step.
     layer_weights : tuple of float
@@ -469,6 +469,7 @@ def _fingerprint(
     images = (task.train_images, task.train_labels, task.test_images, task.test_labels)
     said = () if teacher is None else (teacher.stimuli, teacher.similarity, teacher.held_out)
     return fingerprint(
+        history=[field.name for field in fields(EpochRecord)],
         network=network_config.model_dump(mode="json"),
         config=config.model_dump(mode="json"),
         seed=seed,

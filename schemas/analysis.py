@@ -118,8 +118,7 @@ class LayerActivations(dj.Computed):
             variance=activations.activation_variance(network, config.layer, images, device),
         )
         if config.n_shown:
-            n = min(config.n_shown, len(images))
-            shown = chosen_images(images, task.test_labels, n, config.seed)
+            shown = chosen_images(images, task.test_labels, config.n_shown, config.seed)
             row["shown"] = shown
             row["embedding"] = activations.embed_activations(network, images[shown], config, device)
         self.insert1({**key, **row, **watch.provenance(device)})

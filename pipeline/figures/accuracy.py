@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline import results
-from pipeline.conditions import settings
-from pipeline.figures.conditions import STARS, dots, styled
+from pipeline.conditions import conditions, settings
+from pipeline.figures.conditions import STARS, dots, height, styled
 from pipeline.figures.drawing import NothingToShowError, legend_below, with_caveat
 from pipeline.planned import why_nothing
 
@@ -24,7 +24,7 @@ def accuracy_figure(experiment: str | None = None, scale: str | None = None) -> 
     """
     frame = _epochs(experiment, scale)
     panels = list(frame.groupby(settings(frame), sort=False))
-    heights = [max(2.2, 0.6 + 0.24 * rows["training_hash"].nunique()) for _, rows in panels]
+    heights = [height(rows, 2.2) for _, rows in panels]
     figure = Figure(figsize=(9.6, 0.6 + sum(heights)), layout="constrained")
     axes = figure.subplots(len(panels), 2, squeeze=False, height_ratios=heights)
     for (left, right), (setting, group) in zip(axes, panels, strict=True):
@@ -87,32 +87,35 @@ def label_corruption_figure(experiment: str | None = None, scale: str | None = N
             "no networks with shuffled labels; give training.shuffled_labels several values by "
             "[[variants]], as experiments/federer2020_labels.toml does"
         )
-    fractions = sorted(set(frame["shuffled_labels"]))
-    smallest = frame[frame["shuffled_labels"] == fractions[fractions[0] == 0]]
-    figure = Figure(figsize=(11.5, 3.9), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
-    curves: dict[str, tuple[dict[str, Any], list[pd.DataFrame]]] = {}
-    last = _last(frame)
-    for _, group in last.groupby("shuffled_labels"):
-        for label, line, rows in styled(group):
-            curves.setdefault(label, (line, []))[1].append(rows)
-    for label, (line, parts) in curves.items():
-        by_fraction = pd.concat(parts).groupby("shuffled_labels")["test_accuracy"]
-        sem = by_fraction.sem().fillna(0)
-        mean = by_fraction.mean()
-        left.errorbar(mean.index, mean, sem, label=label, **line, marker="o", capsize=2)
-    left.set_xlabel("fraction of training images with shuffled labels")
-    left.set_ylabel("accuracy on test images")
-    left.set_ylim(0, None)
-    _over_epochs(middle, smallest, "gap")
-    middle.axhline(0, color="black", linewidth=0.5)
-    middle.set_ylabel("generalisation gap (nats)")
-    fraction = smallest["shuffled_labels"].iloc[0]
-    middle.set_title(f"{fraction:g} of labels shuffled", fontsize=9)
-    dots(right, _last(smallest), "test_accuracy")
-    right.set_title(f"{fraction:g} of labels shuffled", fontsize=9)
-    right.set_xlabel("accuracy on test images")
-    legend_below(figure, left)
+    # Named without the labels, so that a teacher has one name at all fractions.
+    alike = frame.assign(shuffled_labels=0.0, training_hash="")
+    frame = frame.assign(curve=conditions(alike), panel=settings(alike))
+    panels = [
+        p for p in frame.groupby("panel", sort=False) if p[1]["shuffled_labels"].nunique() > 1
+    ]
+    figure = Figure(figsize=(11.5, 0.8 + 3.2 * len(panels)), layout="constrained")
+    lines = figure.subplots(len(panels), 3, squeeze=False)
+    for (left, middle, right), (panel, group) in zip(lines, panels, strict=True):
+        smallest = min(fraction for fraction in group["shuffled_labels"] if fraction)
+        at_smallest = group[group["shuffled_labels"] == smallest]
+        styles = {rows["curve"].iloc[0]: line for _, line, rows in styled(at_smallest)}
+        for curve, rows in _last(group).groupby("curve", sort=False):
+            accuracies = rows.groupby("shuffled_labels")["test_accuracy"]
+            mean, sem = accuracies.mean(), accuracies.sem().fillna(0)
+            style = styles.get(curve, {})
+            left.errorbar(mean.index, mean, sem, label=curve, **style, marker="o", capsize=2)
+        left.set_xlabel("fraction of training images with shuffled labels")
+        left.set_ylabel("accuracy on test images")
+        left.set_ylim(0, None)
+        left.set_title(str(panel), fontsize=9)
+        _over_epochs(middle, at_smallest, "gap")
+        middle.axhline(0, color="black", linewidth=0.5)
+        middle.set_ylabel("test less training loss (nats)")
+        middle.set_title(f"{smallest:g} of labels shuffled", fontsize=9)
+        dots(right, _last(at_smallest), "test_accuracy")
+        right.set_title(f"{smallest:g} of labels shuffled", fontsize=9)
+        right.set_xlabel("accuracy on test images")
+    legend_below(figure, *lines[:, 0])
     _finish(figure, f"Label corruption; {STARS}", experiment, scale)
     return figure
 
@@ -131,7 +134,7 @@ def _last(by_epoch: pd.DataFrame) -> pd.DataFrame:
 def _dotted(frame: pd.DataFrame, value: str, axis: str) -> Figure:
     """A panel for each setting, a line in it for each condition."""
     panels = list(frame.groupby(settings(frame), sort=False))
-    heights = [max(1.6, 0.6 + 0.24 * rows["training_hash"].nunique()) for _, rows in panels]
+    heights = [height(rows, 1.6) for _, rows in panels]
     figure = Figure(figsize=(6.8, 0.8 + sum(heights)), layout="constrained")
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for ax, (setting, group) in zip(axes, panels, strict=True):

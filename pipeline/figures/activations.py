@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from pipeline import result_arrays, results
 from pipeline.conditions import conditions, settings
-from pipeline.figures.conditions import STARS, dots
+from pipeline.figures.conditions import STARS, dots, height
 from pipeline.figures.drawing import NothingToShowError, with_caveat
 from pipeline.planned import why_nothing
 
@@ -30,7 +30,7 @@ def activations_figure(experiment: str | None = None, scale: str | None = None) 
     shown = frame[frame["embedding"].notna()]
     n_rows = -(-len(shown) // COLUMNS)
     panels = list(by_seed.groupby([settings(by_seed), by_seed["layer"]], sort=False))
-    heights = [max(1.8, 0.6 + 0.24 * rows["training_hash"].nunique()) for _, rows in panels]
+    heights = [height(rows, 1.8) for _, rows in panels]
     figure = Figure(figsize=(9.6, 0.6 + 2.4 * n_rows + sum(heights)), layout="constrained")
     lower: Any = figure
     if len(shown):
@@ -45,7 +45,8 @@ def activations_figure(experiment: str | None = None, scale: str | None = None) 
             )
             ax.scatter(*np.asarray(row["embedding"]).T, c=colours, s=4, linewidths=0)
             ax.set_aspect("equal")
-            ax.set_title(f"{row['condition']}, seed {row['seed']}", fontsize=8)
+            title = f"{row['layer']}: {row['condition']}, seed {row['seed']}"
+            ax.set_title(title, fontsize=8)
     for ax, ((setting, layer), group) in zip(
         lower.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0],
         panels,

@@ -8,8 +8,7 @@ import pandas as pd
 from matplotlib import colormaps
 
 from pipeline.conditions import CONDITION, conditions
-from pipeline.network_results import compared
-from regularized_training.analysis.paired import holm
+from pipeline.network_results import above_none
 
 # Colours that people with colour-blindness can tell apart (Okabe and Ito).
 COLOURS = {
@@ -71,10 +70,8 @@ def dots(ax: Any, frame: pd.DataFrame, value: str) -> None:
     value : str
         Name of the column.
     """
-    found = compared(frame, value, value)
-    alone = found[found["second"].isin(conditions(frame)[frame["teacher"] == "none"])]
-    p = dict(zip(alone["first"], holm(alone["p_greater"]), strict=True))
-    names = []
+    p = above_none(frame, value)
+    names, colours = [], []
     for place, (label, line, rows) in enumerate(styled(frame)):
         seeds = rows[value].astype(float)
         ax.plot(seeds, [place] * len(rows), ".", color=line["color"], alpha=0.35, markersize=5)
@@ -83,12 +80,20 @@ def dots(ax: Any, frame: pd.DataFrame, value: str) -> None:
         stars = "" if not p.get(label, 1) < 0.05 else "**" if p[label] < 0.001 else "*"
         ax.annotate(stars, (seeds.max(), place), (4, -3), textcoords="offset points", fontsize=9)
         names.append(f"{label} (n = {len(rows)})")
+        colours.append(line["color"])
     ax.set_yticks(range(len(names)), names, fontsize=8)
+    for text, colour in zip(ax.get_yticklabels(), colours, strict=True):
+        text.set_color(colour)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.margins(x=0.12)
 
 
-STARS = "dots: seeds; bars: SEM; stars: above none, p < .05 (*), .001 (**), one-tailed, Holm"
+def height(frame: pd.DataFrame, least: float) -> float:
+    """Inches of a panel of :func:`dots`, at least so many."""
+    return max(least, 0.6 + 0.24 * conditions(frame).nunique())
+
+
+STARS = "dots: seeds; bars, bands: SEM; stars: above none, p < .05 (*), .001 (**), one-tailed, Holm"
 
 
 def error_bars(frame: pd.DataFrame) -> str:

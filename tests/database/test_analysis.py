@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
@@ -75,6 +76,8 @@ def populated(
         training.ImageSet.add(grouped_digits(), source="test")
         Rsm.add("v1", v1(), source="test")
         assert add_experiment(study(), name="labels", scale="smoke")
+        again = study(activations={"layer": "V2", "n_shown": 0})
+        assert add_experiment(again, name="again", scale="smoke")
         assert populate.populate().failures == []
         yield
 
@@ -101,7 +104,7 @@ class TestAStudyOfLabels:
             assert np.array_equal(row["confusion"], counts)
 
     def test_variance_and_embedding_are_of_the_layer(self) -> None:
-        rows = analysis.LayerActivations.to_dicts()
+        rows = (analysis.LayerActivations & (analysis.ActivationConfig & "n_shown > 0")).to_dicts()
         assert len(rows) == 24
         row = rows[0]
         read = LayerReader(training.TrainedNetwork.load(row), ("V2",))
@@ -126,6 +129,16 @@ class TestAStudyOfLabels:
             key = (row.training_hash, row.teacher_hash, row.seed)
             assert found[key] == row.test_accuracy
         assert set(last["shuffled_labels"]) == {0, 0.5}
+
+    def test_a_layer_that_two_experiments_look_at_counts_once(self) -> None:
+        assert len(analysis.LayerActivations()) == 48
+        assert len(results.activations_by_seed()) == 24
+        assert len(results.activations()) == 8
+        of_both, of_one = (
+            results.differences(name).set_index(["measure", "first", "second"]).sort_index()
+            for name in (None, "labels")
+        )
+        pd.testing.assert_frame_equal(of_both, of_one)
 
     def test_only_networks_trained_on_the_same_labels_are_compared(self) -> None:
         found = results.differences("labels")
