@@ -33,7 +33,8 @@ def accuracy_by_epoch(experiment: str | None = None, scale: str | None = None) -
     )
     columns = ["epoch", "train_loss", "test_loss", "train_accuracy", "test_accuracy"]
     frame = _frame(query, training.TrainingPlan, experiment, scale, columns)
-    frame = _sorted(frame, ["image_set", *_ORDER, "training_hash", "seed", "epoch"])
+    order = ["image_set", "shuffled_labels", *_ORDER, "training_hash", "seed", "epoch"]
+    frame = _sorted(frame, order)
     return frame.assign(gap=frame["test_loss"].astype(float) - frame["train_loss"].astype(float))
 
 
@@ -46,7 +47,9 @@ def accuracy_by_seed(experiment: str | None = None, scale: str | None = None) ->
 def accuracy(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
     """Losses and accuracies after the last epoch: mean and standard error over seeds."""
     by_seed = accuracy_by_seed(experiment, scale).drop(columns="epoch")
-    return _sorted(_over_seeds(by_seed, ACCURACIES), ["image_set", *_ORDER, "setting"])
+    return _sorted(
+        _over_seeds(by_seed, ACCURACIES), ["image_set", "shuffled_labels", *_ORDER, "setting"]
+    )
 
 
 def superclass_errors_by_seed(
@@ -70,7 +73,7 @@ def superclass_errors(experiment: str | None = None, scale: str | None = None) -
     """
     by_seed = superclass_errors_by_seed(experiment, scale)
     summary = _over_seeds(by_seed, ("within_superclass",), ("n_errors",))
-    return _sorted(summary, ["image_set", *_ORDER, "setting"])
+    return _sorted(summary, ["image_set", "shuffled_labels", *_ORDER, "setting"])
 
 
 def activations_by_seed(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
@@ -90,7 +93,10 @@ def activations(experiment: str | None = None, scale: str | None = None) -> pd.D
     """Variance of a layer's activations over the test images: mean and SEM over seeds."""
     by_seed = activations_by_seed(experiment, scale)
     by_seed = by_seed.drop(columns="activation_hash")
-    return _sorted(_over_seeds(by_seed, ("variance",)), ["image_set", "layer", *_ORDER, "setting"])
+    return _sorted(
+        _over_seeds(by_seed, ("variance",)),
+        ["image_set", "layer", "shuffled_labels", *_ORDER, "setting"],
+    )
 
 
 def noise_by_seed(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
