@@ -25,7 +25,7 @@ def accuracy_figure(experiment: str | None = None, scale: str | None = None) -> 
     frame = _epochs(experiment, scale)
     panels = list(frame.groupby(settings(frame), sort=False))
     heights = [height(rows, 2.2) for _, rows in panels]
-    figure = Figure(figsize=(9.6, 0.6 + sum(heights)), layout="constrained")
+    figure = Figure(figsize=(9.6, 1.4 + sum(heights)), layout="constrained")
     axes = figure.subplots(len(panels), 2, squeeze=False, height_ratios=heights)
     for (left, right), (setting, group) in zip(axes, panels, strict=True):
         _over_epochs(left, group, "test_accuracy")
@@ -33,6 +33,7 @@ def accuracy_figure(experiment: str | None = None, scale: str | None = None) -> 
         dots(right, _last(group), "test_accuracy")
         right.set_title(str(setting), fontsize=9)
         right.set_xlabel("after the last epoch")
+    legend_below(figure, *axes[:, 0])
     _finish(figure, f"Accuracy on test images; {STARS}", experiment, scale)
     return figure
 
@@ -46,16 +47,14 @@ def accuracy_distribution_figure(experiment: str | None = None, scale: str | Non
     for ax, (setting, group) in zip(axes, panels, strict=True):
         values = group["test_accuracy"].astype(float)
         low, high = values.min(), values.max()
-        bins = np.linspace(low, high if high > low else low + 0.01, 13)
-        for label, line, rows in styled(group):
-            ax.hist(
-                rows["test_accuracy"],
-                bins,
-                histtype="stepfilled",
-                alpha=0.35,
-                color=line["color"],
-                label=f"{label} (n = {len(rows)})",
-            )
+        bins = np.linspace(low, high if high > low else low + 0.01, 9)
+        shown = styled(group)
+        ax.hist(
+            [rows["test_accuracy"].to_numpy() for _, _, rows in shown],
+            bins,
+            color=[line["color"] for _, line, _ in shown],
+            label=[f"{label} (n = {len(rows)})" for label, _, rows in shown],
+        )
         ax.yaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_ylabel("networks")
         ax.set_title(str(setting), fontsize=9)

@@ -26,7 +26,7 @@ COLOURS = {
     "rsm": "#D55E00",
     "recorded_rsm": "#D55E00",
     "shuffle_neurons": "#009E73",
-    "gaussian": "#F0E442",
+    "gaussian": "#A6761D",
 }
 STYLES = ("-", "--", ":", "-.")
 
