@@ -317,7 +317,7 @@ _NAMED = frozenset(  # settings that columns of their own name
 )
 _OF_A_BRAIN = ("neural_model", "rsm", "recorded_rsm")
 _BUT_STRENGTH = ("teacher_hash", "scan_group", "compared", "n_stimuli", "stimulus_size")
-_ORDER = ["teacher", "brain", "alpha", "compared", "n_stimuli"]
+_ORDER = ["teacher", "brain", "drawn", "alpha", "compared", "n_stimuli"]
 _INTERVALS = (
     "median_low",
     "median_high",

@@ -134,7 +134,7 @@ def _dotted(frame: pd.DataFrame, value: str, axis: str) -> Figure:
     """A panel for each setting, a line in it for each condition."""
     panels = list(frame.groupby(settings(frame), sort=False))
     heights = [height(rows, 1.6) for _, rows in panels]
-    figure = Figure(figsize=(6.8, 0.8 + sum(heights)), layout="constrained")
+    figure = Figure(figsize=(8.8, 0.8 + sum(heights)), layout="constrained")
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for ax, (setting, group) in zip(axes, panels, strict=True):
         dots(ax, group, value)
