@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from regularized_training.batches import AugmentConfig
-from regularized_training.image_files import digits
+from regularized_training.image_files import digits, read_image_folder
 from regularized_training.networks import NetworkConfig
 from regularized_training.rsm import RsmConfig
 from regularized_training.rsm_teachers import gaussian_teacher, teacher_from_pairs
@@ -32,6 +33,29 @@ def test_what_is_known_of_v1(v1: SimilarityTeacher) -> None:
     assert said.std() == pytest.approx(0.062, abs=1e-3)
     # A Gaussian of V1's mean and deviation is far less alike from stimulus to stimulus.
     assert gaussian_teacher(v1.stimuli).similarity[i, j].mean() == pytest.approx(0.42, abs=0.01)
+
+
+def test_the_second_set_of_distances_is_of_v1_too(v1: SimilarityTeacher, data_folder: Path) -> None:
+    with np.load(data_folder / "macaque_v1_rsm" / "v1_rsm.npz") as released:
+        pairs, distances = released["v1_avg_pairs"], released["v1_avg_dissim"]
+    differ = pairs[:, 0] != pairs[:, 1]
+    second = teacher_from_pairs(v1.stimuli, pairs[differ], distances[differ].clip(min=0))
+    both = np.isfinite(np.triu(v1.similarity, 1)) & np.isfinite(second.similarity)
+    both &= np.triu(np.ones_like(both), 1)
+    assert both.sum() == 770
+    assert np.corrcoef(v1.similarity[both], second.similarity[both])[0, 1] == pytest.approx(
+        0.92, abs=0.005
+    )
+
+
+def test_the_hundred_classes_have_twenty_superclasses(data_folder: Path) -> None:
+    task = read_image_folder(data_folder / "cifar100" / "cifar100_subset.tar", grey=True)
+    assert (len(task.train_images), len(task.test_images)) == (10_000, 5_000)
+    sizes = Counter(task.superclasses)
+    assert (len(sizes), set(sizes.values())) == (20, {5})
+    assert task.superclasses[task.classes.index("maple_tree")] == "trees"
+    coarse = task.of_superclasses()
+    assert np.bincount(coarse.test_labels).tolist() == [250] * 20
 
 
 def test_the_v1_of_cornet_comes_to_resemble_that_of_the_macaque(v1: SimilarityTeacher) -> None:
