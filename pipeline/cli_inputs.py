@@ -159,7 +159,6 @@ def import_images(
 
     from predictive_model.recording import check_name
     from regularized_training import image_files
-    from regularized_training.tasks import superclasses_of
     from schemas import training
 
     if source == "digits":
@@ -173,11 +172,8 @@ def import_images(
     if superclasses is not None:
         if not superclasses.is_file():
             raise FileNotFoundError(f"{superclasses}: no such file; expected a JSON object")
-        groups = image_files.read_superclasses(superclasses.read_bytes(), superclasses)
-        try:
-            task = replace(task, superclasses=superclasses_of(task.classes, groups))
-        except ValueError as error:
-            raise ValueError(f"{superclasses}: {error}") from error
+        found = image_files.read_superclasses(superclasses.read_bytes(), superclasses, task.classes)
+        task = replace(task, superclasses=found)
     if coarse:
         task = task.of_superclasses()
     task = replace(task, name=name or task.name)

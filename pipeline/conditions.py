@@ -67,10 +67,9 @@ def conditions(frame: pd.DataFrame) -> pd.Series[str]:
     sizes = frame.groupby("brain", dropna=False)["stimulus_size"].transform("nunique")
     shown = taught & (sizes > 1) & (frame["stimulus_size"] != "")
     labels = labels.where(~shown, labels + frame["stimulus_size"].map(", {}".format))
-    for column, of_whom in (("lesson", taught), ("setting", pd.Series(True, index=frame.index))):
-        few = frame[column].str.count(",").max() < MOST_NAMED and frame[column].nunique() > 1
-        said = of_whom & (frame[column] != "")
-        labels = labels.where(~said | (not few), labels + ", " + frame[column])
+    for column in ("lesson", "setting"):
+        if frame[column].nunique() > 1 and frame[column].str.count(",").max() < MOST_NAMED:
+            labels = labels.where(frame[column] == "", labels + ", " + frame[column])
     if frame["shuffled_labels"].nunique() > 1:
         labels = labels + frame["shuffled_labels"].map(SHUFFLED.format)
     for column in ("network_width", "architecture", "image_set"):

@@ -7,9 +7,9 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from pipeline.conditions import CONDITION, conditions, numbered, settings, what_differs
+from pipeline.comparisons import compared
+from pipeline.conditions import CONDITION, numbered, what_differs
 from pipeline.planned import planned_rows
-from regularized_training.analysis.paired import holm, paired_difference
 from regularized_training.teachers import TeacherKind
 from schemas import analysis, base, recording, representation, robustness, teaching, training
 
@@ -277,35 +277,6 @@ def differences(experiment: str | None = None, scale: str | None = None) -> pd.D
     return pd.concat(filled, ignore_index=True) if filled else frames[0]
 
 
-def compared(by_seed: pd.DataFrame, value: str, measure: str | pd.Series[str]) -> pd.DataFrame:
-    """What :func:`differences` says of one column of a frame by seed.
-
-    Parameters
-    ----------
-    by_seed : DataFrame
-        A row per network, and per ``level`` if it has such a column.
-    value : str
-        Name of the column.
-    measure : str or Series of str
-        What to call it.
-    """
-    columns = ["measure", "level", "first", "second", "difference", "sem"]
-    columns += ["p", "p_holm", "p_greater", "p_greater_holm", "effect", "n"]
-    if by_seed.empty:
-        return pd.DataFrame(columns=columns)
-    # Only networks of one task and architecture, trained alike, are compared.
-    setting = settings(by_seed)
-    frame = by_seed.assign(measure=measure, value=by_seed[value].astype(float))
-    frame["measure"] = frame["measure"].where(setting == "", frame["measure"] + ", " + setting)
-    frame["condition"] = conditions(frame)
-    if "level" not in frame:
-        frame["level"] = np.nan
-    rows: list[dict[str, Any]] = []
-    for (name, level), group in frame.groupby(["measure", "level"], dropna=False, sort=False):
-        rows += [{"measure": name, "level": level, **row} for row in _compared(group)]
-    return pd.DataFrame(rows, columns=columns)
-
-
 _TEXT = (
     *("image_set", "architecture", "teacher", "strength", "drawn", "brain", "stimulus_size"),
     *("noise", "method", "norm", "judge_group", "setting", "lesson", "layer"),
@@ -315,8 +286,6 @@ _NAMED = frozenset(  # settings that columns of their own name
     ("architecture", "width", "alpha", "ratio", "layer", "layers", "n_pairs", "n_stimuli")
     + ("stimulus_size", "epochs", "n_train", "method", "shuffled_labels")
 )
-_OF_A_BRAIN = ("neural_model", "rsm", "recorded_rsm")
-_BUT_STRENGTH = ("teacher_hash", "scan_group", "compared", "n_stimuli", "stimulus_size")
 _ORDER = ["teacher", "brain", "drawn", "alpha", "compared", "n_stimuli"]
 _INTERVALS = (
     "median_low",
@@ -341,15 +310,12 @@ def _frame(
     rows = planned_rows(query, plan, experiment, scale)
     trained = [{**row["network_config"], **row["training_config"]} for row in rows]
     lessons = [config.pop("regularizer", None) or {} for config in trained]
-    for row, setting, lesson in zip(
-        rows, what_differs(trained, _NAMED), what_differs(lessons, _NAMED), strict=True
-    ):
-        row["setting"], row["lesson"] = setting, lesson
-    for row in rows:
-        regularizer = row["training_config"].get("regularizer") or {}
-        row["stimulus_size"] = _size(regularizer)
+    said = what_differs(trained, _NAMED), what_differs(lessons, _NAMED)
+    for row, lesson, *differs in zip(rows, lessons, *said, strict=True):
+        row["setting"], row["lesson"] = differs
+        row["stimulus_size"] = _size(lesson)
         row["shuffled_labels"] = row["training_config"].get("shuffled_labels", 0.0)
-        row["strength"] = "r" if regularizer.get("method") == "rsm" else "alpha"
+        row["strength"] = "r" if lesson.get("method") == "rsm" else "alpha"
         config = row["teacher_config"]
         row["rsm"] = config["rsm"]
         row["drawn"] = f"mean {config['mean']:g}" if config["kind"] == "gaussian" else ""
@@ -399,77 +365,3 @@ def _sorted(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     rank = frame["teacher"].map(TEACHER_ORDER)
     order = [c if c != "teacher" else "_rank" for c in columns]
     return frame.assign(_rank=rank).sort_values(order).drop(columns="_rank").reset_index(drop=True)
-
-
-def above_none(frame: pd.DataFrame, value: str) -> dict[str, float]:
-    """How sure each condition is above the one without a teacher.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        By seed, of networks that are trained alike.
-    value : str
-        Name of the column.
-
-    Returns
-    -------
-    dict of str to float
-        p of one-tailed paired t-tests over seeds, corrected for their number (Holm 1979), by the
-        condition's name; empty without a network that nobody taught.
-    """
-    frame = frame.assign(condition=conditions(frame))
-    by_seed = {
-        str(name): rows.set_index("seed")[value].astype(float)
-        for name, rows in frame.groupby("condition", sort=False)
-    }
-    alone = frame.loc[frame["teacher"] == "none", "condition"].unique()
-    if len(alone) != 1:
-        return {}
-    none = by_seed.pop(alone[0])
-    p = []
-    for values in by_seed.values():
-        both = pd.concat([values, none], axis=1, join="inner").dropna().to_numpy()
-        p.append(paired_difference(both[:, 0], both[:, 1]).p_greater if len(both) else np.nan)
-    return dict(zip(by_seed, holm(p), strict=True))
-
-
-def _compared(group: pd.DataFrame) -> list[dict[str, Any]]:
-    values = {
-        str(name): rows.set_index("seed")["value"]
-        for name, rows in group.groupby("condition", sort=False)
-    }
-    rows = []
-    for first, second in _pairs_to_compare(group.drop_duplicates("condition")):
-        both = pd.concat([values[first], values[second]], axis=1, join="inner").to_numpy()
-        if not len(both):
-            continue
-        # Where over half of the attacks failed there is no difference to speak of.
-        both = both[np.isfinite(both).all(axis=1)]
-        found = vars(paired_difference(both[:, 0], both[:, 1])) if len(both) else {"n": 0}
-        unknown = {"p": np.nan, "p_greater": np.nan}
-        rows.append({"first": first, "second": second, **unknown, **found})
-    for p in ("p", "p_greater"):
-        for row, corrected in zip(rows, holm([row[p] for row in rows]), strict=True):
-            row[f"{p}_holm"] = corrected
-    return rows
-
-
-def _pairs_to_compare(group: pd.DataFrame) -> list[tuple[str, str]]:
-    """Which conditions are compared, a row of `group` each: every pair costs the others power."""
-    conditions = group.to_dict("records")
-    brains = [c for c in conditions if c["teacher"] in _OF_A_BRAIN]
-    pairs = []
-    for first in conditions:
-        for second in conditions:
-            alone = second["teacher"] == "none" != first["teacher"]
-            if first in brains:
-                # Not again the other way round, nor one teacher with itself at another strength.
-                again = second in brains[: brains.index(first) + 1]
-                same = all(first[name] == second[name] for name in _BUT_STRENGTH)
-                wanted = not again and not (same and first["alpha"] != second["alpha"])
-            else:
-                # Of Federer et al. it is asked whether a teacher without a brain helps as well.
-                wanted = alone and first["strength"] == "r"
-            if wanted:
-                pairs.append((first["condition"], second["condition"]))
-    return pairs

@@ -34,20 +34,14 @@ def why_nothing(what: str, experiment: str | None, scale: str | None) -> str:
     if not len(Experiment()):
         return "nothing planned yet; run `neuroteach experiment add`"
     plan, lacks, without = _PLANS_OF_NETWORKS.get(what, (None, "", ""))
-    if what == "superclass_errors" and not len(
-        training.TrainingPlan & restriction & training.Superclasses.proj()
-    ):
-        return (
-            "no network learns images whose classes have superclasses; give them with "
-            "`neuroteach import images ... --superclasses FILE`"
-        )
-    if plan is not None and not len(plan & restriction):
+    if plan is not None and not len(plan() & restriction):
         who = f"experiment {experiment} {lacks} no" if experiment else f"no experiment {lacks} a"
         return f"{who} {without}"
     return "nothing computed yet; run `neuroteach populate`"
 
 
 _TAUGHT = (training.TrainingPlan, "teaches", "network")
+# Each plan is called: tables are, to be bound to the open database.
 _PLANS_OF_NETWORKS: dict[str, tuple[Any, str, str]] = {
     "noise": (*_TAUGHT[:2], "network, so that there is no accuracy under noise"),
     "adversarial": (robustness.AttackPlan, "asks for", "attack; give it a list [[attacks]]"),
@@ -62,7 +56,12 @@ _PLANS_OF_NETWORKS: dict[str, tuple[Any, str, str]] = {
         "comparison of layers; give it a table [representation]",
     ),
     "accuracy": _TAUGHT,
-    "superclass_errors": _TAUGHT,
+    "superclass_errors": (
+        lambda: training.TrainingPlan & training.Superclasses.proj(),
+        "teaches",
+        "network on images with superclasses; give them by `neuroteach import images ... "
+        "--superclasses FILE`",
+    ),
     "activations": (
         analysis.ActivationPlan,
         "asks for",

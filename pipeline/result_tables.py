@@ -21,8 +21,8 @@ def noise_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def accuracy_table(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each condition: mean +- SEM over seeds."""
-    columns = ("test_accuracy", "train_accuracy", "test_loss", "train_loss", "gap")
-    return _summary(frame, dict.fromkeys(columns, "{:.3f}"))
+    means = [name.removesuffix("_sem") for name in map(str, frame) if name.endswith("_sem")]
+    return _summary(frame, dict.fromkeys(means, "{:.3f}"))
 
 
 def superclass_errors_table(frame: pd.DataFrame) -> pd.DataFrame:

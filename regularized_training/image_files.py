@@ -10,7 +10,7 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal, cast, get_args
 
@@ -71,7 +71,7 @@ def read_image_folder(
     path = Path(path)
     found: dict[str, list[tuple[tuple[str, ...], NDArray[np.uint8]]]] = {}
     class_of: dict[str, str] = {}  # of images in val, by name, where a list says so
-    groups: dict[str, str] = {}
+    groups: tuple[bytes, Path] | None = None
     tops = set()
     n_read = 0
     for parts, data in _members(path):
@@ -79,7 +79,7 @@ def read_image_folder(
             class_of = _annotated(data, path.joinpath(*parts))
             continue
         if parts[-1] == SUPERCLASSES:
-            groups = read_superclasses(data, path.joinpath(*parts))
+            groups = data, path.joinpath(*parts)
             continue
         split_at = next((i for i, part in enumerate(parts) if part in SPLIT_FOLDERS), len(parts))
         if len(parts) < split_at + 3:  # train/<class>/<file> at least
@@ -112,10 +112,6 @@ def read_image_folder(
         )
     train_images, train_labels = _stack(found["train"], classes, f"{path}/train")
     test_images, test_labels = _stack(found[test], classes, f"{path}/{test}")
-    try:
-        superclasses = superclasses_of(classes, groups) if groups else ()
-    except TaskError as error:
-        raise TaskError(f"{path}: {SUPERCLASSES}: {error}") from error
     return ImageTask(
         name=name or path.name.split(".")[0],
         train_images=train_images,
@@ -123,17 +119,17 @@ def read_image_folder(
         test_images=test_images,
         test_labels=test_labels,
         classes=classes,
-        superclasses=superclasses,
+        superclasses=read_superclasses(*groups, classes) if groups else (),
     )
 
 
-def read_superclasses(content: bytes, file: Path | str) -> dict[str, str]:
-    """The superclass of each class, from a JSON object of names.
+def read_superclasses(content: bytes, file: Path | str, classes: Sequence[str]) -> tuple[str, ...]:
+    """The superclass of each class, in the order of the classes, from a JSON object of names.
 
     Raises
     ------
     TaskError
-        If it is none; names `file`.
+        If it is none or does not fit the classes; names `file`.
     """
     try:
         groups = json.loads(content)
@@ -141,7 +137,10 @@ def read_superclasses(content: bytes, file: Path | str) -> dict[str, str]:
         raise TaskError(f"{file}: not JSON ({error})") from error
     if not isinstance(groups, dict) or not groups:
         raise TaskError(f'{file}: expected an object of names, such as {{"maple": "trees"}}')
-    return groups
+    try:
+        return superclasses_of(classes, groups)
+    except TaskError as error:
+        raise TaskError(f"{file}: {error}") from error
 
 
 def read_torchvision(

@@ -38,6 +38,8 @@ class SuperclassErrors(dj.Computed):
 
     def make(self, key: dict[str, Any]) -> None:
         """Test one network."""
+        from sklearn.metrics import confusion_matrix  # a second to import
+
         watch, device = Stopwatch(), computing().device
         task = ImageSet.load(key)
         answers = errors.answers_of(TrainedNetwork.load(key), task.test_images, device)
@@ -49,7 +51,9 @@ class SuperclassErrors(dj.Computed):
                 "n_images": len(answers),
                 "n_errors": n,
                 "within_superclass": share if n else None,
-                "confusion": errors.confusion_matrix(answers, task.test_labels, len(task.classes)),
+                "confusion": confusion_matrix(
+                    task.test_labels, answers, labels=np.arange(len(task.classes))
+                ),
                 **watch.provenance(device),
             }
         )

@@ -69,7 +69,14 @@ def superclass_errors_figure(experiment: str | None = None, scale: str | None = 
     frame = results.superclass_errors_by_seed(experiment, scale)
     if frame.empty:
         raise NothingToShowError(why_nothing("superclass_errors", experiment, scale))
-    figure = _dotted(frame, "within_superclass", "share of errors within the right superclass")
+    panels = list(frame.groupby(settings(frame), sort=False))
+    heights = [height(rows, 1.6) for _, rows in panels]
+    figure = Figure(figsize=(8.8, 0.8 + sum(heights)), layout="constrained")
+    axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for ax, (setting, group) in zip(axes, panels, strict=True):
+        dots(ax, group, "within_superclass")
+        ax.set_title(str(setting), fontsize=9)
+    axes[-1].set_xlabel("share of errors within the right superclass")
     _finish(figure, f"Errors on test images; {STARS}", experiment, scale)
     return figure
 
@@ -128,19 +135,6 @@ def _epochs(experiment: str | None, scale: str | None) -> pd.DataFrame:
 
 def _last(by_epoch: pd.DataFrame) -> pd.DataFrame:
     return by_epoch[by_epoch["epoch"] == by_epoch["epochs"] - 1]
-
-
-def _dotted(frame: pd.DataFrame, value: str, axis: str) -> Figure:
-    """A panel for each setting, a line in it for each condition."""
-    panels = list(frame.groupby(settings(frame), sort=False))
-    heights = [height(rows, 1.6) for _, rows in panels]
-    figure = Figure(figsize=(8.8, 0.8 + sum(heights)), layout="constrained")
-    axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for ax, (setting, group) in zip(axes, panels, strict=True):
-        dots(ax, group, value)
-        ax.set_title(str(setting), fontsize=9)
-    axes[-1].set_xlabel(axis)
-    return figure
 
 
 def _over_epochs(ax: Any, by_epoch: pd.DataFrame, value: str) -> None:

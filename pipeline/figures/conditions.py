@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 from matplotlib import colormaps
 
+from pipeline.comparisons import above_none
 from pipeline.conditions import CONDITION, conditions
-from pipeline.network_results import above_none
 
 # Colours that people with colour-blindness can tell apart (Okabe and Ito).
 COLOURS = {

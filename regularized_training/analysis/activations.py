@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from predictive_model.config import Config, Seed
 from regularized_training.batches import to_float
@@ -81,11 +83,8 @@ def embed_activations(
             f"images: {len(images)}, expected more than {3 * config.perplexity:g}, three for each "
             f"neighbour of perplexity {config.perplexity:g}; lower it or give more"
         )
-    with evaluating(network, device), torch.inference_mode():
-        read = LayerReader(network, (config.layer,))
-        parts = torch.from_numpy(images).split(BATCH)
-        features = [flatten_features(read(to_float(part.to(device)))[0]).cpu() for part in parts]
-    flat = torch.cat(features).numpy()
+    features = _features(network, config.layer, images, device)
+    flat = torch.cat([part.cpu() for part in features]).numpy()
     n_components = min(COMPONENTS, *flat.shape)
     components = PCA(n_components, random_state=config.seed).fit_transform(flat)
     tsne = TSNE(perplexity=config.perplexity, init="pca", random_state=config.seed)
@@ -109,16 +108,25 @@ def activation_variance(
     """
     if len(images) < 2:
         raise ValueError(f"images: {len(images)}, expected at least 2")
-    with evaluating(network, device), torch.inference_mode():
-        read = LayerReader(network, (layer,))
-        n, mean, squares = 0, torch.zeros(()), torch.zeros(())
-        # Chan et al. 1979: batch by batch, and without the cancellation of E[x^2] - E[x]^2.
-        for part in torch.from_numpy(images).split(BATCH):
-            features = flatten_features(read(to_float(part.to(device)))[0]).double()
-            k, own = len(features), features.mean(0)
-            difference = own - mean
-            squares = squares + (features - own).square().sum(0)
-            squares = squares + difference.square() * (n * k / (n + k))
-            mean = mean + difference * (k / (n + k))
-            n += k
+    n, mean, squares = 0, torch.zeros(()), torch.zeros(())
+    # Chan et al. 1979: batch by batch, and without the cancellation of E[x^2] - E[x]^2.
+    for part in _features(network, layer, images, device):
+        features = part.double()
+        k, own = len(features), features.mean(0)
+        difference = own - mean
+        squares = squares + (features - own).square().sum(0)
+        squares = squares + difference.square() * (n * k / (n + k))
+        mean = mean + difference * (k / (n + k))
+        n += k
     return float((squares / n).mean())
+
+
+@torch.inference_mode()
+def _features(
+    network: nn.Module, layer: str, images: NDArray, device: str | torch.device
+) -> Iterator[Tensor]:
+    """A layer's activations, (batch, unit), batch by batch."""
+    with evaluating(network, device):
+        read = LayerReader(network, (layer,))
+        for part in torch.from_numpy(images).split(BATCH):
+            yield flatten_features(read(to_float(part.to(device)))[0])

@@ -35,19 +35,6 @@ def answers_of(
     return torch.cat(found).numpy()
 
 
-def confusion_matrix(answers: ArrayLike, labels: ArrayLike, n_classes: int) -> NDArray[np.int64]:
-    """How often each class (row) was answered by each class (column).
-
-    Examples
-    --------
-    >>> confusion_matrix([0, 1, 1], [0, 0, 1], 2).tolist()
-    [[1, 1], [0, 1]]
-    """
-    a, y = np.asarray(answers, np.int64), np.asarray(labels, np.int64)
-    counts = np.bincount(y * n_classes + a, minlength=n_classes**2)
-    return counts.reshape(n_classes, n_classes)
-
-
 def superclass_share(
     answers: ArrayLike, labels: ArrayLike, superclass_of: ArrayLike
 ) -> tuple[float, int]:

@@ -332,4 +332,4 @@ def test_superclasses_that_do_not_fit_the_classes_are_refused(
 
 def test_a_file_of_superclasses_that_is_not_json_is_named() -> None:
     with pytest.raises(TaskError, match=r"groups\.json: not JSON"):
-        read_superclasses(b"cat: animal", "groups.json")
+        read_superclasses(b"cat: animal", "groups.json", CLASSES)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from regularized_training.analysis.errors import answers_of, confusion_matrix, superclass_share
+from regularized_training.analysis.errors import answers_of, superclass_share
 from regularized_training.networks import NetworkConfig, build_network
 
 SUPERCLASSES = np.repeat(np.arange(20), 5)
@@ -38,11 +38,6 @@ def test_superclasses_that_do_not_cover_the_classes_are_refused() -> None:
         superclass_share([20], [3], np.zeros(20, int))
     with pytest.raises(ValueError, match=r"shapes \(2,\) and \(1,\)"):
         superclass_share([1, 2], [1], SUPERCLASSES)
-
-
-def test_confusions_are_counted_by_class_and_answer() -> None:
-    counts = confusion_matrix([1, 1, 2, 0], [0, 0, 2, 1], 3)
-    assert counts.tolist() == [[0, 2, 0], [1, 0, 0], [0, 0, 1]]
 
 
 def test_answers_are_the_networks_whatever_the_batches() -> None:

@@ -10,8 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
+from pipeline.comparisons import above_none, compared
 from pipeline.figures.conditions import dots, height
-from pipeline.network_results import above_none, compared
 from regularized_training.analysis.paired import holm
 from tests.pipeline.test_conditions import ALONE, TAUGHT
 
