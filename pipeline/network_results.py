@@ -33,7 +33,7 @@ def accuracy_by_epoch(experiment: str | None = None, scale: str | None = None) -
     )
     columns = ["epoch", "train_loss", "test_loss", "train_accuracy", "test_accuracy"]
     frame = _frame(query, training.TrainingPlan, experiment, scale, columns)
-    order = ["image_set", "shuffled_labels", *_ORDER, "training_hash", "seed", "epoch"]
+    order = ["image_set", *_ORDER, "training_hash", "seed", "epoch"]
     frame = _sorted(frame, order)
     return frame.assign(gap=frame["test_loss"].astype(float) - frame["train_loss"].astype(float))
 
@@ -47,9 +47,7 @@ def accuracy_by_seed(experiment: str | None = None, scale: str | None = None) ->
 def accuracy(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
     """Losses and accuracies after the last epoch: mean and standard error over seeds."""
     by_seed = accuracy_by_seed(experiment, scale).drop(columns="epoch")
-    return _sorted(
-        _over_seeds(by_seed, ACCURACIES), ["image_set", "shuffled_labels", *_ORDER, "setting"]
-    )
+    return _sorted(_over_seeds(by_seed, ACCURACIES), ["image_set", *_ORDER, "setting"])
 
 
 def superclass_errors_by_seed(
@@ -73,7 +71,7 @@ def superclass_errors(experiment: str | None = None, scale: str | None = None) -
     """
     by_seed = superclass_errors_by_seed(experiment, scale)
     summary = _over_seeds(by_seed, ("within_superclass",), ("n_errors",))
-    return _sorted(summary, ["image_set", "shuffled_labels", *_ORDER, "setting"])
+    return _sorted(summary, ["image_set", *_ORDER, "setting"])
 
 
 def activations_by_seed(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
@@ -95,7 +93,7 @@ def activations(experiment: str | None = None, scale: str | None = None) -> pd.D
     by_seed = by_seed.drop(columns="activation_hash")
     return _sorted(
         _over_seeds(by_seed, ("variance",)),
-        ["image_set", "layer", "shuffled_labels", *_ORDER, "setting"],
+        ["image_set", "layer", *_ORDER, "setting"],
     )
 
 
@@ -286,7 +284,7 @@ _NAMED = frozenset(  # settings that columns of their own name
     ("architecture", "width", "alpha", "ratio", "layer", "layers", "n_pairs", "n_stimuli")
     + ("stimulus_size", "epochs", "n_train", "method", "shuffled_labels")
 )
-_ORDER = ["teacher", "brain", "drawn", "alpha", "compared", "n_stimuli"]
+_ORDER = ["shuffled_labels", "teacher", "brain", "drawn", "alpha", "compared", "n_stimuli"]
 _INTERVALS = (
     "median_low",
     "median_high",

@@ -45,7 +45,7 @@ def activations_figure(experiment: str | None = None, scale: str | None = None) 
             )
             ax.scatter(*np.asarray(row["embedding"]).T, c=colours, s=4, linewidths=0)
             ax.set_aspect("equal")
-            title = f"{row['layer']}: {row['condition']}, seed {row['seed']}"
+            title = f"{row['condition']}\n{row['layer']}, seed {row['seed']}"
             ax.set_title(title, fontsize=8)
     for ax, ((setting, layer), group) in zip(
         lower.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0],
