@@ -53,9 +53,10 @@ def declare(connection: Any) -> tuple[Any, Any]:
 
 
 def fill_by_populate(square: Any) -> None:
-    populate._populate_table(
-        square(), [], populate.PopulateResult(), lambda progress: None, lambda: True
-    )
+    with populate.working() as lease:
+        populate.populate_table(
+            square(), [], populate.PopulateResult(), lambda progress: None, lambda: True, lease
+        )
 
 
 def fill_by_make(square: Any) -> None:

@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 failed, 2 wrong use.
 from __future__ import annotations
 
 import enum
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,10 +14,12 @@ import typer
 from pipeline.cli_encoders import predict
 from pipeline.cli_exports import export_app
 from pipeline.cli_inputs import import_app, simulate
+from pipeline.cli_query import explain, query
 from pipeline.cli_search import search_app
+from pipeline.cli_server import database_app
 from pipeline.cli_session import Session, reporting_errors
+from pipeline.cli_workers import populate, status, worker
 from pipeline.printing import Format, err, plain, print_frame
-from pipeline.settings import SettingsError, load_settings
 
 # Everything that imports torch or DataJoint is imported by the command that needs it, so that
 # --help is there at once.
@@ -32,7 +33,6 @@ app = typer.Typer(
 )
 experiment_app = typer.Typer(help="Plan and list experiments.")
 results_app = typer.Typer(help="Print results.")
-database_app = typer.Typer(help="Start, stop and name the database.")
 for sub, name in (
     (import_app, "import"),
     (export_app, "export"),
@@ -43,8 +43,8 @@ for sub, name in (
 ):
     sub.info.no_args_is_help = True
     app.add_typer(sub, name=name)
-app.command()(simulate)
-app.command()(predict)
+for command in (simulate, predict, populate, worker, status, query, explain):
+    app.command()(command)
 
 
 class FigureChoice(enum.StrEnum):
@@ -93,10 +93,11 @@ def init() -> None:
         err.print(f"home      {settings.home}")
         err.print(f"database  {settings.database_for_display}")
         err.print(f"store     {settings.store}")
-        if settings.embedded_folder is None and settings.store == settings.home / "store":
+        if settings.embedded_folder is None and not settings.store_is_shared:
             err.print(
                 "note: arrays and weights go to this machine's home; to share them set "
-                "NEUROTEACH_STORE to a folder that all users of the server reach"
+                "NEUROTEACH_STORE to a folder that all users of the server reach, or to "
+                "s3://BUCKET/PREFIX"
             )
 
 
@@ -120,13 +121,16 @@ def experiment_add(
         str | None,
         typer.Option(help="Let imported encoders teach with the stimuli of this key instead."),
     ] = None,
+    priority: Annotated[
+        int | None, typer.Option(help="The lowest number is computed first; 5 by default.")
+    ] = None,
 ) -> None:
     """Plan an experiment; `neuroteach populate` computes it.
 
     Example: `neuroteach experiment add experiments/li2019.toml --scale small`
     """
     from pipeline.experiment_file import read_experiment
-    from pipeline.experiments import add_experiment
+    from pipeline.experiments import DEFAULT_PRIORITY, add_experiment
 
     scale = scale or _default_scale(file)
     changes: dict[str, Any] = {}
@@ -138,7 +142,12 @@ def experiment_add(
     if stimuli:
         settings = settings.with_stimuli(stimuli)
     with Session():
-        added = add_experiment(settings, name=name or file.stem, scale=scale)
+        added = add_experiment(
+            settings,
+            name=name or file.stem,
+            scale=scale,
+            priority=DEFAULT_PRIORITY if priority is None else priority,
+        )
     err.print("planned" if added else "was planned already")
 
 
@@ -151,6 +160,24 @@ def _default_scale(file: Path) -> str:
     if len(scales) > 1:
         raise ExperimentError(f"{file}: has the scales {', '.join(scales)}; choose by --scale NAME")
     return scales[0]
+
+
+@experiment_app.command("priority")
+@reporting_errors
+def experiment_priority(
+    name: Annotated[str, typer.Argument(help="Of the experiment.")],
+    priority: Annotated[int, typer.Argument(help="The lowest number is computed first.")],
+    scale: Annotated[str, typer.Option("--scale", "-s", help="Which scale of it.")],
+) -> None:
+    """Have an experiment computed earlier or later; workers take note within seconds.
+
+    Example: `neuroteach experiment priority li2019 1 --scale small`
+    """
+    from pipeline.experiments import set_priority
+
+    with Session():
+        set_priority(name, scale, priority)
+    err.print(f"{name} ({scale}) has priority {priority}")
 
 
 @experiment_app.command("remove")
@@ -185,89 +212,6 @@ def experiment_list(
     with Session():
         frame = results.experiments()
     print_frame(frame, format, output, title="Experiments")
-
-
-# -- populate and status -----------------------------------------------------------------------
-
-
-@app.command()
-@reporting_errors
-def populate(
-    experiment: Experiment = None,
-    scale: Scale = None,
-    workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes.")] = 1,
-    retry: Annotated[bool, typer.Option("--retry", help="Try failed computations again.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
-    as_worker: Annotated[bool, typer.Option(hidden=True)] = False,
-) -> None:
-    """Compute all that is planned and missing. May be interrupted and run again at any time.
-
-    Example: `neuroteach populate --experiment li2019 --workers 2`
-    """
-    from pipeline import populate as population
-    from pipeline import workers as worker_processes
-    from pipeline.planned import named
-
-    with Session() as database:
-        named(experiment, scale)  # refused here rather than by every worker
-        if retry:
-            n_failed = population.retry_failures(experiment, scale)
-            err.print(f"{n_failed} failed computations will be tried again")
-        if workers > 1:
-            worker_processes.run(
-                database, workers, experiment=experiment, scale=scale, quiet=quiet, console=err
-            )
-        else:
-            worker_processes.work(
-                experiment=experiment, scale=scale, quiet=quiet, as_worker=as_worker, console=err
-            )
-        failed = population.failures(experiment, scale)
-    if failed:
-        _report(failed[:10])
-        err.print(f"{len(failed)} failed; mend the cause, then `neuroteach populate --retry`")
-        raise typer.Exit(1)
-
-
-@app.command()
-@reporting_errors
-def status(
-    experiment: Experiment = None,
-    scale: Scale = None,
-    format: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
-    output: Annotated[Path | None, typer.Option("--output", "-o")] = None,
-) -> None:
-    """Say what is computed, what is missing and what failed.
-
-    Example: `neuroteach status --format json`
-    """
-    import pandas as pd
-
-    from pipeline import populate as population
-    from pipeline import results
-
-    with Session() as database:
-        done = population.progress(experiment, scale)
-        failed = population.failures(experiment, scale)
-        inputs = results.status_of_inputs()
-        where = database.settings.database_for_display
-    err.print(f"database {where}")
-    for kind, names in inputs.items():
-        err.print(f"{kind}: {', '.join(names) or 'none yet'}")
-    counts = {table: sum(f.table == table for f in failed) for table in {f.table for f in failed}}
-    frame = pd.DataFrame(
-        [
-            {"table": p.table, "done": p.done, "planned": p.total, "failed": counts.get(p.table, 0)}
-            for p in done
-        ]
-    )
-    print_frame(frame, format, output, title="Computed")
-    _report(failed)
-
-
-def _report(failed: list[Any]) -> None:
-    for failure in failed:
-        err.print(f"[red]failed:[/red] {failure.table} {plain(str(failure.key))}")
-        err.print(f"        {plain(failure.message.splitlines()[0])}")
 
 
 # -- results and figures -----------------------------------------------------------------------
@@ -371,79 +315,6 @@ def figure(
     with Session():
         figures.draw(name.value, output, experiment=experiment, scale=scale, scan=scan)
     err.print(f"wrote {output}")
-
-
-# -- database ----------------------------------------------------------------------------------
-
-
-def _embedded() -> Any:
-    from pipeline.database import embedded_server
-
-    server = embedded_server(load_settings())
-    if server is None:
-        raise SettingsError(
-            "NEUROTEACH_DATABASE names a server, which is not this program's to start or stop"
-        )
-    return server
-
-
-def _keep_running() -> None:
-    marker = load_settings().database_is_kept
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.touch()
-
-
-@database_app.command("start")
-@reporting_errors
-def database_start() -> None:
-    """Start the embedded database and leave it running, so that commands begin sooner.
-
-    Example: `neuroteach database start`
-    """
-    server = _embedded()
-    server.start()
-    _keep_running()
-    err.print("the database is running")
-
-
-@database_app.command("stop")
-@reporting_errors
-def database_stop(
-    force: Annotated[bool, typer.Option("--force", help="Cut open sessions.")] = False,
-) -> None:
-    """Stop the embedded database, unless someone is using it.
-
-    Example: `neuroteach database stop`
-    """
-    load_settings().database_is_kept.unlink(missing_ok=True)
-    result = _embedded().stop(force=force)
-    err.print(str(result))
-    if not result.stopped:
-        raise typer.Exit(1)
-
-
-@database_app.command("url")
-@reporting_errors
-def database_url() -> None:
-    """Print what other programs need to connect. An embedded database is started for that.
-
-    Example: `psql "$(neuroteach database url)"`
-    """
-    from urllib.parse import quote
-
-    from pipeline.database import embedded_server
-
-    settings = load_settings()
-    server = embedded_server(settings)
-    if server is None:
-        sys.stdout.write(settings.database + "\n")
-        return
-    s = server.start()
-    _keep_running()
-    sys.stdout.write(
-        f"postgresql://{s.user}:{quote(s.password)}@/{s.database}"
-        f"?host={quote(str(s.socket_folder), safe='')}&port={s.port}\n"
-    )
 
 
 def main() -> None:

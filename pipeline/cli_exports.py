@@ -1,4 +1,4 @@
-"""The commands that write scans and denoised responses to files that others can read."""
+"""The commands that write scans, denoised responses and experiments to files for others."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.cli_database import print_written, shown_progress
 from pipeline.cli_session import Session, reporting_errors
 from pipeline.printing import err
 
-export_app = typer.Typer(help="Write recordings and denoised responses to files.")
+export_app = typer.Typer(help="Write recordings, denoised responses and experiments to files.")
 
 
 class ExportFormat(enum.StrEnum):
@@ -87,6 +88,29 @@ def export_responses(
         np.savez_compressed(file, **arrays)
     images, neurons = arrays["responses"].shape
     err.print(f"wrote {output}: responses of {neurons} neurons to {images} images")
+
+
+@export_app.command("experiment")
+@reporting_errors
+def export_experiment(
+    name: Annotated[str, typer.Argument(help="Name of an experiment in the database.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .zip file.")],
+    scale: Annotated[str | None, typer.Option("--scale", "-s", help="Only this scale.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file if it is there.")
+    ] = False,
+) -> None:
+    """Write an experiment with all that it was made from, for `neuroteach import archive`.
+
+    Example: `neuroteach export experiment li2019 --scale small -o li2019.zip`
+    """
+    from pipeline.transfer import operations
+
+    with Session() as database, shown_progress() as progress:
+        manifest = operations.export_experiment(
+            database, name, output, scale=scale, overwrite=overwrite, on_progress=progress
+        )
+    print_written(output, manifest)
 
 
 def _require_scan(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The commands that bring scans and images into the database."""
+"""The commands that bring scans, images and archives into the database."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast, get_args
 
 import typer
 
+from pipeline.cli_database import print_brought, shown_progress
 from pipeline.cli_encoders import import_encoder, import_rsm, import_stimuli
 from pipeline.cli_session import Session, reporting_errors
 from pipeline.printing import err, plain
@@ -186,6 +187,37 @@ def import_images(
     with Session():
         added = training.ImageSet.add(task, source=Path(source).name)
     err.print("imported" if added else "was there already")
+
+
+@import_app.command("archive")
+@reporting_errors
+def import_archive(
+    file: Annotated[
+        Path,
+        typer.Argument(help="What `neuroteach export experiment` or `database backup` wrote."),
+    ],
+    keep_existing: Annotated[
+        bool,
+        typer.Option(
+            "--keep-existing",
+            help="Leave what was computed here with another outcome as it is, and bring the rest.",
+        ),
+    ] = False,
+) -> None:
+    """Add an experiment from another database, with its results and all that they were made from.
+
+    Rows that are here with the same content are left as they are. The file is read whole and
+    checked before anything is written.
+
+    Example: `neuroteach import archive li2019.zip`
+    """
+    from pipeline.transfer import operations
+
+    with Session() as database, shown_progress() as progress:
+        result = operations.import_archive(
+            database, file, keep_existing=keep_existing, on_progress=progress
+        )
+    print_brought("imported", result)
 
 
 @reporting_errors

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 import typer
 
 from pipeline.printing import err, plain
-from pipeline.settings import load_settings
+from pipeline.settings import Settings, load_settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,16 +40,14 @@ class Session:
     """An open database; an embedded server is stopped by whoever is the last to use it."""
 
     def __enter__(self) -> Any:
-        from pipeline.database import embedded_server, open_database
+        from pipeline.database import open_database
 
         settings = load_settings()
-        self.server = embedded_server(settings)
-        self.kept = settings.database_is_kept
-        try:
+        self._embedded = embedded_stopped_by_the_last(settings)
+        with contextlib.ExitStack() as unless_opened:
+            unless_opened.enter_context(self._embedded)
             self.database = open_database(settings)
-        except BaseException:
-            self._stop()
-            raise
+            unless_opened.pop_all()
         return self.database
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
@@ -57,13 +56,23 @@ class Session:
         from schemas.base import dj
 
         self.database.close()
-        self._stop()
+        self._embedded.__exit__(None, None, None)
         if isinstance(error, (dj.DataJointError, psycopg2.Error)):
             said = " ".join(str(error).split())
             raise RuntimeError(f"the database refused: {said}") from error
 
-    def _stop(self) -> None:
-        # Whoever leaves last stops it, also after a command that was killed. It stays up by
-        # itself while others use it.
-        if self.server is not None and not self.kept.exists() and self.server.running():
-            self.server.stop()
+
+@contextlib.contextmanager
+def embedded_stopped_by_the_last(settings: Settings) -> Iterator[None]:
+    """Stop an embedded server afterwards, also one that a killed command left behind.
+
+    It stays up by itself while others use it, or someone wants it kept.
+    """
+    from pipeline.database import embedded_server
+
+    try:
+        yield
+    finally:
+        server = embedded_server(settings)
+        if server is not None and not settings.database_is_kept.exists() and server.running():
+            server.stop()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pipeline import migrations
+from pipeline.connection import PATIENCE, Connection, DatabaseError
 from pipeline.settings import ServerAddress, Settings, load_settings
 from schemas import base
 
@@ -21,28 +21,23 @@ ACTIVATION_LOCK = 0x6E65757274656163
 MYSQL_LOCK_TIMEOUT = 300  # seconds
 
 
-class DatabaseError(RuntimeError):
-    """The database cannot be reached or used; says which and what to do."""
-
-
 class Database:
     """An open database with every table bound to it; use it in a ``with`` statement.
 
     Attributes
     ----------
     settings : Settings
-    connection : datajoint.Connection
+    connection : Connection
     """
 
-    def __init__(self, settings: Settings, instance: Any) -> None:
+    def __init__(self, settings: Settings, connection: Connection) -> None:
         self.settings = settings
-        self.connection = instance.connection
+        self.connection = connection
 
     def close(self) -> None:
         """Close the session. An embedded server stays up for the next one."""
         base.deactivate()
         self.connection.close()
-        self.connection.query = _refuse  # tables still hold it, and a query would reconnect
 
     def __enter__(self) -> Database:
         return self
@@ -51,7 +46,13 @@ class Database:
         self.close()
 
 
-def open_database(settings: Settings | None = None, *, create: bool = True) -> Database:
+def open_database(
+    settings: Settings | None = None,
+    *,
+    create: bool = True,
+    any_version: bool = False,
+    patience: float = PATIENCE,
+) -> Database:
     """Connect, start the embedded server if need be, and bind all tables.
 
     Parameters
@@ -59,12 +60,17 @@ def open_database(settings: Settings | None = None, *, create: bool = True) -> D
     settings : Settings, optional
         From the environment by default.
     create : bool
-        Declare missing tables; False for users who may not.
+        Declare tables where there are none; False for users who may not.
+    any_version : bool
+        Take tables of an earlier version as they are, to bring them up to date.
+    patience : float
+        Seconds for which a server that fails later is waited for.
 
     Raises
     ------
     DatabaseError
-        If the server cannot be reached or the tables are not there and may not be made.
+        If the server cannot be reached, or the tables are of another version, or are not there
+        and may not be made.
 
     Examples
     --------
@@ -73,48 +79,77 @@ def open_database(settings: Settings | None = None, *, create: bool = True) -> D
     ...     print(Scan())
     """
     settings = settings or load_settings()
-    settings.store.mkdir(parents=True, exist_ok=True)
-    server = embedded_server(settings)
-    if server is not None:
-        instance = server.connected(
-            lambda s: _instance(
-                settings,
-                ServerAddress(
-                    backend="postgresql",
-                    host=str(s.socket_folder),
-                    port=s.port,
-                    user=s.user,
-                    password=s.password,
-                    database=s.database,
-                ),
-            )
-        )
-    else:
-        instance = _instance(settings, ServerAddress.from_url(settings.database))
+    connection = connect(settings, patience=patience)
     try:
-        reconnecting(instance.connection, on_reconnect=keep_reservations)
-        with activation_lock(instance.connection):
-            base.activate(instance.connection, settings.schema_name, create=create)
+        with activation_lock(connection):
+            _bind(connection, settings, create=create, any_version=any_version)
     except BaseException as error:
-        instance.connection.close()
+        base.deactivate()
+        connection.close()
         if isinstance(error, base.dj.DataJointError):
             raise DatabaseError(
                 f"{settings.database_for_display}: tables of schema {settings.schema_name!r} "
-                f"cannot be used ({_one_line(error)})"
+                f"cannot be used ({one_line(error)}); whoever owns the schema can make them by "
+                "`neuroteach init`"
             ) from error
         raise
     base.configure(
         device=choose_device(settings.device),
+        user=connection.get_user().split("@")[0],
         checkpoints=settings.checkpoints,
+        alive=settings.worker_alive,
     )
-    return Database(settings, instance)
+    return Database(settings, connection)
 
 
-def _refuse(*args: object, **kwargs: object) -> None:
-    raise DatabaseError("the database was closed; call pipeline.database.open_database() again")
+def connect(settings: Settings, *, patience: float = PATIENCE) -> Connection:
+    """A connection that no table is bound to yet; an embedded server is started for it.
+
+    Raises
+    ------
+    DatabaseError
+        If the server cannot be reached.
+    """
+    if settings.store.protocol != "s3":
+        settings.store.mkdir(parents=True, exist_ok=True)
+    server = embedded_server(settings)
+    if server is None:
+        return _connected(settings, settings.server_address, patience)
+    return server.connected(lambda s: _connected(settings, s.address, patience))
 
 
-def _one_line(error: Exception) -> str:
+def _bind(connection: Connection, settings: Settings, *, create: bool, any_version: bool) -> None:
+    """Bind the tables, declaring what is missing, if they are of this version."""
+    schema = settings.schema_name
+    version = migrations.current_version(connection, schema)
+    if version is None:  # there is nothing yet
+        base.activate(connection, schema, create=create)
+        migrations.stamp(migrations.LATEST, "made")
+        return
+    if version != migrations.LATEST and not any_version:
+        _refuse_version(settings, version)
+    # Whoever declared them first may have been killed before the end.
+    missing = {table.table_name for table in base.all_tables()} - migrations.tables_in(
+        connection, schema
+    )
+    base.activate(connection, schema, create=create and bool(missing))
+
+
+def _refuse_version(settings: Settings, version: int) -> None:
+    found = f"{settings.database_for_display}: the tables of schema {settings.schema_name!r} are "
+    if version > migrations.LATEST:
+        raise DatabaseError(
+            f"{found}of version {version}, newer than this program, which knows "
+            f"{migrations.LATEST}; install a newer neuroteach"
+        )
+    raise DatabaseError(
+        f"{found}of version {version}, this program needs {migrations.LATEST}; run `neuroteach "
+        "database upgrade`, which saves a backup first"
+    )
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, in one line."""
     return " ".join(str(error).split())
 
 
@@ -134,34 +169,17 @@ def choose_device(device: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _instance(settings: Settings, address: ServerAddress) -> Any:
-    import datajoint as dj
-
-    # A Unix socket folder needs no encryption; a server is asked for it and may decline.
-    use_tls = False if address.host.startswith("/") else None
+def _connected(settings: Settings, address: ServerAddress, patience: float) -> Connection:
+    config = base.dj.settings.Config()
+    config.safemode = False
+    config.stores = {"default": "main", "main": settings.store_for_datajoint()}
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "No datajoint.json found")  # nor is one wanted
-            instance = dj.Instance(
-                address.host,
-                address.user,
-                address.password,
-                address.port,
-                use_tls=use_tls,
-                backend=address.backend,
-                **({"database__name": address.database} if address.database else {}),
-            )
-    except Exception as error:
+        return Connection(address, config, patience=patience)
+    except Exception as error:  # each driver has its own
         raise DatabaseError(
-            f"{settings.database_for_display}: cannot connect ({_one_line(error)}); "
+            f"{settings.database_for_display}: cannot connect ({one_line(error)}); "
             "check NEUROTEACH_DATABASE and that the server is up"
         ) from error
-    instance.config.safemode = False
-    instance.config.stores = {
-        "default": "main",
-        "main": {"protocol": "file", "location": str(settings.store)},
-    }
-    return instance
 
 
 @contextlib.contextmanager
@@ -177,68 +195,3 @@ def activation_lock(connection: Any) -> Iterator[None]:
         yield
     finally:
         connection.query(release)
-
-
-def keep_reservations(connection: Any, lost: int) -> None:
-    """Carry the jobs that a lost session of this process had reserved over to its new one."""
-    for table in base.queued_tables():
-        if table._connection is not connection:
-            continue  # not bound yet, so nothing is reserved
-        connection.query(
-            f"UPDATE {table().jobs.full_table_name} SET connection_id = %s, "
-            "reserved_time = CURRENT_TIMESTAMP(3) "
-            "WHERE status = 'reserved' AND connection_id = %s",
-            (connection.connection_id, lost),
-        )
-
-
-def reconnecting(
-    connection: Any,
-    *,
-    attempts: int = 5,
-    wait: float = 0.5,
-    on_reconnect: Callable[[Any, int], None] = lambda connection, lost: None,
-) -> None:
-    """Make a connection survive a restart of its PostgreSQL server.
-
-    DataJoint 2.3 asks the dead connection for a cursor before it would notice the loss, and keeps
-    the number of the lost session. Inside a transaction the loss is an error: what was written
-    before it is gone.
-    """
-    import psycopg2
-
-    if connection.adapter.backend != "postgresql":
-        return
-    # DataJoint translates some of the driver's errors into its own, and lets others through.
-    failures = (base.dj.DataJointError, psycopg2.Error)
-    lost_connection = base.dj.errors.LostConnectionError
-    plain: Callable[..., Any] = connection.query
-
-    def reconnect() -> None:
-        for attempt in range(attempts):
-            try:
-                connection.connect()
-            except failures:
-                if attempt + 1 == attempts:
-                    raise
-                time.sleep(wait)
-            else:
-                lost = connection.connection_id
-                connection.connection_id = connection.adapter.get_connection_id(connection._conn)
-                on_reconnect(connection, lost)
-                return
-
-    def query(*args: Any, **kwargs: Any) -> Any:
-        if not connection._conn.closed:
-            try:
-                return plain(*args, reconnect=False, **kwargs)
-            except failures:
-                if not connection._conn.closed:
-                    raise  # the query is at fault
-        if connection._in_transaction:
-            connection._in_transaction = False
-            raise lost_connection("The connection was lost during a transaction; start it again.")
-        reconnect()
-        return plain(*args, reconnect=False, **kwargs)
-
-    connection.query = query

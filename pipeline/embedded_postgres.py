@@ -5,6 +5,7 @@ on, as a daemon, when the program that started it ends, so that the next program
 
     ROOT/pg18/          data folder, named for the major version that made it and has to read it
     ROOT/password       password of the database user, readable by its owner only
+    ROOT/pgpass         the same as libpq's passfile, once someone asked for a URL
     ROOT/server.lock    held while a server is made, started or stopped
     ROOT/server.alive   locked by the server itself for as long as it lives
     ROOT/postgres.log   what the server says
@@ -25,7 +26,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +35,10 @@ from typing import IO, TypeVar
 import psutil
 import psycopg2
 from filelock import FileLock, Timeout
+from pydantic import SecretStr
 
 from pipeline.postgres_binaries import EmbeddedPostgresError, PostgresBinaries, find_binaries
+from pipeline.settings import ServerAddress
 
 try:
     import fcntl
@@ -95,6 +98,18 @@ class Server:
     def __repr__(self) -> str:
         return f"Server({self.user}@{self.socket_folder}:{self.port}/{self.database})"
 
+    @property
+    def address(self) -> ServerAddress:
+        """The same as clients of any server take it."""
+        return ServerAddress(
+            backend="postgresql",
+            host=str(self.socket_folder),
+            port=self.port,
+            user=self.user,
+            password=SecretStr(self.password),
+            database=self.database,
+        )
+
 
 @dataclass(frozen=True)
 class StopResult:
@@ -140,6 +155,8 @@ class EmbeddedPostgres:
     durable : bool
         False gives up safety against power failure for speed: for tests. Holds for a server that
         is started, not for one that runs already.
+    settings : mapping, optional
+        More of PostgreSQL's own for a server that is started, such as ``listen_addresses``.
 
     Raises
     ------
@@ -147,9 +164,12 @@ class EmbeddedPostgres:
         From every method that cannot do its work; the message says what to do.
     """
 
-    def __init__(self, root: Path, *, durable: bool = True) -> None:
+    def __init__(
+        self, root: Path, *, durable: bool = True, settings: Mapping[str, str] | None = None
+    ) -> None:
         self.root = Path(root).expanduser().resolve()
         self.durable = durable
+        self._settings = dict(settings or {})
         self._lock = FileLock(self.root / "server.lock", timeout=_LOCK_TIMEOUT, mode=0o600)
 
     def start(self) -> Server:
@@ -206,6 +226,14 @@ class EmbeddedPostgres:
                 sessions = self._count_sessions(self._server(postmaster))
         return Status(True, data, postmaster.socket_folder, postmaster.process.pid, sessions)
 
+    def passfile(self, server: Server) -> Path:
+        """File from which psql and its kin take the password; written anew."""
+        fields = (server.socket_folder, server.port, server.database, server.user, server.password)
+        line = ":".join(str(f).replace("\\", "\\\\").replace(":", "\\:") for f in fields)
+        path = self.root / "pgpass"
+        self._write_private(path, line)
+        return path
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
         try:
@@ -244,7 +272,7 @@ class EmbeddedPostgres:
         self._sweep_unfinished()
         password = self.root / "password"
         if not password.exists():
-            self._write_password(secrets.token_urlsafe(24))
+            self._write_private(password, secrets.token_urlsafe(24))
         with tempfile.TemporaryDirectory(
             prefix=_UNFINISHED, dir=self.root, ignore_cleanup_errors=True
         ) as unfinished:
@@ -272,12 +300,12 @@ class EmbeddedPostgres:
         command = [binaries.program("postgres"), "--single", "-D", str(data)]
         _run([*command, *_options(settings), "postgres"], working_folder=data, stdin=statement)
 
-    def _write_password(self, password: str) -> None:
-        unfinished = self.root / "password.new"
+    def _write_private(self, path: Path, line: str) -> None:
+        unfinished = path.with_name(f"{path.name}.new")
         unfinished.unlink(missing_ok=True)
         with _open_private(unfinished, os.O_EXCL) as file:
-            file.write(password.encode() + b"\n")
-        unfinished.rename(self.root / "password")
+            file.write(line.encode() + b"\n")
+        unfinished.rename(path)
 
     # -------------------------------------------------------------------- what runs at the moment
 
@@ -398,9 +426,10 @@ class EmbeddedPostgres:
                 password = secrets.token_urlsafe(24)
                 statement = f"ALTER ROLE {USER} PASSWORD '{password}'"
                 self._run_single_user(binaries, data, statement)
-                self._write_password(password)
+                self._write_private(self.root / "password", password)
             settings = _SETTINGS | {"unix_socket_directories": str(sockets), "port": str(PORT)}
             settings |= {} if self.durable else _NOT_DURABLE
+            settings |= self._settings
             command = [binaries.program("postgres"), "-D", str(data), *_options(settings)]
             # The shell ends at once; the server keeps the open file, and with it the lock on it.
             shell = subprocess.run(

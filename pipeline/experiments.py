@@ -17,9 +17,21 @@ from predictive_model.trials import check_together
 from schemas import base, encoding, experiment, recording, teaching, training
 from schemas.base import transaction
 
+DEFAULT_PRIORITY = 5
+PRIORITIES = range(0, 256)  # the lowest comes first
 
-def add_experiment(settings: ExperimentSettings, *, name: str, scale: str) -> bool:
+
+def add_experiment(
+    settings: ExperimentSettings, *, name: str, scale: str, priority: int = DEFAULT_PRIORITY
+) -> bool:
     """Plan an experiment: everything it needs stands in the plan tables, or nothing does.
+
+    Parameters
+    ----------
+    settings : ExperimentSettings
+    name, scale : str
+    priority : int
+        Of its computations, from 0 to 255; the lowest come first.
 
     Returns
     -------
@@ -32,6 +44,7 @@ def add_experiment(settings: ExperimentSettings, *, name: str, scale: str) -> bo
         If a scan or the image set is missing, or another experiment has the name and scale.
     """
     check_name(name)
+    _check_priority(priority)
     key = {"experiment": name, "scale": scale}
     described = settings.model_dump(mode="json")
     present = (experiment.Experiment & key).to_dicts()
@@ -58,10 +71,36 @@ def add_experiment(settings: ExperimentSettings, *, name: str, scale: str) -> bo
                 "title": settings.title,
                 "settings": described,
                 "added": datetime.now(UTC).replace(tzinfo=None, microsecond=0),
+                "added_by": base.computing().user[:64],
+                "priority": priority,
             }
         )
         planning.plan(settings, key, sources)
     return True
+
+
+def set_priority(name: str, scale: str, priority: int) -> None:
+    """Have an experiment computed earlier or later; workers take note within seconds.
+
+    Raises
+    ------
+    LookupError
+        If there is no such experiment.
+    ExperimentError
+        If there is no such priority.
+    """
+    _check_priority(priority)
+    named(name, scale)
+    key = {"experiment": name, "scale": scale}
+    experiment.Experiment.update1({**key, "priority": priority})
+
+
+def _check_priority(priority: int) -> None:
+    if priority not in PRIORITIES:
+        raise ExperimentError(
+            f"priority: {priority}, expected {PRIORITIES.start} to {PRIORITIES.stop - 1}; the "
+            f"lowest comes first, {DEFAULT_PRIORITY} is usual"
+        )
 
 
 def remove_experiment(name: str, scale: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pipeline.lease import Lease, WorkerLostError, put_back, release_lost
 from pipeline.planned import named
 from schemas import (
     analysis,
@@ -24,6 +26,7 @@ from schemas import (
 from schemas import experiment as experiments
 
 WAIT = 1.0  # seconds between looks at what others are computing
+LOOK = 5.0  # seconds between looks for new work, and for more urgent work
 PROGRESS_AGE = 1.0  # seconds for which what others compute is left out of the progress
 
 # What says which rows of a table are wanted.
@@ -46,8 +49,9 @@ PLANS = {
     robustness.AttackChecks: robustness.AttackCheckPlan,
 }
 
-# Errors that say nothing of the computation: a worker was told to stop.
-_STOPPED = ("SystemExit%SIGTERM%", "KeyboardInterrupt%")
+# Errors that say nothing of the computation: a worker was told to stop, or the database server was
+# gone when the row was to be inserted.
+_STOPPED = ("SystemExit%SIGTERM%", "KeyboardInterrupt%", "LostConnectionError%")
 
 
 @dataclass(frozen=True)
@@ -80,19 +84,23 @@ def populate(
     *,
     experiment: str | None = None,
     scale: str | None = None,
+    forever: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     keep_going: Callable[[], bool] = lambda: True,
 ) -> PopulateResult:
     """Compute all that is planned and missing, in the order in which results build on each other.
 
     Each key is reserved in the database first, so any number of processes may do this at once.
-    Keys that a dead worker had reserved are taken up again. Returns when nothing is left to do,
-    waiting for what others compute as long as more may come of it.
+    Keys that a dead worker had reserved are taken up again. Experiments of a lower priority
+    number come first. Returns when nothing is left to do, waiting for what others compute as long
+    as more may come of it.
 
     Parameters
     ----------
     experiment, scale : str, optional
         Only what this experiment needs.
+    forever : bool
+        Do not return, but wait for more to be planned.
     on_progress : callable
         Called after each computed key.
     keep_going : callable
@@ -110,18 +118,100 @@ def populate(
     """
     base.require_active()
     result = PopulateResult()
-    tables = list(_tables(experiment, scale))
-    while keep_going():
-        computed = sum(
-            populate_table(table, restriction, result, on_progress, keep_going)
-            for table, restriction in tables
-        )
-        base.remove_finished_checkpoints()
-        if not computed:
-            if not others_at_work(tables):
-                break
-            time.sleep(WAIT)
+    rounds = _Rounds(experiment, scale)
+    with working() as lease:
+        while keep_going():
+            computed = 0
+            for tables in rounds.tables():
+                computed = sum(
+                    populate_table(
+                        table,
+                        restriction,
+                        result,
+                        on_progress,
+                        lambda: keep_going() and not rounds.have_changed(),
+                        lease,
+                    )
+                    for table, restriction in tables
+                )
+                if computed or rounds.have_changed():
+                    break  # the most urgent may go on now
+            base.remove_finished_checkpoints()
+            if not computed and not rounds.have_changed():
+                if forever:
+                    _wait(LOOK, keep_going)
+                elif not others_at_work(rounds.all_tables):
+                    break
+                else:
+                    time.sleep(WAIT)
     return result
+
+
+@contextlib.contextmanager
+def working() -> Iterator[Lease]:
+    """A lease on the jobs that this process reserves."""
+    computing = base.computing()
+    report = computing.progress
+
+    def beat() -> None:
+        if computing.alive is not None:
+            computing.alive.touch()
+
+    with Lease(base.schema.connection, device=computing.device, on_beat=beat) as lease:
+
+        def still_ours(line: str) -> None:
+            lease.check()
+            report(line)
+
+        base.configure(progress=still_ours)
+        try:
+            yield lease
+        finally:
+            base.configure(progress=report)
+
+
+def _wait(seconds: float, keep_going: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + seconds
+    while keep_going() and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
+class _Rounds:
+    """Tables to fill, for the most urgent experiments first."""
+
+    def __init__(self, experiment: str | None, scale: str | None) -> None:
+        self._named = named(experiment, scale)
+        self.all_tables = list(_tables(self._named))
+        self._looked, self._known, self._changed = 0.0, _priorities(), False
+        self._urgent: list[list[tuple[Any, list[Any]]]] | None = None
+
+    def tables(self) -> list[list[tuple[Any, list[Any]]]]:
+        """A list of tables with their restrictions for each priority; the last is of all."""
+        if self._urgent is None or self.have_changed():
+            self._known, self._changed = _priorities(), False
+            levels = sorted({row["priority"] for row in self._known})[:-1]
+            urgent = [] if self._named else levels
+            of_level = [experiments.Experiment & f"priority <= {level}" for level in urgent]
+            instances = [table for table, _ in self.all_tables]
+            self._urgent = [
+                [(table, [_plan(type(table), asked.proj())]) for table in instances]
+                for asked in of_level
+            ]
+        return [*self._urgent, self.all_tables]
+
+    def have_changed(self) -> bool:
+        """Whether there are other experiments or priorities since; looks now and then."""
+        if self._named:
+            return False
+        if time.monotonic() - self._looked > LOOK:
+            self._looked, now = time.monotonic(), _priorities()
+            self._changed = now != self._known
+        return self._changed
+
+
+def _priorities() -> list[dict[str, Any]]:
+    query = experiments.Experiment.proj("priority")
+    return query.to_dicts(order_by=("experiment", "scale"))
 
 
 def populate_table(
@@ -130,6 +220,7 @@ def populate_table(
     result: PopulateResult,
     on_progress: Callable[[Progress], None],
     keep_going: Callable[[], bool],
+    lease: Lease,
 ) -> int:
     """Compute all that is pending of one table, and say how much that was.
 
@@ -142,6 +233,8 @@ def populate_table(
         To which counts and failures are added.
     on_progress, keep_going : callable
         As :func:`populate` takes them.
+    lease : Lease
+        On the jobs that are reserved.
     """
     release_lost_jobs(table)
     name, computed = type(table).__name__, 0
@@ -152,20 +245,37 @@ def populate_table(
     while keep_going():
         # One key at a time, so that progress shows and a request to stop is heard.
         try:
-            outcome = table.populate(
-                *restriction, reserve_jobs=True, suppress_errors=True, max_calls=1, refresh=False
-            )
+            with lease.computing(table.jobs):
+                outcome = table.populate(
+                    *restriction,
+                    reserve_jobs=True,
+                    suppress_errors=True,
+                    max_calls=1,
+                    refresh=False,
+                )
             if any(
                 str(error).startswith("KeyboardInterrupt") for _, error in outcome["error_list"]
             ):
                 raise KeyboardInterrupt  # which DataJoint takes for an error of this key alone
         except (SystemExit, KeyboardInterrupt):
+            put_back(table.jobs)
             release_lost_jobs(table)
             raise
+        except WorkerLostError:
+            if table.connection.in_transaction:
+                table.connection.cancel_transaction()
+            put_back(table.jobs)
+            lease.renew()
+            continue
+        lost = [key for key, error in outcome["error_list"] if _server_was_lost(str(error))]
+        if lost:
+            release_lost_jobs(table)
         computed += outcome["success_count"]
         result.computed[name] = result.computed.get(name, 0) + outcome["success_count"]
         result.failures += [
-            Failure(name, dict(key), str(message)) for key, message in outcome["error_list"]
+            Failure(name, dict(key), str(message))
+            for key, message in outcome["error_list"]
+            if key not in lost
         ]
         if outcome["success_count"]:
             # Counting takes as long as all else that is asked of the database for a key.
@@ -177,6 +287,10 @@ def populate_table(
         elif not outcome["error_list"] and not _any_job(table, restriction, "'pending'"):
             break  # nothing was pending; had another worker been quicker, we would look again
     return computed
+
+
+def _server_was_lost(message: str) -> bool:
+    return message.startswith("LostConnectionError")
 
 
 def _queue_missing(table: Any, restriction: list[Any]) -> None:
@@ -193,19 +307,18 @@ def _queue_missing(table: Any, restriction: list[Any]) -> None:
         jobs.insert([{**k, **job} for k in keys], skip_duplicates=True, ignore_extra_fields=True)
 
 
-def _tables(experiment: str | None, scale: str | None) -> Iterator[tuple[Any, list[Any]]]:
-    """Computed tables in order, each with what restricts it to an experiment.
+def _tables(restriction: Any) -> Iterator[tuple[Any, list[Any]]]:
+    """Computed tables in order, each with what restricts it to an experiment, if one is named.
 
     They are instances to keep: each new one reads its job queue's definition from the database,
     which takes longer than all queries of a key together.
     """
-    restriction = named(experiment, scale)
     for table in base.computed_tables():
         yield table(), [_plan(table, restriction)] if restriction else []
 
 
-def _plan(table: type[Any], restriction: dict[str, str]) -> Any:
-    """Rows that say which of a table are wanted, by an experiment or by any."""
+def _plan(table: type[Any], restriction: Any) -> Any:
+    """Rows that say which of a table are wanted, by some experiments or by any."""
     plan = PLANS[table] & restriction
     if table is encoding.SharedCore:
         return plan & (encoding.FitConfig & "n_scans > 0")
@@ -225,7 +338,7 @@ def _plan(table: type[Any], restriction: dict[str, str]) -> Any:
 def progress(experiment: str | None = None, scale: str | None = None) -> list[Progress]:
     """How far each computed table is."""
     base.require_active()
-    return [table_progress(table, r) for table, r in _tables(experiment, scale)]
+    return [table_progress(table, r) for table, r in _tables(named(experiment, scale))]
 
 
 def table_progress(table: Any, restriction: list[Any]) -> Progress:
@@ -261,27 +374,12 @@ def others_at_work(tables: Iterable[tuple[Any, list[Any]]]) -> bool:
 
 
 def release_lost_jobs(table: Any) -> None:
-    """Make the jobs pending again whose worker is gone or was told to stop.
-
-    A worker is gone when the database session that reserved the job has ended. Going by age
-    instead would take long computations for lost ones.
-    """
-    jobs, connection = table.jobs, table.connection
-    name = jobs.full_table_name
-    if connection.adapter.backend == "postgresql":
-        alive = (
-            "SELECT 1 FROM pg_stat_activity WHERE pid = connection_id AND "
-            "(backend_start IS NULL OR backend_start::timestamp <= reserved_time)"
-        )
-    else:
-        alive = "SELECT 1 FROM information_schema.processlist WHERE id = connection_id"
-    connection.query(
-        f"UPDATE {name} SET status = 'pending' WHERE status = 'reserved' AND NOT EXISTS ({alive})"
-    )
+    """Make the jobs pending again whose worker is gone or was told to stop."""
+    release_lost(table.jobs)
     for pattern in _STOPPED:
-        connection.query(
-            f"UPDATE {name} SET status = 'pending' WHERE status = 'error' AND "
-            "error_message LIKE %s",
+        table.connection.query(
+            f"UPDATE {table.jobs.full_table_name} SET status = 'pending' "
+            "WHERE status = 'error' AND error_message LIKE %s",
             (pattern,),
         )
 
@@ -290,7 +388,7 @@ def failures(experiment: str | None = None, scale: str | None = None) -> list[Fa
     """Computations that failed and wait to be tried again."""
     base.require_active()
     found = []
-    for table, restriction in _tables(experiment, scale):
+    for table, restriction in _tables(named(experiment, scale)):
         jobs = _restricted(table.jobs.errors, table, restriction)
         for job in jobs.to_dicts():
             key = {name: job[name] for name in table.primary_key}
@@ -302,7 +400,7 @@ def retry_failures(experiment: str | None = None, scale: str | None = None) -> i
     """Make failed computations pending again; returns how many."""
     base.require_active()
     n = 0
-    for table, restriction in _tables(experiment, scale):
+    for table, restriction in _tables(named(experiment, scale)):
         failed = _restricted(table.jobs.errors, table, restriction)
         n += table.connection.query(
             f"UPDATE {table.jobs.full_table_name} SET status = 'pending'{failed.where_clause()}"

@@ -16,6 +16,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from predictive_model.files import write_whole
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -52,10 +54,17 @@ def print_frame(
     title: str,
     caveat: str = "",
     table: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
+    whole: bool = False,
 ) -> None:
-    """Print a frame, or write it to a file.
+    """Print a frame, or write it to a file, which is there whole or as it was before.
 
-    ``caveat`` is what must be said beside it; ``table`` makes of it what people read.
+    ``caveat`` is what must be said beside it; ``table`` makes of it what people read. ``whole``
+    keeps every column as it is in a table too.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder of the file is missing.
     """
     if caveat and format is not Format.table:
         err.print(f"note: {caveat}")
@@ -64,7 +73,9 @@ def print_frame(
             raise typer.BadParameter(
                 "parquet is not text; name a file with -o", param_hint="--format"
             )
-        frame.to_parquet(output)
+        buffer = io.BytesIO()
+        frame.to_parquet(buffer)
+        _write(output, buffer.getvalue())
         return
     if format is Format.csv:
         text = frame.to_csv(index=False)
@@ -74,15 +85,36 @@ def print_frame(
     else:
         page = out if output is None else Console(file=io.StringIO(), width=PAGE_WIDTH)
         shown = frame if table is None or frame.empty else table(frame)
-        for part in _tables(shown, title, caveat, page.width):
+        for part in _tables(shown, title, caveat, page.width, whole):
             page.print(part)
         if output is None:
             return
         text = page.file.getvalue()  # type: ignore[attr-defined]
     if output:
-        output.write_text(text, encoding="utf-8")
+        write_text(output, text)
     else:
         sys.stdout.write(text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole, or leave what is there.
+
+    Raises
+    ------
+    FileNotFoundError
+        If its folder is missing.
+    """
+    _write(path, text.encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)  # /dev/stdout and pipes cannot be replaced
+        return
+    path = path.resolve()  # of a link: the file that it leads to
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path.parent}: no such folder; make it first")
+    write_whole(path, content)
 
 
 @dataclass(frozen=True)
@@ -105,9 +137,9 @@ class _Column:
         return max([cells, *(len(word) for word in self.heading.split())])
 
 
-def _tables(frame: pd.DataFrame, title: str, caveat: str, width: int) -> list[Table]:
+def _tables(frame: pd.DataFrame, title: str, caveat: str, width: int, whole: bool) -> list[Table]:
     """One table if it fits; else one with a column for each row, or several with fewer columns."""
-    columns = _columns(frame)
+    columns = _columns(frame, whole)
     most = max(width // 3, 16)  # longer than any number
     blocks = [columns]
     if _total(columns) <= width:
@@ -122,12 +154,14 @@ def _tables(frame: pd.DataFrame, title: str, caveat: str, width: int) -> list[Ta
     return tables
 
 
-def _columns(frame: pd.DataFrame) -> list[_Column]:
+def _columns(frame: pd.DataFrame, whole: bool) -> list[_Column]:
     import pandas as pd
 
-    frame = _scores_of_ceilings(frame)
-    # Hashes that are the same in all rows, and what the note says, would only make it wide.
-    shown = [c for c in frame.columns if c != "simulated" and not _dull_hash(frame, str(c))]
+    shown = list(frame.columns)
+    if not whole:
+        frame = _scores_of_ceilings(frame)
+        # Hashes that are the same in all rows, and what the note says, would only make it wide.
+        shown = [c for c in frame.columns if c != "simulated" and not _dull_hash(frame, str(c))]
     columns = []
     for name in shown:
         cells = tuple(_cell(value) for value in frame[name])
@@ -208,6 +242,10 @@ def _scores_of_ceilings(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cell(value: Any) -> str:
+    import pandas as pd
+
+    if value is pd.NA or value is pd.NaT:
+        return ""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.4g}"
     return "" if value is None else str(value)

@@ -206,8 +206,8 @@ def stimuli(stimulus_set: str) -> NDArray:
 def experiments() -> pd.DataFrame:
     """All experiments."""
     base.require_active()
-    columns = ["experiment", "scale", "title", "added"]
-    return pd.DataFrame(Experiment.proj("title", "added").to_dicts(), columns=columns)
+    columns = ["experiment", "scale", "title", "priority", "added", "added_by"]
+    return pd.DataFrame(Experiment.proj(*columns[2:]).to_dicts(), columns=columns)
 
 
 def status_of_inputs() -> dict[str, list[str]]:

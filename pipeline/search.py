@@ -18,6 +18,7 @@ from pipeline.populate import (
     Progress,
     others_at_work,
     populate_table,
+    working,
 )
 from pipeline.proposals import Trial, as_text, propose
 from pipeline.search_file import SearchError, SearchSettings, experiment_file
@@ -134,22 +135,23 @@ def run_search(
                 on_trial(trial)
 
     _retry(table, name)
-    while keep_going():
-        result = PopulateResult()
-        computed = populate_table(table, mine, result, report, keep_going)
-        base.remove_finished_checkpoints()
-        if result.failures:
-            failure = result.failures[0]
-            raise SearchError(
-                f"trial {failure.key['number']}: {failure.message.splitlines()[0]}; mend the "
-                "cause, then run the search again: it goes on with this trial"
-            )
-        if _propose_next(name, settings, n_trials) or computed:
-            continue
-        if not others_at_work([(table, mine)]):
-            report()  # what others finished last
-            break
-        time.sleep(WAIT)
+    with working() as lease:
+        while keep_going():
+            result = PopulateResult()
+            computed = populate_table(table, mine, result, report, keep_going, lease)
+            base.remove_finished_checkpoints()
+            if result.failures:
+                failure = result.failures[0]
+                raise SearchError(
+                    f"trial {failure.key['number']}: {failure.message.splitlines()[0]}; mend the "
+                    "cause, then run the search again: it goes on with this trial"
+                )
+            if _propose_next(name, settings, n_trials) or computed:
+                continue
+            if not others_at_work([(table, mine)]):
+                report()  # what others finished last
+                break
+            time.sleep(WAIT)
 
 
 def _retry(table: Any, name: str) -> None:

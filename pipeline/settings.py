@@ -1,20 +1,35 @@
 """Settings: where everything is kept and which database is used.
 
 All of it lives in one home folder, ``NEUROTEACH_HOME`` or ``~/.neuroteach``: the embedded
-database, the store of arrays and weights, checkpoints, logs and, if there is one,
+database, the store of arrays, weights and checkpoints, logs and, if there is one,
 ``settings.toml``. A setting is taken from the environment, else from that file, else its default:
 
-==================  ======================  =======================================
-in settings.toml    in the environment      default
-==================  ======================  =======================================
-``database``        ``NEUROTEACH_DATABASE``  ``embedded:HOME/database``
-``store``           ``NEUROTEACH_STORE``     ``HOME/store``
-``schema``          ``NEUROTEACH_SCHEMA``    ``neuroteach``
-``device``          ``NEUROTEACH_DEVICE``    ``auto``: a GPU if there is one
-==================  ======================  =======================================
+==================  =============================  =======================================
+in settings.toml    in the environment             default
+==================  =============================  =======================================
+``database``        ``NEUROTEACH_DATABASE``        ``embedded:HOME/database``
+``store``           ``NEUROTEACH_STORE``           ``HOME/store``
+``store_endpoint``  ``NEUROTEACH_STORE_ENDPOINT``  Amazon's, for a store in S3
+``schema``          ``NEUROTEACH_SCHEMA``          ``neuroteach``
+``device``          ``NEUROTEACH_DEVICE``          ``auto``: a GPU if there is one
+==================  =============================  =======================================
 
-``database`` is ``embedded:FOLDER``, ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE`` or
-``mysql://USER:PASSWORD@HOST:PORT``.
+``database`` is ``embedded:FOLDER``, ``postgresql://USER@HOST:PORT/DATABASE`` or
+``mysql://USER@HOST:PORT``; after a question mark may follow ``sslmode``, ``sslrootcert``,
+``sslcert`` and ``sslkey`` with the meaning that they have in libpq. ``store`` is a folder or
+``s3://BUCKET/PREFIX``.
+
+Secrets come from the environment, or from files that it names, and from nowhere else:
+
+====================================  =========================================================
+in the environment                    what
+====================================  =========================================================
+``NEUROTEACH_DATABASE_PASSWORD``      of the database user; it may stand in the URL too
+``NEUROTEACH_STORE_ACCESS_KEY``       of the object store; without one, what the machine's
+``NEUROTEACH_STORE_SECRET_KEY``       AWS configuration says
+====================================  =========================================================
+
+Each may end in ``_FILE`` and then names a file that holds the secret.
 """
 
 from __future__ import annotations
@@ -24,17 +39,31 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from upath import UPath
 
 HOME_VARIABLE = "NEUROTEACH_HOME"
 VARIABLES = {
     "database": "NEUROTEACH_DATABASE",
     "store": "NEUROTEACH_STORE",
+    "store_endpoint": "NEUROTEACH_STORE_ENDPOINT",
     "schema": "NEUROTEACH_SCHEMA",
     "device": "NEUROTEACH_DEVICE",
 }
+SECRETS = {
+    "database_password": "NEUROTEACH_DATABASE_PASSWORD",
+    "store_access_key": "NEUROTEACH_STORE_ACCESS_KEY",
+    "store_secret_key": "NEUROTEACH_STORE_SECRET_KEY",
+}
+FILE_SUFFIX = "_FILE"  # of a variable that names the file of a secret
+_AMAZON = "https://s3.amazonaws.com"
+_DATABASES = (
+    "expected embedded:FOLDER, postgresql://USER@HOST:PORT/DATABASE or mysql://USER@HOST:PORT, "
+    "then perhaps ?sslmode=verify-full&sslrootcert=FILE"
+)
 
 
 class SettingsError(ValueError):
@@ -44,11 +73,17 @@ class SettingsError(ValueError):
 class Settings(BaseModel):
     """Where everything is kept."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True
+    )
 
     home: Path
-    database: str
-    store: Path
+    database: str = Field(repr=False)  # may hold a password
+    database_password: SecretStr | None = None
+    store: UPath
+    store_endpoint: str = Field("", pattern=r"^(https?://[^/\s]+)?$")
+    store_access_key: SecretStr | None = None
+    store_secret_key: SecretStr | None = None
     schema_name: str = Field("neuroteach", alias="schema", pattern=r"^[a-z][a-z0-9_]{0,40}$")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
 
@@ -63,17 +98,66 @@ class Settings(BaseModel):
             with contextlib.suppress(ValueError):
                 if ServerAddress.from_url(value).host:
                     return value
-        # The value may hold a password, so it is not repeated.
-        raise ValueError(
-            "expected embedded:FOLDER, postgresql://USER:PASSWORD@HOST:PORT/DATABASE or "
-            "mysql://USER:PASSWORD@HOST:PORT"
-        )
+        raise ValueError(_DATABASES)  # the value may hold a password, so it is not repeated
+
+    @field_validator("store", mode="before")
+    @classmethod
+    def _known_store(cls, value: Any) -> UPath:
+        scheme, separator, rest = str(value).partition("://")
+        if not separator:
+            return UPath(Path(str(value)).expanduser().absolute())
+        bucket, _, prefix = rest.partition("/")
+        if scheme != "s3" or not bucket or ".." in prefix.split("/") or "@" in bucket:
+            raise ValueError("expected a folder or s3://BUCKET/PREFIX, without keys in it")
+        return UPath(str(value).rstrip("/"))
 
     @property
     def embedded_folder(self) -> Path | None:
         """Folder of the embedded database, None for a server."""
         scheme, _, rest = self.database.partition(":")
         return Path(rest) if scheme == "embedded" else None
+
+    @property
+    def server_address(self) -> ServerAddress:
+        """Where the database server is; not for an embedded one."""
+        address = ServerAddress.from_url(self.database)
+        if self.database_password is None:
+            return address
+        return address.model_copy(update={"password": self.database_password})
+
+    @property
+    def store_is_shared(self) -> bool:
+        """Whether the store is elsewhere than in this home."""
+        return self.store != UPath(self.home / "store")
+
+    def store_root(self) -> UPath:
+        """The store to read and write, with its keys; nothing is made or looked for."""
+        if self.store.protocol != "s3":
+            return self.store
+        options: dict[str, Any] = {
+            "client_kwargs": {"endpoint_url": self.store_endpoint or _AMAZON},
+            "use_listings_cache": False,  # other machines write too
+        }
+        if self.store_access_key is not None and self.store_secret_key is not None:
+            options["key"] = self.store_access_key.get_secret_value()
+            options["secret"] = self.store_secret_key.get_secret_value()
+        return UPath(str(self.store), **options)
+
+    def store_for_datajoint(self) -> dict[str, Any]:
+        """The store as DataJoint configures it."""
+        if self.store.protocol != "s3":
+            return {"protocol": "file", "location": str(self.store)}
+        bucket, _, prefix = str(self.store).removeprefix("s3://").partition("/")
+        secrets = (self.store_access_key, self.store_secret_key)
+        access, secret = (s.get_secret_value() if s is not None else None for s in secrets)
+        return {
+            "protocol": "s3",
+            "endpoint": self.store_endpoint or _AMAZON,
+            "bucket": bucket,
+            "location": prefix,
+            "access_key": access,
+            "secret_key": secret,
+        }
 
     @property
     def database_is_kept(self) -> Path:
@@ -86,9 +170,14 @@ class Settings(BaseModel):
         return self.home / "logs"
 
     @property
-    def checkpoints(self) -> Path:
+    def worker_alive(self) -> Path:
+        """A file that a worker touches at each heartbeat, for whoever looks after its process."""
+        return self.home / "worker-alive"
+
+    @property
+    def checkpoints(self) -> UPath:
         """Folder of the checkpoints of unfinished computations of this schema."""
-        return self.home / "checkpoints" / self.schema_name
+        return self.store_root() / "_checkpoints" / self.schema_name
 
     @property
     def database_for_display(self) -> str:
@@ -107,26 +196,46 @@ class ServerAddress(BaseModel):
     host: str
     port: int
     user: str
-    password: str
+    password: SecretStr | None
     database: str | None
+    tls: dict[str, str] = {}
 
     @classmethod
     def from_url(cls, url: str) -> ServerAddress:
         """Read ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE`` or the same with ``mysql``.
 
-        As in libpq, ``?host=/FOLDER&port=PORT`` names a Unix socket.
+        As in libpq, ``?host=/FOLDER&port=PORT`` names a Unix socket, and ``sslmode`` and its kin
+        say how the connection is encrypted.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be read; the message may hold a part of the password.
         """
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query))
         postgres = parts.scheme == "postgresql"
+        tls = {k: query.pop(k) for k in _TLS if k in query}
+        if tls.get("sslmode", "prefer") not in _TLS_MODES:
+            raise ValueError(f"sslmode: expected one of {', '.join(_TLS_MODES)}")
+        if not postgres and "verify" in tls.get("sslmode", "") and "sslrootcert" not in tls:
+            raise ValueError("sslmode: expected sslrootcert=FILE with it, for MySQL")
+        host, port = query.pop("host", None), query.pop("port", None)
+        if query:
+            raise ValueError(f"unknown: {', '.join(query)}")
         return cls(
             backend=parts.scheme,
-            host=query.get("host") or parts.hostname or "",
-            port=int(query.get("port") or parts.port or (5432 if postgres else 3306)),
+            host=host or parts.hostname or "",
+            port=int(port or parts.port or (5432 if postgres else 3306)),
             user=unquote(parts.username or ""),
-            password=unquote(parts.password or ""),
+            password=SecretStr(unquote(parts.password)) if parts.password else None,
             database=(parts.path.lstrip("/") or "postgres") if postgres else None,
+            tls=tls,
         )
+
+
+_TLS = ("sslmode", "sslrootcert", "sslcert", "sslkey")
+_TLS_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -145,13 +254,14 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         "store": home / "store",
     }
     if file.is_file():
-        try:
-            values.update(tomllib.loads(file.read_text(encoding="utf-8")))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{file}: not valid TOML ({error})") from error
-        if "home" in values:
-            raise SettingsError(f"{file}: home is set by {HOME_VARIABLE}, not in the file")
+        values.update(_read(file))
     values.update({key: env[name] for key, name in VARIABLES.items() if env.get(name)})
+    values.update({key: read_secret(name, env) for key, name in SECRETS.items()})
+    if (values["store_access_key"] is None) != (values["store_secret_key"] is None):
+        raise SettingsError(
+            f"store: expected both {SECRETS['store_access_key']} and "
+            f"{SECRETS['store_secret_key']}, or neither for the machine's AWS configuration"
+        )
     try:
         return Settings.model_validate({"home": home, **values})
     except ValidationError as error:
@@ -161,3 +271,41 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
             f"{name}: {first['msg'].removeprefix('Value error, ')}; set it in {file} or by "
             f"{VARIABLES.get(name, 'nothing else')}"
         ) from error
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: not valid TOML ({error})") from error
+    if "home" in values:
+        raise SettingsError(f"{file}: home is set by {HOME_VARIABLE}, not in the file")
+    if misplaced := sorted(set(values) & set(SECRETS)):
+        raise SettingsError(
+            f"{file}: {misplaced[0]} does not belong into it; set {SECRETS[misplaced[0]]}, or "
+            f"{SECRETS[misplaced[0]]}{FILE_SUFFIX} to the name of a file that holds it"
+        )
+    return values
+
+
+def read_secret(name: str, environment: Mapping[str, str]) -> SecretStr | None:
+    """A secret from the variable ``name``, or from the file that ``name`` with ``_FILE`` names.
+
+    Raises
+    ------
+    SettingsError
+        If both are set, or the file cannot be read or is empty.
+    """
+    value, file = environment.get(name), environment.get(f"{name}{FILE_SUFFIX}")
+    if value and file:
+        raise SettingsError(f"{name} and {name}{FILE_SUFFIX} are both set; unset one")
+    if not file:
+        return SecretStr(value) if value else None
+    try:
+        content = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise SettingsError(f"{name}{FILE_SUFFIX}: {file} cannot be read ({reason})") from error
+    if not content:
+        raise SettingsError(f"{name}{FILE_SUFFIX}: {file} is empty, expected a secret in it")
+    return SecretStr(content)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 
 from pipeline import populate as population
+from pipeline.settings import VARIABLES
 from schemas import base
 
 if TYPE_CHECKING:
@@ -57,9 +60,7 @@ class _Display:
     def show(self, progress: population.Progress) -> None:
         if not self._console.is_terminal:
             if progress.total and self._shown.get(progress.table) != progress:
-                now = datetime.now().strftime("%H:%M:%S")
-                of = f"{progress.table} {progress.done} of {progress.total}"
-                self._console.print(f"{now} {of}", highlight=False)
+                self._console.print(_log_line(progress), highlight=False)
             self._shown[progress.table] = progress
             return
         if progress.table not in self.ids:
@@ -80,88 +81,157 @@ class _Display:
             self.bars.update(open_tables[0] if open_tables else self.ids[self.last], line=text)
 
 
+def devices(device: str, processes: int | None = None) -> list[str]:
+    """A device for each process: every GPU one, or those that are asked for, in turn.
+
+    Parameters
+    ----------
+    device : str
+        As in the settings: ``auto`` is every GPU there is, else the CPU.
+    processes : int, optional
+        By default one for each device.
+    """
+    there = [device]
+    if device == "auto":
+        there = [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
+    return [there[i % len(there)] for i in range(processes or len(there))]
+
+
+class Shown(enum.Enum):
+    """How the progress of a populate is shown."""
+
+    bars = enum.auto()
+    lines = enum.auto()  # of a log
+    nothing = enum.auto()
+
+
 def work(
     *,
     experiment: str | None,
     scale: str | None,
-    quiet: bool,
-    as_worker: bool,
+    shown: Shown,
     console: Console,
-) -> None:
-    """Populate in this process."""
-    if as_worker:
-        base.configure(progress=lambda text: print(text, file=sys.stderr, flush=True))
-        keep_going = population.until_orphaned()
-        population.populate(experiment=experiment, scale=scale, keep_going=keep_going)
-        return
+    forever: bool = False,
+    child: bool = False,
+) -> population.PopulateResult:
+    """Populate in this process.
+
+    Parameters
+    ----------
+    experiment, scale, forever
+        As :func:`~pipeline.populate.populate` takes them.
+    shown : Shown
+    console : rich.console.Console
+    child : bool
+        End when the process that started this one does.
+    """
     display = _Display(console)
-    with nullcontext() if quiet else display:
-        if not quiet:
-            for progress in population.progress(experiment, scale):
-                display.show(progress)
-            base.configure(progress=display.line)
-        population.populate(
+    on_progress: Callable[[population.Progress], None] = lambda progress: None  # noqa: E731
+    if shown is Shown.lines:
+        base.configure(progress=_log)
+        on_progress = lambda progress: _log(_log_line(progress))  # noqa: E731
+    elif shown is Shown.bars:
+        for progress in population.progress(experiment, scale):
+            display.show(progress)
+        base.configure(progress=display.line)
+        on_progress = display.show
+    with display if shown is Shown.bars else nullcontext():
+        return population.populate(
             experiment=experiment,
             scale=scale,
-            on_progress=(lambda p: None) if quiet else display.show,
+            forever=forever,
+            on_progress=on_progress,
+            keep_going=population.until_orphaned() if child else lambda: True,
         )
+
+
+def _log_line(progress: population.Progress) -> str:
+    now = datetime.now().strftime("%H:%M:%S")
+    return f"{now} {progress.table} {progress.done} of {progress.total}"
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def run(
     database: Database,
-    n: int,
+    devices: list[str],
+    command: str,
     *,
     experiment: str | None,
     scale: str | None,
     quiet: bool,
     console: Console,
+    forever: bool = False,
 ) -> None:
-    """Populate in `n` processes of their own.
+    """Populate in a process of its own on each of some devices.
 
     Processes are started afresh rather than forked: a fork would share database session and GPU.
     Each logs to a file of its own in the home folder.
+
+    Parameters
+    ----------
+    database : Database
+    devices : list of str
+    command : str
+        Of ``neuroteach``: ``populate`` or ``worker``.
+    experiment, scale, forever
+        As :func:`~pipeline.populate.populate` takes them.
+    quiet : bool
+        Show no progress.
+    console : rich.console.Console
+
+    Raises
+    ------
+    RuntimeError
+        If a worker ended otherwise than with failed computations, which are in the database.
     """
+    n = len(devices)
     logs = database.settings.logs
     logs.mkdir(parents=True, exist_ok=True)
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     # -P: nothing in the current folder stands in for our packages.
-    command = [sys.executable, "-P", "-m", "pipeline.cli", "populate", "--as-worker"]
+    words = [sys.executable, "-P", "-m", "pipeline.cli", command, "--as-worker"]
     for option, value in (("--experiment", experiment), ("--scale", scale)):
-        command += [option, value] if value is not None else []
+        words += [option, value] if value is not None else []
+    words += ["--forever"] if forever else []
     # Processes that each use all cores get in each other's way.
     threads = str(max(1, torch.get_num_threads() // n))
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     processes: list[subprocess.Popen[bytes]] = []
     display = _Display(console)
+
+    def show() -> None:
+        if not quiet:
+            for progress in population.progress(experiment, scale):
+                display.show(progress)
+
     try:
-        for i in range(n):
-            with (logs / f"populate-{stamp}-{os.getpid()}-{i}.log").open("wb") as log:
+        for i, device in enumerate(devices):
+            with (logs / f"{command}-{stamp}-{os.getpid()}-{i}.log").open("wb") as log:
                 processes.append(
                     subprocess.Popen(
-                        command,
+                        words,
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=log,
-                        env=environment,
+                        env={**environment, VARIABLES["device"]: device},
                         start_new_session=True,  # an interrupt reaches them through us alone
                     )
                 )
         with nullcontext() if quiet else display:
             while any(p.poll() is None for p in processes):
-                if not quiet:
-                    for progress in population.progress(experiment, scale):
-                        display.show(progress)
+                show()
                 time.sleep(POLL)
-            if not quiet:
-                for progress in population.progress(experiment, scale):
-                    display.show(progress)
+            show()
     finally:
         _stop(processes)
     crashed = [p.returncode for p in processes if p.returncode not in (0, 1)]
     if crashed:
         raise RuntimeError(
             f"{len(crashed)} of {n} workers ended with code {crashed[0]}; see {logs}, then run "
-            "`neuroteach populate` again"
+            f"`neuroteach {command}` again"
         )
     if any(p.returncode for p in processes) and not population.failures(experiment, scale):
         raise RuntimeError(f"a worker failed; see {logs}")

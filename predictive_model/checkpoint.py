@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from predictive_model.files import write_whole
 
 
 class CheckpointError(RuntimeError):
@@ -43,7 +44,7 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, belongs_to: str) -> No
     Parameters
     ----------
     path : Path
-        Parent folders are made.
+        In a folder, or in an object store by ``universal_pathlib``; parent folders are made.
     state : dict
         Tensors, numbers, strings and containers of them, readable with ``weights_only=True``.
     belongs_to : str
@@ -54,21 +55,12 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, belongs_to: str) -> No
     OSError
         If it could not be written, for instance since the disk is full. The old file is left.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    buffer = io.BytesIO()
+    torch.save({"belongs_to": belongs_to, "state": state}, buffer)
     try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save({"belongs_to": belongs_to, "state": state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, RuntimeError):  # which torch makes of any trouble with the disk
-            raise OSError(
-                f"{path}: the checkpoint could not be written ({error}); is the disk full?"
-            ) from error
-        raise
+        write_whole(path, buffer.getbuffer())
+    except OSError as error:
+        raise OSError(f"{path}: the checkpoint could not be written ({error})") from error
 
 
 def load_checkpoint(path: Path, *, belongs_to: str) -> dict[str, Any] | None:
@@ -79,10 +71,12 @@ def load_checkpoint(path: Path, *, belongs_to: str) -> dict[str, Any] | None:
     CheckpointError
         If the file is damaged, or was written by another computation.
     """
-    if not path.exists():
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
         return None
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         owner, state = saved["belongs_to"], saved["state"]
     except Exception as error:
         raise CheckpointError(

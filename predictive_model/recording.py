@@ -386,8 +386,8 @@ def image_keys(images: NDArray) -> list[bytes]:
 
 def check_name(name: str) -> None:
     """Refuse a name that could not be a key, a file name and a module name part at once."""
-    allowed = "letters, digits, '_', '-' and '.', at most 64"
-    if not isinstance(name, str) or not 0 < len(name) <= 64:
+    allowed = "letters, digits, '_', '-' and '.', at most 64, no '.' first"
+    if not isinstance(name, str) or not 0 < len(name) <= 64 or name.startswith("."):
         raise RecordingError(f"name: {name!r}, expected {allowed}")
     if not all(c.isascii() and (c.isalnum() or c in "_-.") for c in name):
         raise RecordingError(f"name: {name!r}, expected only {allowed}")

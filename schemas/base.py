@@ -10,6 +10,8 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import os
+import platform
 import subprocess
 import tempfile
 import time
@@ -24,12 +26,16 @@ import datajoint as dj
 import torch
 from pydantic import BaseModel
 
+from schemas.stored import StoreError
+
 schema = dj.Schema()
 
 PROVENANCE = """
         package_version : varchar(32)
         git_commit      : varchar(48)  # ends in -dirty if files had changed; empty without git
         device          : varchar(64)
+        host = ""       : varchar(64)  # name of the machine
+        computed_by = "" : varchar(64) # user of the database
         seconds         : float64      # wall time of the computation
         computed        : datetime     # UTC
 """
@@ -47,14 +53,21 @@ class Computing:
     ----------
     device : str
         Of torch.
+    user : str
+        Of the database.
     checkpoints : Path or None
-        Folder for checkpoints of fits and trainings; None keeps none.
+        Folder for checkpoints of fits and trainings, which may be in an object store; None keeps
+        none.
+    alive : Path or None
+        File that a worker touches at each heartbeat.
     progress : callable
         Called with a line of text after each epoch.
     """
 
     device: str = "cpu"
+    user: str = ""
     checkpoints: Path | None = None
+    alive: Path | None = None
     progress: Callable[[str], None] = lambda line: None
 
 
@@ -73,7 +86,7 @@ def configure(**changes: Any) -> None:
 
 
 def activate(connection: Any, name: str, *, create: bool = True) -> None:
-    """Bind every table to a database schema, declaring what is missing, job tables too.
+    """Bind every table to a database schema.
 
     Callers that may race with others hold a lock meanwhile.
 
@@ -83,7 +96,7 @@ def activate(connection: Any, name: str, *, create: bool = True) -> None:
     name : str
         Of the schema in the database.
     create : bool
-        False for users who may not create tables.
+        Declare what is missing, job tables too; False for users who may not.
 
     Raises
     ------
@@ -92,17 +105,35 @@ def activate(connection: Any, name: str, *, create: bool = True) -> None:
         stays bound.
     """
     code_version()  # now, before the files can change under a long computation
-    computed = queued_tables()  # imports them all: a table declares itself only once it is known
+    all_tables()  # imports them all: a table declares itself only once it is known
     bound = schema.database, schema.connection
     try:
         schema.activate(name, connection=connection, create_schema=create, create_tables=create)
         if create:
-            for table in computed:
+            for table in queued_tables():
                 if not table().jobs.is_declared:
                     table().jobs.declare()
     except BaseException:
         schema.database, schema.connection = bound  # DataJoint leaves them half bound
         raise
+
+
+def activate_missing(connection: Any, name: str) -> None:
+    """Bind the tables anew, declaring those that are missing."""
+    deactivate()
+    activate(connection, name)
+
+
+def all_tables() -> list[type[dj.Table]]:
+    """Every table, each followed by its parts, in the order of the modules that define them."""
+    queued_tables()  # imports these modules
+    from schemas import worker  # noqa: F401 - likewise
+
+    found: list[type[dj.Table]] = []
+    for master, _ in schema.declare_list:
+        parts = [v for v in vars(master).values() if isinstance(v, type) and issubclass(v, dj.Part)]
+        found += [master, *parts]
+    return found
 
 
 def deactivate() -> None:
@@ -196,7 +227,8 @@ def code_version() -> dict[str, str]:
 def _git_commit() -> str:
     folder = Path(__file__).resolve().parent.parent
     if not (folder / ".git").exists():
-        return ""  # an installed package; a repository around it would not be ours
+        # An installed package; a repository around it would not be ours. An image says what it holds.
+        return os.environ.get("NEUROTEACH_GIT_COMMIT", "")[:48]
 
     def git(*arguments: str) -> str:
         return subprocess.run(
@@ -225,6 +257,8 @@ class Stopwatch:
         return {
             **code_version(),
             "device": describe_device(device),
+            "host": platform.node()[:64],
+            "computed_by": _computing.user[:64],
             "seconds": max(at_least, time.perf_counter() - self._started),
             "computed": datetime.now(UTC).replace(tzinfo=None, microsecond=0),
         }
@@ -254,16 +288,21 @@ def checkpoint_path(table: type[dj.Computed], key: Mapping[str, Any]) -> Path | 
 def remove_finished_checkpoints() -> None:
     """Delete the checkpoints of keys that have their row. Until the row is there, they stay."""
     folder = computing().checkpoints
-    if folder is None or not folder.is_dir():
+    if folder is None:
         return
+    try:
+        files = list(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return  # none was written yet
     for table in queued_tables():
-        if not any(folder.glob(f"{table.__name__}_*")):
+        of_table = [file for file in files if file.name.startswith(f"{table.__name__}_")]
+        if not of_table:
             continue
-        for key in table.keys():  # noqa: SIM118 - a query, not a dict
-            path = checkpoint_path(table, key)
-            if path is not None:
-                for file in folder.glob(f"{path.name}*"):  # half written ones of killed workers too
-                    file.unlink(missing_ok=True)
+        paths = (checkpoint_path(table, key) for key in table.keys())  # noqa: SIM118 - a query
+        done = tuple(path.name for path in paths if path is not None)
+        for file in of_table:  # half written ones of killed workers too
+            if file.name.startswith(done):
+                file.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -276,9 +315,19 @@ def file_to_attach(name: str, content: bytes) -> Iterator[str]:
 
 
 def read_attached(table: Any, column: str) -> bytes:
-    """Content of an attached file of the one row of ``table``."""
+    """Content of an attached file of the one row of ``table``.
+
+    Raises
+    ------
+    StoreError
+        If its object is missing or damaged.
+    """
     config = table.connection._config
     with tempfile.TemporaryDirectory(prefix="neuroteach-") as folder:
-        with config.override(download_path=folder):
-            path = Path(table.fetch1(column))
+        try:
+            with config.override(download_path=folder):
+                path = Path(table.fetch1(column))
+        except StoreError as error:
+            key = ", ".join(f"{k}={v}" for k, v in table.fetch1("KEY").items())
+            raise StoreError(f"{column} of {table.table_name} ({key}), {error}") from error
         return path.read_bytes()

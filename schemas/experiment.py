@@ -22,6 +22,8 @@ class Experiment(dj.Manual):
         title      : varchar(255)
         settings   : json          # the file's content at this scale, defaults expanded
         added      : datetime      # UTC
+        added_by = "" : varchar(64) # user of the database
+        priority = 5 : int16       # of its computations; the lowest come first
     """
 
 

@@ -246,7 +246,7 @@ class TrainedNetwork(dj.Computed):
             task_loss      : float64
             similarity_loss = null : float64
             train_accuracy : float64
-            test_loss      : float64     # less task_loss: the generalisation gap
+            test_loss = null : float64   # less task_loss: the generalisation gap
             test_accuracy  : float64
             learning_rate  : float64
             layer_weights  : json

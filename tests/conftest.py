@@ -17,6 +17,7 @@ from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.database import Database
+    from tests.tiny_experiment import Worker
 
 DATA_VARIABLE = "NEUROTEACH_DATA"
 IN_CI = os.environ.get("CI") == "true"
@@ -107,3 +108,46 @@ def database(settings: Settings) -> Iterator[Database]:
             yield opened
         finally:
             opened.connection.query(f'DROP SCHEMA "{settings.schema_name}" CASCADE')
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """Address of an S3 server on the loopback interface."""
+    from tests.servers import object_store as running
+
+    with running() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def settings_with_bucket(settings: Settings, object_store: str) -> Settings:
+    """Settings whose store is in a bucket of its own."""
+    changed = Settings.model_validate(
+        {
+            **settings.model_dump(by_alias=True),
+            "store": f"s3://bucket-{uuid.uuid4().hex[:8]}/brains",
+            "store_endpoint": object_store,
+            "store_access_key": "key",
+            "store_secret_key": "secret",
+        }
+    )
+    root = changed.store_root()
+    root.fs.mkdir(root.path.split("/")[0])
+    return changed
+
+
+@pytest.fixture
+def start_worker(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+    """Starts processes that populate; takes a command and variables of theirs instead."""
+    from tests.tiny_experiment import Worker
+
+    workers: list[Worker] = []
+
+    def start(*command: str, **variables: str) -> Worker:
+        log = tmp_path / f"worker{len(workers)}.log"
+        workers.append(Worker(settings, log, *command, **variables))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.end()

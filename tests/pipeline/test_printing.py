@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -102,3 +104,72 @@ def test_sentences_are_wrapped_rather_than_numbers(monkeypatch: pytest.MonkeyPat
 def test_brackets_are_printed_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = pd.DataFrame({"scan": ["[bold]a"], "value": [1.5]})
     assert "[bold]a" in printed(frame, 80, monkeypatch)
+
+
+def found() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "scan": ["a", None],
+            "n_images": pd.array([2**53 + 1, None], dtype="Int64"),
+            "simulated": pd.array([True, None], dtype="boolean"),
+            "computed": pd.to_datetime(["2026-01-31T14:00:01", None]),
+            "feve": [0.1, None],
+            "feve_ceiling": [1.0, None],
+        }
+    )
+
+
+def test_parquet_keeps_types_and_what_is_missing(tmp_path: Path) -> None:
+    file = tmp_path / "found.parquet"
+    print_frame(found(), Format.parquet, file, title="Found")
+    pd.testing.assert_frame_equal(pd.read_parquet(file), found(), check_dtype=True)
+    print_frame(found().head(1), Format.parquet, file, title="Found")
+    assert len(pd.read_parquet(file)) == 1
+
+
+def test_whole_numbers_stay_whole_where_some_are_missing(tmp_path: Path) -> None:
+    file = tmp_path / "found"
+    print_frame(found()[["n_images", "simulated"]], Format.csv, file, title="Found")
+    assert file.read_text() == f"n_images,simulated\n{2**53 + 1},True\n,\n"
+    print_frame(found()[["n_images"]], Format.json, file, title="Found")
+    assert json.loads(file.read_text()) == [{"n_images": 2**53 + 1}, {"n_images": None}]
+    print_frame(found(), Format.table, file, title="Found", whole=True)
+    assert str(2**53 + 1) in file.read_text() and "NA" not in file.read_text()
+    assert "NaT" not in file.read_text()
+
+
+def test_a_whole_table_has_every_column(tmp_path: Path) -> None:
+    file = tmp_path / "found.txt"
+    frame = found().head(1).assign(scan_hash="0123456789abcdef")
+    print_frame(frame, Format.table, file, title="Found", whole=True)
+    text = file.read_text(encoding="utf-8")
+    assert all(said in text for said in ("simulated", "ceiling", "0123456789abcdef"))
+    print_frame(frame, Format.table, file, title="Found")
+    assert "simulated" not in file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("format", [Format.parquet, Format.csv])
+def test_a_file_that_cannot_be_written_whole_is_left_as_it_was(
+    format: Format, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "found"
+    print_frame(found(), format, file, title="Found")
+    before = file.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        print_frame(found().head(1), format, file, title="Found")
+    assert file.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["found"]
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        print_frame(found(), format, tmp_path / "nowhere" / "found", title="Found")
+
+
+def test_a_link_goes_on_to_lead_to_the_file(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    print_frame(found(), Format.csv, tmp_path / "link", title="Found")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text().startswith("scan,")

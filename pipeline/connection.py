@@ -1,0 +1,212 @@
+"""A session of the database server: encrypted as asked, alive for hours, mended when it breaks."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import psycopg2
+
+from pipeline.settings import ServerAddress
+from schemas.base import dj
+
+log = logging.getLogger("neuroteach")
+
+PATIENCE = 180.0  # seconds for which a lost server is waited for
+CONNECT_TIMEOUT = 10  # seconds
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 3.0  # seconds between attempts
+# Whoever does not answer for some 25 s is gone: the server ends the session of a machine that was
+# switched off, and a client notices that its server was. Without this it takes two hours.
+_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+_FAILURES = (dj.DataJointError, psycopg2.Error)
+
+Lost = dj.errors.LostConnectionError
+
+
+class DatabaseError(RuntimeError):
+    """The database cannot be reached or used; says which and what to do."""
+
+
+class Connection(dj.Connection):
+    """A session that survives a restart of its server.
+
+    DataJoint 2.3 asks a dead PostgreSQL session for a cursor before it would notice the loss, and
+    keeps the number of the lost session. Inside a transaction the loss is an error: what was
+    written before it is gone.
+
+    Parameters
+    ----------
+    address : ServerAddress
+    config : datajoint.settings.Config
+    patience : float
+        Seconds for which a server that was there is waited for.
+
+    Attributes
+    ----------
+    on_reconnect : callable
+        Called with this connection and the number of the session that was lost.
+    before_commit : callable
+        Called with this connection at the end of each transaction; may raise to undo it.
+    """
+
+    connection_id: int
+    _in_transaction: bool
+
+    def __init__(self, address: ServerAddress, config: Any, *, patience: float = PATIENCE) -> None:
+        self.address = address
+        self.patience = patience
+        self.on_reconnect: Callable[[Connection, int], None] = lambda connection, lost: None
+        self.before_commit: Callable[[Connection], None] = lambda connection: None
+        super().__init__(
+            quote(address.host, safe="/"),  # for display; DataJoint would split it at a colon
+            address.user,
+            "",  # the address has it
+            address.port,
+            use_tls=False,  # likewise
+            database_name=address.database,
+            backend=address.backend,
+            config_override=config,
+        )
+
+    def connect(self) -> None:
+        """Open a session."""
+        self._conn = open_session(self.address, self.adapter)
+        self._is_closed = False
+
+    @property
+    def session_is_open(self) -> bool:
+        """Whether the session was not seen to be lost."""
+        if self.adapter.backend == "postgresql":
+            return not self._conn.closed
+        return bool(self._conn.open)
+
+    def query(self, *args: Any, **kwargs: Any) -> Any:
+        """Execute SQL; a lost session is replaced first."""
+        kwargs["reconnect"] = False
+        if self.session_is_open:
+            try:
+                return super().query(*args, **kwargs)
+            except _FAILURES:
+                if self.session_is_open:
+                    raise  # the query is at fault
+        if self._in_transaction:
+            self._in_transaction = False
+            raise Lost("The connection was lost during a transaction; start it again.")
+        self._reconnect()
+        return super().query(*args, **kwargs)
+
+    def commit_transaction(self) -> None:
+        """Make the transaction's changes visible, or undo them if this may not be."""
+        if self.in_transaction:
+            try:
+                self.before_commit(self)
+            except BaseException:
+                self.cancel_transaction()
+                raise
+        super().commit_transaction()
+
+    def close(self) -> None:
+        """End the session; nothing opens another."""
+        super().close()
+        # Tables still hold this connection, and a query would reconnect.
+        self.__dict__["query"] = _refuse
+
+    def _reconnect(self) -> None:
+        deadline, wait = time.monotonic() + self.patience, _FIRST_WAIT
+        told = False
+        while True:
+            try:
+                self.connect()
+                lost = self.connection_id
+                self.connection_id = self.adapter.get_connection_id(self._conn)
+            except Exception as error:  # each driver has its own
+                if time.monotonic() > deadline:
+                    raise Lost(
+                        f"the database server was not there for {self.patience:.0f} s: "
+                        f"{' '.join(str(error).split())}"
+                    ) from error
+                if not told:
+                    log.warning(
+                        "the database server does not answer; waiting up to %.0f s", self.patience
+                    )
+                    told = True
+                time.sleep(wait)
+                wait = min(2 * wait, _LONGEST_WAIT)
+            else:
+                self.on_reconnect(self, lost)
+                if told:
+                    log.warning("the database server is back")
+                return
+
+
+def _refuse(*args: object, **kwargs: object) -> None:
+    raise DatabaseError("the database was closed; call pipeline.database.open_database() again")
+
+
+def open_session(address: ServerAddress, adapter: Any) -> Any:
+    """A session of the driver, psycopg2 or PyMySQL, in autocommit mode."""
+    if address.backend == "postgresql":
+        return _open_postgres(address, adapter)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of how DataJoint calls PyMySQL
+        return _open_mysql(address, adapter)
+
+
+def _open_postgres(address: ServerAddress, adapter: Any) -> Any:
+    socket = address.host.startswith("/")
+    secret = address.password
+    session = psycopg2.connect(
+        host=address.host,
+        port=address.port,
+        user=address.user,
+        # Without one libpq looks into its own variables and files.
+        password=secret.get_secret_value() if secret is not None else None,
+        dbname=address.database,
+        connect_timeout=CONNECT_TIMEOUT,
+        application_name="neuroteach",
+        # A Unix socket needs no encryption; a server is asked for it and may decline.
+        **({"sslmode": "disable"} if socket else {"sslmode": "prefer", **address.tls}),
+        **({} if socket else _KEEPALIVE),
+    )
+    session.autocommit = True
+    adapter._register_numpy_adapters()
+    with session.cursor() as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'")  # times have no zone in the tables
+        for name, value in () if socket else _KEEPALIVE.items():
+            cursor.execute(f"SET tcp_{name} = {value}")
+    return session
+
+
+def _open_mysql(address: ServerAddress, adapter: Any) -> Any:
+    mode = address.tls.get("sslmode", "prefer")
+    files = {"sslrootcert": "ca", "sslcert": "cert", "sslkey": "key"}
+    options: Mapping[str, Any] = {
+        **{mine: address.tls[name] for name, mine in files.items() if name in address.tls},
+        "check_hostname": mode == "verify-full",
+        **({} if mode.startswith("verify") else {"verify_mode": "none"}),
+    }
+    secret = address.password
+
+    def connect(use_tls: Any) -> Any:
+        return adapter.connect(
+            host=address.host,
+            port=address.port,
+            user=address.user,
+            password=secret.get_secret_value() if secret is not None else "",
+            charset="utf8mb4",
+            use_tls=use_tls,
+        )
+
+    try:
+        session = connect(dict(options) if mode != "disable" else False)
+    except Exception:
+        if mode != "prefer":
+            raise
+        session = connect(False)
+    with session.cursor() as cursor:
+        cursor.execute("SET time_zone = '+00:00'")
+    return session

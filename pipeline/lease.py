@@ -1,0 +1,300 @@
+"""Who computes what: heartbeats, and the jobs of workers that died.
+
+A worker holds a reserved job for as long as it beats. One that falls silent loses it to another:
+after ``GONE`` if its database session has ended too, else after ``SILENT``. It cannot write any
+more then: a worker makes sure of its reservation in the transaction that inserts its row. So a job
+is never computed twice at once by workers that reach the database, and never inserted twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import platform
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+
+from pipeline.connection import Connection, open_session
+from schemas import base
+from schemas.worker import Worker
+
+log = logging.getLogger("neuroteach")
+
+BEAT = 8.0  # seconds between heartbeats
+GONE = 20.0  # seconds of silence after which a worker without a session is given up
+SILENT = 40.0  # the same for one whose session is there, as of a machine that hangs
+HOLD = 30.0  # seconds without an answer after which a worker stops until it is heard again
+
+
+class WorkerLostError(BaseException):
+    """This worker was taken for dead and its job given to another.
+
+    Not an `Exception`, so that DataJoint does not report it as a failure of a job that is no
+    longer this worker's.
+    """
+
+
+class Lease:
+    """Keeps this process's reservations for as long as it is in use; see the module.
+
+    Parameters
+    ----------
+    connection : Connection
+        In whose session jobs are reserved.
+    device : str
+        For people who look at the workers.
+    on_beat : callable
+        Called after each heartbeat that was heard.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        device: str = "cpu",
+        on_beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._connection = connection
+        self._device = device
+        self._on_beat = on_beat
+        self._worker = ""
+        self._jobs: str | None = None  # queue whose job is being computed
+        self._given_up = threading.Event()
+        self._ended = threading.Event()
+        self._heard = time.monotonic()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Lease:
+        self._register()
+        self._connection.on_reconnect = self._carry_over
+        self._connection.before_commit = self._require_reservation
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._connection.on_reconnect = lambda connection, lost: None
+        self._connection.before_commit = lambda connection: None
+        with contextlib.suppress(Exception):  # others will see that we are gone
+            (Worker & {"worker": self._worker}).delete_quick()
+
+    def check(self) -> None:
+        """Wait if the database has not answered for long; raise if this worker was given up.
+
+        Raises
+        ------
+        WorkerLostError
+        """
+        while time.monotonic() - self._heard > HOLD and not self._given_up.is_set():
+            time.sleep(0.1)
+        if self._given_up.is_set():
+            raise WorkerLostError("this worker was silent for so long that its job was given away")
+
+    def renew(self) -> None:
+        """Begin anew after having been given up."""
+        self._register()
+        self._given_up.clear()
+
+    @contextlib.contextmanager
+    def computing(self, jobs: Any) -> Iterator[None]:
+        """While in use, transactions commit only if a job of this queue is still reserved."""
+        if self._given_up.is_set():
+            self.renew()
+        self._jobs = jobs.full_table_name
+        try:
+            yield
+        finally:
+            self._jobs = None
+
+    def _register(self) -> None:
+        connection, table = self._connection, Worker().full_table_name
+        worker = uuid.uuid4().hex
+        now = "CURRENT_TIMESTAMP(3)"
+        names = ("worker", "host", "pid", "device", "user", "session", "started", "beat")
+        columns = ", ".join(connection.adapter.quote_identifier(name) for name in names)
+        connection.query(
+            f"INSERT INTO {table} ({columns}) VALUES (%s, %s, %s, %s, %s, %s, {now}, {now})",
+            (
+                worker,
+                platform.node()[:255],
+                os.getpid(),
+                base.describe_device(self._device),
+                connection.get_user()[:128],
+                connection.connection_id,
+            ),
+        )
+        self._heard = time.monotonic()
+        self._worker = worker
+
+    # ------------------------------------------------------------------------- in the other thread
+
+    def _beat(self) -> None:
+        wait = BEAT
+        while not self._ended.wait(wait):
+            asked = time.monotonic()
+            try:
+                heard = self._touch()
+            except Exception as error:
+                log.debug("heartbeat: %s", error)
+                wait = 1.0
+                continue
+            wait = BEAT
+            if heard:
+                self._heard = asked
+                self._on_beat()
+            else:
+                self._given_up.set()
+
+    def _touch(self) -> bool:
+        """Beat once, in a session of its own: the other may be in a transaction or lost."""
+        connection = self._connection
+        session = open_session(connection.address, connection.adapter)
+        with contextlib.closing(session), session.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {Worker().full_table_name} SET beat = CURRENT_TIMESTAMP(3) "
+                "WHERE worker = %s",
+                (self._worker,),
+            )
+            return bool(cursor.rowcount)
+
+    # ------------------------------------------------------------------------------- reservations
+
+    def _carry_over(self, connection: Connection, lost: int) -> None:
+        """Jobs that the lost session had reserved go over to the new one, unless given away."""
+        new = (connection.connection_id, lost)
+        for table in base.queued_tables():
+            connection.query(
+                f"UPDATE {table().jobs.full_table_name} SET connection_id = %s, "
+                "reserved_time = CURRENT_TIMESTAMP(3) "
+                "WHERE status = 'reserved' AND connection_id = %s",
+                new,
+            )
+        kept = connection.query(
+            f"UPDATE {Worker().full_table_name} SET session = %s, beat = CURRENT_TIMESTAMP(3) "
+            "WHERE worker = %s",
+            (connection.connection_id, self._worker),
+        )
+        if kept.rowcount:
+            return
+        if self._jobs is None:  # nothing was reserved
+            self.renew()
+        else:
+            self._given_up.set()
+            raise WorkerLostError("this worker was away for so long that its job was given away")
+
+    def _require_reservation(self, connection: Connection) -> None:
+        """Hold the reservation until the row is there, or find that it was given away."""
+        if self._jobs is None:
+            return
+        held = connection.query(
+            f"SELECT 1 FROM {self._jobs} WHERE status = 'reserved' AND connection_id = %s "
+            "FOR UPDATE",
+            (connection.connection_id,),
+        ).fetchall()
+        if not held:
+            raise WorkerLostError("this job was given to another worker")
+
+
+def put_back(jobs: Any) -> None:
+    """Make pending what this process has reserved and does not compute any more."""
+    connection = jobs.connection
+    connection.query(
+        f"UPDATE {jobs.full_table_name} SET status = 'pending' "
+        "WHERE status = 'reserved' AND connection_id = %s",
+        (connection.connection_id,),
+    )
+
+
+def release_lost(jobs: Any) -> int:
+    """Make the jobs pending again whose worker is dead; returns how many."""
+    connection, name = jobs.connection, jobs.full_table_name
+    workers = Worker().full_table_name
+    rows = connection.query(
+        f"SELECT j.connection_id, j.reserved_time, w.worker, w.host, w.pid, w.beat, "
+        f"{_SILENCE[connection.adapter.backend]}, {_SESSION[connection.adapter.backend]} "
+        f"FROM {name} j LEFT JOIN {workers} w "
+        "ON w.session = j.connection_id AND w.started <= j.reserved_time "
+        "WHERE j.status = 'reserved' AND j.connection_id <> %s",
+        (connection.connection_id,),
+    ).fetchall()
+    if not rows:
+        return 0
+    uptime = _uptime(connection)
+    released = 0
+    for session, reserved, worker, host, pid, beat, silence, alive in rows:
+        if worker is None:
+            dead = not alive  # not one of ours, as of a script that calls DataJoint's populate
+        elif not alive and host == platform.node()[:255] and not psutil.pid_exists(pid):
+            dead = True
+        else:
+            # A server that was down heard nobody.
+            dead = min(float(silence), uptime) > (SILENT if alive else GONE)
+        if not dead:
+            continue
+        with base.transaction(connection):
+            if worker is not None:
+                gone = connection.query(
+                    f"DELETE FROM {workers} WHERE worker = %s AND beat = %s", (worker, beat)
+                )
+                if not gone.rowcount:
+                    continue  # it beat meanwhile, or another has taken its jobs
+            released += connection.query(
+                f"UPDATE {name} SET status = 'pending' "
+                "WHERE status = 'reserved' AND connection_id = %s AND reserved_time = %s",
+                (session, reserved),
+            ).rowcount
+        if alive:
+            _end_session(connection, session)
+    return released
+
+
+def living(connection: Connection) -> list[dict[str, Any]]:
+    """Workers that were heard of lately: their rows, and how many seconds ago that was."""
+    names = ("host", "pid", "device", "user", "started")
+    columns = ", ".join(f"w.{connection.adapter.quote_identifier(name)}" for name in names)
+    rows = connection.query(
+        f"SELECT {columns}, {_SILENCE[connection.adapter.backend]} FROM "
+        f"{Worker().full_table_name} w ORDER BY w.started"
+    ).fetchall()
+    found = [dict(zip((*names, "silence"), row, strict=True)) for row in rows]
+    return [one for one in found if one["silence"] <= SILENT]
+
+
+# Seconds since the last heartbeat, and whether the session that reserved a job is still there. Of
+# other people's sessions the server may not say when they began.
+_SILENCE = {
+    "postgresql": "EXTRACT(EPOCH FROM CURRENT_TIMESTAMP(3)::timestamp - w.beat)",
+    "mysql": "TIMESTAMPDIFF(MICROSECOND, w.beat, CURRENT_TIMESTAMP(3)) / 1e6",
+}
+_SESSION = {
+    "postgresql": (
+        "EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.pid = j.connection_id AND "
+        "(a.backend_start IS NULL OR a.backend_start::timestamp <= j.reserved_time))"
+    ),
+    "mysql": (
+        "EXISTS (SELECT 1 FROM information_schema.processlist p WHERE p.id = j.connection_id)"
+    ),
+}
+
+
+def _uptime(connection: Connection) -> float:
+    if connection.adapter.backend == "postgresql":
+        started = "EXTRACT(EPOCH FROM CURRENT_TIMESTAMP - pg_postmaster_start_time())"
+        return float(connection.query(f"SELECT {started}").fetchone()[0])
+    return float(connection.query("SHOW GLOBAL STATUS LIKE 'Uptime'").fetchone()[1])
+
+
+def _end_session(connection: Connection, session: int) -> None:
+    """End the session of a worker that hangs, if we may: should it wake, it begins anew."""
+    statement = {"postgresql": "SELECT pg_terminate_backend(%s)", "mysql": "KILL %s"}
+    with contextlib.suppress(Exception):
+        connection.query(statement[connection.adapter.backend], (session,))

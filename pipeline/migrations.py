@@ -1,0 +1,166 @@
+"""What brings the tables of an earlier version to this one, step by step.
+
+Each migration has a number. It may be stopped anywhere and run again: it looks at what is there
+and does what is missing. Columns that are added may be empty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from upath import UPath
+
+from schemas import base, training
+from schemas.experiment import Experiment
+from schemas.stored import StoreError, check_path
+from schemas.worker import SchemaVersion
+
+Report = Callable[[str], None]
+
+
+class MigrationError(RuntimeError):
+    """Tables that this version cannot bring up to date; says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step.
+
+    Attributes
+    ----------
+    number : int
+        The version of the tables after it.
+    name : str
+        What it does, for people.
+    apply : callable
+        Called with the connection, the root of the store, and what reports lines of text.
+    """
+
+    number: int
+    name: str
+    apply: Callable[[Any, UPath, Report], None]
+
+
+def _columns_of_provenance(connection: Any, store: UPath, report: Report) -> None:
+    for table in base.all_tables():
+        if "git_commit" in table.definition:
+            _add_column(table, 'host = "" : varchar(64)', report)
+            _add_column(table, 'computed_by = "" : varchar(64)', report)
+    _add_column(training.TrainedNetwork.Epoch, "test_loss = null : float64", report)
+    _add_column(Experiment, "priority = 5 : int16", report)
+    _add_column(Experiment, 'added_by = "" : varchar(64)', report)
+
+
+def _checksums_of_arrays(connection: Any, store: UPath, report: Report) -> None:
+    for table, column in array_columns():
+        for key, stored in _without_checksum(connection, table, column):
+            check_path(stored["path"])
+            try:
+                content = (store / stored["path"]).read_bytes()
+            except FileNotFoundError as error:
+                raise StoreError(
+                    f"{column} of {table.__name__} {key}: object {stored['path']} is missing; "
+                    "take it from a backup, or delete the row"
+                ) from error
+            stored |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            quoted = connection.adapter.quote_identifier
+            where = " AND ".join(f"{quoted(name)} = %s" for name in key)
+            connection.query(
+                f"UPDATE {table().full_table_name} SET {quoted(column)} = %s WHERE {where}",
+                (json.dumps(stored), *key.values()),
+            )
+        report(f"checksums of {table.__name__}.{column}")
+
+
+MIGRATIONS = (
+    Migration(1, "columns: who computed a row and where, priorities", _columns_of_provenance),
+    Migration(2, "checksums of arrays", _checksums_of_arrays),
+)
+LATEST = MIGRATIONS[-1].number
+
+
+def current_version(connection: Any, schema: str) -> int | None:
+    """Version of the tables in a schema; 0 before versions were kept, None without any tables."""
+    names = tables_in(connection, schema)
+    if SchemaVersion.table_name not in names:
+        return 0 if names else None
+    table = connection.adapter.make_full_table_name(schema, SchemaVersion.table_name)
+    (latest,) = connection.query(f"SELECT MAX(number) FROM {table}").fetchone()
+    return latest or 0
+
+
+def tables_in(connection: Any, schema: str) -> set[str]:
+    """Names of the tables in a schema, job queues included; none if there is no such schema."""
+    rows = connection.query(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (schema,)
+    )
+    return {row[0] for row in rows}
+
+
+def pending(version: int) -> list[Migration]:
+    """Migrations that a database of this version still lacks."""
+    return [migration for migration in MIGRATIONS if migration.number > version]
+
+
+def stamp(number: int, name: str) -> None:
+    """Record that the tables, which are bound, have reached a version."""
+    SchemaVersion.insert1(
+        {
+            "number": number,
+            "name": name[:64],
+            "package_version": base.code_version()["package_version"],
+            "applied": datetime.now(UTC).replace(tzinfo=None, microsecond=0),
+        },
+        skip_duplicates=True,
+    )
+
+
+def upgrade(connection: Any, store: UPath, version: int, report: Report) -> None:
+    """Bring bound tables up from a version, recording each step when it is done.
+
+    Callers hold the activation lock, have declared missing tables and saved a backup.
+    """
+    for migration in pending(version):
+        report(f"{migration.number}: {migration.name}")
+        migration.apply(connection, store, report)
+        stamp(migration.number, migration.name)
+
+
+def array_columns() -> Iterator[tuple[Any, str]]:
+    """Every table and column that holds arrays in the store."""
+    for table in base.all_tables():
+        for name, attribute in table().heading.attributes.items():
+            if attribute.codec is not None and attribute.codec.name == "npy":
+                yield table, name
+
+
+def _without_checksum(
+    connection: Any, table: Any, column: str
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    quoted = connection.adapter.quote_identifier
+    key = table().primary_key
+    names = ", ".join(quoted(name) for name in (*key, column))
+    for *values, stored in connection.query(
+        f"SELECT {names} FROM {table().full_table_name} WHERE {quoted(column)} IS NOT NULL"
+    ).fetchall():
+        described = json.loads(stored) if isinstance(stored, str) else stored
+        if "sha256" not in described:
+            yield dict(zip(key, values, strict=True)), described
+
+
+def _add_column(table: Any, definition: str, report: Report) -> None:
+    connection, instance = table.connection, table()
+    adapter = connection.adapter
+    name, sql, _, comment = base.dj.declare.compile_attribute(definition, False, [], {}, adapter)
+    if name in instance.heading.names:
+        return
+    connection.query(f"ALTER TABLE {instance.full_table_name} ADD COLUMN {sql}")
+    statement = adapter.column_comment_ddl(instance.full_table_name, name, comment or "")
+    if statement:
+        connection.query(statement)
+    report(f"column {name} of {table.__name__}")

@@ -1,0 +1,344 @@
+"""Rows as the database has them: read in one snapshot, compared, and written to any backend.
+
+A row is a dictionary of what JSON can hold, so that it is the same from PostgreSQL, from MySQL and
+from a file. A column that is NULL is left out of it, which tells it from a JSON ``null``.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import itertools
+import json
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+Row = dict[str, Any]
+
+BATCH = 500  # rows in one statement
+OWN_OF_EACH_DATABASE = ("SchemaVersion", "Worker")  # never moved
+
+# By the name that DataJoint or the database gives to a column's type.
+_KINDS = (
+    ("bool", r"bool|boolean|tinyint\(1\)"),
+    ("int", r"u?int\d*|integer|smallint|bigint|tinyint|mediumint|(tiny|small|medium|big)?int\b.*"),
+    ("float", r"float\d*|real|double( precision)?"),
+    ("char", r"(char|character)\(\d+\)|bpchar"),
+    ("str", r"varchar\(\d+\)|character varying(\(\d+\))?|text|enum\(.*\)"),
+    ("date", r"date"),
+    ("datetime", r"(datetime|timestamp)(\(\d\))?( without time zone)?"),
+    ("decimal", r"(decimal|numeric)(\(.*\))?"),
+    ("json", r"jsonb?"),
+    ("bytes", r"bytes|bytea|(tiny|medium|long)?blob|(var)?binary(\(\d+\))?"),
+)
+
+
+class RowError(ValueError):
+    """A table or a row that cannot be read or written; says which."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column and the kind of its values; ``stored`` if they name objects of the store."""
+
+    name: str
+    kind: str
+    in_key: bool
+    stored: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a database.
+
+    Attributes
+    ----------
+    name : str
+        As in Python: ``Scan``, ``SharedCore.Member``.
+    sql : str
+        As in a query.
+    columns : tuple of Column
+    parents : tuple of (str, dict)
+        For each foreign key the parent's name, and its column for each of ours.
+    computed : bool
+        Its rows were computed here, rather than given.
+    """
+
+    name: str
+    sql: str
+    columns: tuple[Column, ...]
+    parents: tuple[tuple[str, dict[str, str]], ...]
+    computed: bool = False
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Columns of the primary key."""
+        return tuple(column.name for column in self.columns if column.in_key)
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """Columns that name objects of the store."""
+        return tuple(column.name for column in self.columns if column.stored)
+
+    @property
+    def master(self) -> str | None:
+        """The table that this one is a part of."""
+        return self.name.rpartition(".")[0] or None
+
+    def restricted(self, columns: Collection[str]) -> Table:
+        """The same table as if it had only these of its columns."""
+        return replace(self, columns=tuple(c for c in self.columns if c.name in columns))
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Kind of each column's values."""
+        return {column.name: column.kind for column in self.columns}
+
+
+def tables_of(connection: Any, schema: str) -> list[Table]:
+    """Tables of a schema, each after those it refers to; no job queues.
+
+    Raises
+    ------
+    RowError
+        If a column is of a type that cannot be moved.
+    """
+    import schemas.base  # noqa: F401 - registers the codecs that headings name
+    from schemas.base import dj
+
+    graph = dj.dependencies.Dependencies(connection)
+    graph.load(schema_names={schema})
+    split = connection.adapter.split_full_table_name
+    ours = [full for full in graph.topo_sort() if split(full)[0] == schema]
+    names = {full: _python_name(split(full)[1]) for full in ours if split(full)[1][0] != "~"}
+    found = []
+    for full, name in names.items():
+        if name in OWN_OF_EACH_DATABASE:
+            continue
+        heading = dj.FreeTable(connection, full).heading
+        parents = tuple(
+            (names[parent], dict(edge["attr_map"]))
+            for parent, _, edge in graph.in_edges(full, data=True)
+            if parent in names
+        )
+        columns = tuple(_column(name, attribute) for attribute in heading.attributes.values())
+        computed = split(full)[1].startswith("__")
+        found.append(Table(name, full, columns, parents, computed))
+    return found
+
+
+def _python_name(table: str) -> str:
+    from schemas.base import dj
+
+    return ".".join(dj.utils.to_camel_case(part) for part in table.lstrip("#_").split("__"))
+
+
+def _column(table: str, attribute: Any) -> Column:
+    if attribute.json:
+        stored = attribute.store is not None
+        return Column(attribute.name, "json", attribute.in_key, stored)
+    type_name = str(attribute.original_type or attribute.type).lower()
+    for kind, pattern in _KINDS:
+        if re.fullmatch(pattern, type_name):
+            return Column(attribute.name, kind, attribute.in_key, False)
+    raise RowError(f"{table}.{attribute.name}: type {type_name} cannot be moved between databases")
+
+
+@contextlib.contextmanager
+def snapshot(connection: Any) -> Iterator[None]:
+    """All that is read within it is of one moment."""
+    with connection.transaction:
+        if connection.adapter.backend == "postgresql":
+            connection.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+def read_rows(connection: Any, table: Table) -> Iterator[Row]:
+    """Rows of a table by primary key, a batch at a time; within a transaction."""
+    selected = ", ".join(_selected(connection, column) for column in table.columns)
+    order = ", ".join(_ordering(connection, c) for c in table.columns if c.in_key)
+    query = f"SELECT {selected} FROM {table.sql}" + (f" ORDER BY {order}" if order else "")
+    for values in _fetched(connection, query):
+        yield _row(table, values)
+
+
+def read_row(connection: Any, table: Table, key: Mapping[str, Any]) -> Row | None:
+    """The row with a key, if there is one."""
+    quote = connection.adapter.quote_identifier
+    selected = ", ".join(_selected(connection, c) for c in table.columns)
+    where = " AND ".join(f"{quote(name)} = %s" for name in table.key)
+    values = [_WRITE[table.kinds[name]](key[name]) for name in table.key]
+    query = f"SELECT {selected} FROM {table.sql} WHERE {where}"
+    found = connection.query(query, tuple(values)).fetchone()
+    return None if found is None else _row(table, found)
+
+
+def _row(table: Table, values: tuple[Any, ...]) -> Row:
+    return {
+        column.name: _READ[column.kind](value)
+        for column, value in zip(table.columns, values, strict=True)
+        if value is not None
+    }
+
+
+def _selected(connection: Any, column: Column) -> str:
+    name = connection.adapter.quote_identifier(column.name)
+    # As text, which tells a JSON null from none, and has one parser for all backends.
+    as_text = column.kind == "json" and connection.adapter.backend == "postgresql"
+    return f"{name}::text" if as_text else name
+
+
+def _ordering(connection: Any, column: Column) -> str:
+    """By bytes, since backends and their locales sort text in different ways."""
+    name = connection.adapter.quote_identifier(column.name)
+    if column.kind not in ("str", "char"):
+        return name
+    if connection.adapter.backend == "postgresql":
+        return f'{name} COLLATE "C"'
+    return f"CAST({name} AS BINARY)"
+
+
+_cursors = itertools.count()
+
+
+def _fetched(connection: Any, query: str) -> Iterator[tuple[Any, ...]]:
+    """Rows of a query, of which the server sends a batch at a time."""
+    if connection.adapter.backend != "postgresql":
+        from pymysql.cursors import SSCursor  # type: ignore[import-untyped]
+
+        with connection._conn.cursor(SSCursor) as cursor:
+            cursor.execute(query)
+            yield from cursor
+        return
+    name = f"neuroteach_rows_{next(_cursors)}"
+    connection.query(f"DECLARE {name} NO SCROLL CURSOR FOR {query}")
+    while batch := connection.query(f"FETCH {BATCH} FROM {name}").fetchall():
+        yield from batch
+    connection.query(f"CLOSE {name}")
+
+
+def insert_rows(connection: Any, table: Table, rows: Iterable[Row]) -> int:
+    """Insert rows as they are; returns how many. Columns that ``table`` lacks get their default."""
+    quote = connection.adapter.quote_identifier
+    names = ", ".join(quote(column.name) for column in table.columns)
+    place = f"({', '.join(['%s'] * len(table.columns))})"
+    remaining, n = iter(rows), 0
+    while batch := list(itertools.islice(remaining, BATCH)):
+        values = [
+            _WRITE[column.kind](row[column.name]) if column.name in row else None
+            for row in batch
+            for column in table.columns
+        ]
+        places = ", ".join([place] * len(batch))
+        connection.query(f"INSERT INTO {table.sql} ({names}) VALUES {places}", tuple(values))
+        n += len(batch)
+    return n
+
+
+def check_row(table: Table, row: Any) -> None:
+    """Raise a RowError unless a row, read from a file, can be written to its table."""
+    if not isinstance(row, dict):
+        raise RowError(f"{table.name}: a row is {type(row).__name__}, expected an object")
+    kinds = table.kinds
+    if unknown := sorted(set(row) - set(kinds)):
+        raise RowError(f"{table.name}: a row has the unknown column {unknown[0]}")
+    if lacking := [name for name in table.key if name not in row]:
+        raise RowError(f"{table.name}: a row has no {lacking[0]}, which is in its key")
+    for name, value in row.items():
+        try:
+            if _READ[kinds[name]](_WRITE[kinds[name]](value)) != value:
+                raise ValueError
+        except (ValueError, TypeError, AttributeError, ArithmeticError):
+            raise RowError(
+                f"{table.name}: {name} is {value!r:.60}, expected a value of type {kinds[name]}"
+            ) from None
+
+
+def line_of(row: Row) -> bytes:
+    """A row as one line of JSON, the same whatever order its columns are in."""
+    return json.dumps(row, sort_keys=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def digest_of(row: Row) -> bytes:
+    """SHA-256 of a row."""
+    return hashlib.sha256(line_of(row)).digest()
+
+
+def key_of(table: Table, row: Row) -> str:
+    """The primary key of a row as text."""
+    return json.dumps([row[name] for name in table.key])
+
+
+def key_text(table: Table, key: Mapping[str, Any]) -> str:
+    """The same of a key as DataJoint gives it."""
+    kinds = table.kinds
+    return json.dumps([_READ[kinds[name]](key[name]) for name in table.key])
+
+
+def described(table: Table, row: Row) -> str:
+    """A row for people, by its table and key."""
+    return f"{table.name} ({', '.join(f'{name}={row[name]}' for name in table.key)})"
+
+
+# -- values ------------------------------------------------------------------------------------
+
+
+def _read_float(value: float) -> float | str:
+    return float(value) if math.isfinite(value) else str(float(value))
+
+
+def _integer(digits: str) -> int | float:
+    # MySQL keeps larger ones as floats.
+    value = int(digits)
+    return value if abs(value) < 2**63 else float(value)
+
+
+def _read_json(text: Any) -> Any:
+    return json.loads(text, parse_int=_integer)
+
+
+def _write_json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)
+
+
+def _same(kind: type) -> Callable[[Any], Any]:
+    def checked(value: Any) -> Any:
+        if type(value) is not kind:
+            raise TypeError(f"expected {kind.__name__}")
+        return value
+
+    return checked
+
+
+# From what the driver gives.
+_READ: dict[str, Callable[[Any], Any]] = {
+    "bool": bool,
+    "int": int,
+    "float": _read_float,
+    "char": lambda value: value.rstrip(" "),  # PostgreSQL pads it, MySQL does not
+    "str": str,
+    "date": date.isoformat,
+    "datetime": datetime.isoformat,
+    "decimal": str,
+    "json": _read_json,
+    "bytes": lambda value: base64.b64encode(bytes(value)).decode("ascii"),
+}
+# To what it takes.
+_WRITE: dict[str, Callable[[Any], Any]] = {
+    "bool": _same(bool),
+    "int": _same(int),
+    "float": float,
+    "char": _same(str),
+    "str": _same(str),
+    "date": date.fromisoformat,
+    "datetime": datetime.fromisoformat,
+    "decimal": Decimal,
+    "json": _write_json,
+    "bytes": lambda value: base64.b64decode(value, validate=True),
+}

@@ -1,0 +1,239 @@
+"""Arrays and files in the object store: written whole, with their checksums, and read with care.
+
+DataJoint's codecs ``<npy@>`` and ``<hash@>``, on which ``<attach@>`` builds, are replaced by codecs
+of the same names, so that whoever reads these tables without this package finds DataJoint's own
+format. Beside what DataJoint's say, the rows hold the size and the SHA-256 of each array's file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from datajoint.builtin_codecs.hash import HashCodec
+from datajoint.builtin_codecs.npy import NpyCodec, NpyRef
+from datajoint.codecs import unregister_codec
+from datajoint.errors import MissingExternalFile
+from datajoint.hash_registry import build_hash_path, compute_hash
+from datajoint.storage import StorageBackend
+
+from predictive_model.files import write_whole
+
+
+class StoreError(OSError):
+    """An object of the store is missing, damaged or cannot be written; says which and of what."""
+
+
+class StoredArray(NpyRef):
+    """An array that is read when it is used, and checked when it is read."""
+
+    _cached: np.ndarray | None
+
+    def load(self, mmap_mode: str | None = None) -> np.ndarray:
+        """The array. Memory maps are not checked.
+
+        Raises
+        ------
+        StoreError
+            If its object is missing or is not what was written.
+        """
+        if mmap_mode is not None:
+            check_path(self.path)
+            return super().load(mmap_mode)
+        if self._cached is None:
+            content = read_object(self._backend, self._meta)
+            try:
+                array = np.load(io.BytesIO(content), allow_pickle=False)
+            except ValueError as error:
+                raise StoreError(f"{describe(self.path)}: not an array ({error})") from error
+            if array.shape != self.shape or array.dtype != self.dtype:
+                raise StoreError(
+                    f"{describe(self.path)}: found {array.dtype} {array.shape}, expected "
+                    f"{self.dtype} {self.shape}"
+                )
+            self._cached = array
+        return self._cached
+
+
+unregister_codec("npy")
+
+
+class ArrayCodec(NpyCodec):
+    """``<npy@>`` with size and checksum."""
+
+    name = "npy"
+
+    def encode(
+        self,
+        value: Any,
+        *,
+        key: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+        store_name: str | None = None,
+    ) -> dict[str, Any]:
+        """Write the array to the store; returns what its row says of it."""
+        schema, table, field, primary_key = self._extract_context(key, context)
+        config = self._codec_config(key, context)
+        path, _ = self._build_path(
+            schema, table, field, primary_key, ext=".npy", store_name=store_name, config=config
+        )
+        buffer = io.BytesIO()
+        np.save(buffer, value, allow_pickle=False)
+        write_object(self._get_backend(store_name, config=config), path, buffer.getbuffer())
+        return {
+            "path": path,
+            "store": store_name,
+            "dtype": str(value.dtype),
+            "shape": list(value.shape),
+            "size": buffer.getbuffer().nbytes,
+            "sha256": hashlib.sha256(buffer.getbuffer()).hexdigest(),
+        }
+
+    def decode(
+        self,
+        stored: dict[str, Any],
+        *,
+        key: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+    ) -> StoredArray:
+        """The array, not read yet."""
+        config = self._codec_config(key, context)
+        return StoredArray(stored, self._get_backend(stored.get("store"), config=config))
+
+
+unregister_codec("hash")
+
+
+class ContentCodec(HashCodec):
+    """``<hash@>``, safe when several write the same content at the same moment."""
+
+    name = "hash"
+
+    def encode(
+        self,
+        value: bytes,
+        *,
+        key: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+        store_name: str | None = None,
+    ) -> dict[str, Any]:
+        """Write the bytes to the store, unless they are there; returns what the row says."""
+        config = self._codec_config(key, context)
+        spec = config.get_store_spec(store_name)
+        schema = (context or {}).get("schema") or (key or {})["_schema"]
+        digest = compute_hash(value)
+        path = build_hash_path(
+            digest, schema, spec.get("subfolding"), hash_prefix=spec["hash_prefix"]
+        )
+        backend = StorageBackend(spec)
+        # What is there may have been cut short.
+        if not (backend.exists(path) and backend.size(path) == len(value)):
+            write_object(backend, path, value)
+        return {
+            "hash": digest,
+            "path": path,
+            "schema": schema,
+            "store": store_name,
+            "size": len(value),
+        }
+
+    def decode(
+        self,
+        stored: dict[str, Any],
+        *,
+        key: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+    ) -> bytes:
+        """The bytes.
+
+        Raises
+        ------
+        StoreError
+            If the object is missing or is not what was written.
+        """
+        config = self._codec_config(key, context)
+        return read_object(StorageBackend(config.get_store_spec(stored.get("store"))), stored)
+
+
+def write_object(backend: StorageBackend, path: str, content: bytes | memoryview) -> None:
+    """Write an object so that it is there whole or not at all.
+
+    Raises
+    ------
+    StoreError
+        If it could not be written.
+    """
+    check_path(path)
+    try:
+        if backend.protocol == "file":
+            write_whole(Path(backend._full_path(path)), content)
+        else:
+            backend.put_buffer(bytes(content), path)
+    except Exception as error:  # of a remote store: what its client raises
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StoreError(f"{describe(path)}: the store cannot be written ({reason})") from error
+
+
+def read_object(backend: StorageBackend, stored: Mapping[str, Any]) -> bytes:
+    """Content of an object, checked against what its row says of it.
+
+    Raises
+    ------
+    StoreError
+        If it is missing, cannot be read or is not what was written.
+    """
+    path = stored["path"]
+    check_path(path)
+    try:
+        content = backend.get_buffer(path)
+    except (FileNotFoundError, MissingExternalFile):
+        raise StoreError(f"{describe(path)}: the object is missing; {_MEND}") from None
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise StoreError(f"{describe(path)}: the store cannot be read ({reason})") from error
+    if problem := damage(content, stored):
+        raise StoreError(f"{describe(path)}: {problem}; {_MEND}")
+    return content
+
+
+_MEND = (
+    "run `neuroteach database check`, then take the object from a backup, or delete the row and "
+    "let `neuroteach populate` compute it again"
+)
+
+
+def damage(content: bytes, stored: Mapping[str, Any]) -> str:
+    """What is wrong with an object's content; empty if it is what its row says."""
+    size = stored.get("size")
+    if size is not None and len(content) != size:
+        return f"the object has {len(content)} bytes, expected {size}"
+    if "sha256" in stored and hashlib.sha256(content).hexdigest() != stored["sha256"]:
+        return "the object has another checksum than what was written"
+    if "hash" in stored and compute_hash(content) != stored["hash"]:
+        return "the object has another checksum than what was written"
+    return ""
+
+
+def check_path(path: str) -> None:
+    """Refuse a path that leads out of the store.
+
+    Raises
+    ------
+    StoreError
+    """
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or "\\" in path or ".." in parts:
+        raise StoreError(f"{path!r}: not a path within the store; the row was tampered with")
+
+
+def describe(path: str) -> str:
+    """An object by its path, and the row and column that the path tells of."""
+    parts = PurePosixPath(path).parts
+    if parts[:1] != ("_schema",) or len(parts) < 4:
+        return f"object {path}"
+    column = parts[-1].rsplit("_", 1)[0]
+    return f"{column} of {parts[2]} ({', '.join(parts[3:-1])}), object {path}"

@@ -1,0 +1,41 @@
+"""Processes that are computing, and the state of the tables themselves."""
+
+from __future__ import annotations
+
+import datajoint as dj
+
+from schemas.base import schema
+
+
+@schema
+class Worker(dj.Manual):
+    """A process that computes, for as long as it lives.
+
+    Its heartbeat is by the clock of the database. Whoever finds it silent may delete the row and
+    take its job; the worker then knows that it was given up.
+    """
+
+    definition = """
+        worker    : char(32)
+        ---
+        host      : varchar(255)
+        pid       : int32
+        device    : varchar(64)
+        user      : varchar(128)     # of the database
+        session   : int64            # of the database, in whose name jobs are reserved
+        started   : datetime(3)
+        beat      : datetime(3)
+    """
+
+
+@schema
+class SchemaVersion(dj.Manual):
+    """Migrations that these tables went through; new tables begin at the latest."""
+
+    definition = """
+        number    : int32
+        ---
+        name      : varchar(64)
+        package_version : varchar(32)
+        applied   : datetime         # UTC
+    """

@@ -1,0 +1,290 @@
+"""Heartbeats, and who may take whose job."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from pipeline import lease as leases
+from pipeline import populate
+from pipeline.database import Database, open_database
+from pipeline.experiments import set_priority
+from pipeline.lease import GONE, SILENT, Lease, WorkerLostError, living, put_back, release_lost
+from pipeline.settings import Settings
+from schemas import base, recording
+from schemas.training import TrainedNetwork
+from schemas.worker import Worker
+from tests.tiny_experiment import job_states, plan
+
+pytestmark = pytest.mark.database
+
+
+@pytest.fixture
+def job(database: Database) -> Any:
+    """The queue of a table with one job, pending."""
+    plan()
+    jobs = recording.Reliability().jobs
+    jobs.refresh(delay=-1)
+    return jobs
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "BEAT", 0.05)
+
+
+@contextlib.contextmanager
+def another(
+    settings: Settings, jobs: Any, *, silence: float, host: str = "elsewhere", pid: int = 1
+) -> Iterator[Any]:
+    """A worker on another machine that has reserved the job and was heard so long ago."""
+    session = psycopg2.connect(settings.database)
+    session.autocommit = True
+    workers = Worker().full_table_name
+    with contextlib.closing(session), session.cursor() as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'")
+        past = "CURRENT_TIMESTAMP(3) - INTERVAL '1 hour'"
+        cursor.execute(
+            f"INSERT INTO {workers} VALUES (%s, %s, %s, 'cpu', 'other', %s, {past}, "
+            f"CURRENT_TIMESTAMP(3) - INTERVAL '{silence} seconds')",
+            ("a" * 32, host, pid, session.info.backend_pid),
+        )
+        cursor.execute(
+            f"UPDATE {jobs.full_table_name} SET status = 'reserved', connection_id = %s, "
+            "reserved_time = CURRENT_TIMESTAMP(3)",
+            (session.info.backend_pid,),
+        )
+        yield session
+
+
+@pytest.fixture(autouse=True)
+def _old_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As though the server had been up for long: a young one gives its workers time."""
+    monkeypatch.setattr(leases, "_uptime", lambda connection: 1e6)
+
+
+def gone(database: Database, session: Any) -> None:
+    """Close a session, and wait until the server has noticed."""
+    pid = session.info.backend_pid
+    session.close()
+    deadline = time.monotonic() + 10
+    query = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
+    while database.connection.query(query, (pid,)).fetchone()[0]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_worker_is_listed_for_as_long_as_it_lives(
+    database: Database, quick: None, tmp_path: Path
+) -> None:
+    alive = tmp_path / "alive"
+    with Lease(database.connection, device="cpu", on_beat=alive.touch):
+        (one,) = living(database.connection)
+        assert (one["host"], one["device"]) == (platform.node(), "cpu")
+        first = Worker.fetch1("beat")
+        deadline = time.monotonic() + 10
+        while Worker.fetch1("beat") == first or not alive.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert len(Worker()) == 0
+    assert living(database.connection) == []
+
+
+@pytest.mark.parametrize("silence", [0.0, SILENT - 5])
+def test_a_worker_that_was_heard_keeps_its_job(
+    database: Database, settings: Settings, job: Any, silence: float
+) -> None:
+    with another(settings, job, silence=silence):
+        assert release_lost(job) == 0
+        assert job_states(recording.Reliability) == ["reserved"]
+
+
+def test_a_worker_that_lost_its_session_is_given_time_to_come_back(
+    database: Database, settings: Settings, job: Any
+) -> None:
+    with another(settings, job, silence=GONE - 5) as session:
+        gone(database, session)
+        assert release_lost(job) == 0
+
+
+def test_a_worker_without_a_session_and_silent_loses_its_job(
+    database: Database, settings: Settings, job: Any
+) -> None:
+    with another(settings, job, silence=GONE + 1) as session:
+        gone(database, session)
+        assert release_lost(job) == 1
+    assert job_states(recording.Reliability) == ["pending"]
+    assert len(Worker()) == 0
+
+
+def test_a_dead_process_on_this_machine_loses_its_job_at_once(
+    database: Database, settings: Settings, job: Any
+) -> None:
+    nobody = 2**22 + 1  # more than Linux gives out
+    with another(settings, job, silence=0, host=platform.node(), pid=nobody) as session:
+        gone(database, session)
+        assert release_lost(job) == 1
+
+
+def test_a_machine_that_hangs_loses_job_and_session(
+    database: Database, settings: Settings, job: Any
+) -> None:
+    with another(settings, job, silence=SILENT + 1) as session:
+        assert release_lost(job) == 1
+        assert job_states(recording.Reliability) == ["pending"]
+        with pytest.raises(psycopg2.Error), session.cursor() as cursor:
+            cursor.execute("SELECT 1")
+
+
+def test_a_server_that_was_down_blames_nobody_for_silence(
+    database: Database, settings: Settings, job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "_uptime", lambda connection: 3.0)
+    with another(settings, job, silence=600) as session:
+        gone(database, session)
+        assert release_lost(job) == 0
+
+
+def test_a_worker_heard_while_others_were_about_to_give_it_up_keeps_its_job(
+    database: Database, settings: Settings, job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with another(settings, job, silence=SILENT + 1) as session:
+        real = leases._uptime
+
+        def beats_meanwhile(connection: Any) -> float:
+            with session.cursor() as cursor:
+                cursor.execute(f"UPDATE {Worker().full_table_name} SET beat = now()")
+            return real(connection)
+
+        monkeypatch.setattr(leases, "_uptime", beats_meanwhile)
+        assert release_lost(job) == 0
+        assert job_states(recording.Reliability) == ["reserved"]
+
+
+def test_one_who_was_given_up_writes_nothing_and_computes_no_longer(
+    database: Database, job: Any, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job goes to another in the middle of the computation; then this one goes on waiting."""
+    given_away = threading.Event()
+    real = recording.reliability.reliability
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        if not given_away.is_set():
+            given_away.set()
+            with contextlib.closing(psycopg2.connect(database.settings.database)) as other:
+                other.autocommit = True
+                with other.cursor() as cursor:
+                    cursor.execute(f"DELETE FROM {Worker().full_table_name}")
+                    cursor.execute(
+                        f"UPDATE {job.full_table_name} SET connection_id = 999999999, "
+                        "status = 'reserved', reserved_time = CURRENT_TIMESTAMP(3)"
+                    )
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(recording.reliability, "reliability", slow)
+    looks = iter(range(3))
+    with populate.working() as lease:
+        result = populate.PopulateResult()
+        table = recording.Reliability()
+        populate.populate_table(
+            table, [], result, lambda p: None, lambda: next(looks, None) is not None, lease
+        )
+    assert given_away.is_set()
+    assert result.failures == []
+    assert job_states(recording.Reliability) != ["error"], "it is no longer this worker's to say"
+
+
+def test_a_lost_session_keeps_its_reserved_job(database: Database, job: Any) -> None:
+    """Or another worker would take the computation of a live one for lost."""
+    with Lease(database.connection):
+        key = recording.Scan.fetch1("KEY")
+        assert job.reserve(key)
+        old = database.connection.connection_id
+        database.connection._conn.close()
+        assert len(recording.Scan()) == 1  # reconnects
+        new = database.connection.connection_id
+        assert new != old
+        assert job.reserved.to_dicts()[0]["connection_id"] == new == Worker.fetch1("session")
+        put_back(job)
+        assert job_states(recording.Reliability) == ["pending"]
+
+
+def test_a_worker_waits_until_it_is_heard_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "HOLD", 0.2)
+    with Lease(database.connection) as lease:
+        lease.check()
+        lease._heard = time.monotonic() - 1
+        waited = threading.Thread(target=lease.check, daemon=True)
+        waited.start()
+        waited.join(0.5)
+        assert waited.is_alive(), "nobody has heard it"
+        lease._heard = time.monotonic() + 10
+        waited.join(5)
+        assert not waited.is_alive()
+        lease._given_up.set()
+        with pytest.raises(WorkerLostError):
+            lease.check()
+        lease.renew()
+        lease.check()
+
+
+def test_urgent_experiments_are_computed_first(database: Database) -> None:
+    plan("usual", seeds=(0,), epochs=1)
+    plan("urgent", seeds=(1,), epochs=2)
+    set_priority("urgent", "smoke", 1)
+    order: list[tuple[str, list[int]]] = []
+
+    def note(progress: populate.Progress) -> None:
+        order.append((progress.table, sorted(TrainedNetwork.to_arrays("seed"))))
+
+    populate.populate(on_progress=note)
+    # All of the urgent one, up to its scores, before the first network of the other.
+    assert order.index(("NoiseAccuracy", [1])) < order.index(("TrainedNetwork", [0, 1]))
+
+
+def test_work_that_becomes_urgent_goes_before_what_is_under_way(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(populate, "LOOK", 0.0)
+    plan("usual", seeds=(0, 1, 2))
+    plan("late", seeds=(7,))
+    after_two: list[int] = []
+
+    def hurry(progress: populate.Progress) -> None:
+        if progress.table == "TrainedNetwork":
+            seeds = TrainedNetwork.to_arrays("seed").tolist()
+            if len(seeds) == 1:
+                set_priority("late", "smoke", 0)
+            if len(seeds) == 2:
+                after_two.extend(seeds)
+
+    populate.populate(on_progress=hurry)
+    assert 7 in after_two
+
+
+def test_forever_waits_for_more_work(database: Database, settings: Settings) -> None:
+    looks = iter(range(60))
+    added = False
+
+    def keep_going() -> bool:
+        nonlocal added
+        n = next(looks, None)
+        if n is not None and n > 5 and not added:
+            added = True
+            plan()
+        return n is not None
+
+    computed = populate.populate(forever=True, keep_going=keep_going).computed
+    assert computed["Reliability"] == 1
+    with open_database(settings):
+        assert len(base.schema.connection.query("SELECT 1").fetchall()) == 1

@@ -1,0 +1,123 @@
+"""The database server goes away and comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.database import open_database
+from pipeline.embedded_postgres import EmbeddedPostgres
+from pipeline.populate import failures, populate
+from pipeline.settings import Settings
+from schemas import base
+from tests.faults.conftest import contents, wait_until
+from tests.faults.proxy import Network
+from tests.servers import free_port
+from tests.tiny_experiment import plan
+
+
+class Server:
+    """PostgreSQL over TCP, behind a network of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.port = free_port()
+        self.postgres = EmbeddedPostgres(
+            root / "database",
+            durable=False,
+            settings={"listen_addresses": "127.0.0.1", "port": str(self.port)},
+        )
+        self.address = self.postgres.start()
+        self.network = Network(self.port)
+
+    def settings(self, home: Path, port: int) -> Settings:
+        s = self.address
+        return Settings(
+            home=home,
+            database=f"postgresql://{s.user}:{s.password}@127.0.0.1:{port}/{s.database}",
+            store=home / "store",
+            schema_name=f"t_{uuid.uuid4().hex[:12]}",
+            device="cpu",
+        )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    made = Server(tmp_path_factory.mktemp("server"))
+    yield made
+    made.postgres.stop(force=True)
+
+
+def plan_some() -> None:
+    plan(seeds=tuple(range(6)), epochs=6, fit={"max_epochs": 20, "patience": 20})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    settings = server.settings(tmp_path_factory.mktemp("undisturbed"), server.port)
+    with open_database(settings):
+        plan_some()
+        assert populate().failures == []
+    return contents(settings)
+
+
+OUTAGES = {
+    "restart": "server restarted, three times",
+    "drop": "every connection dropped, ten times",
+    "unreachable": "server unreachable for 30 s",
+}
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+def test_workers_wait_for_the_server_and_go_on(
+    server: Server,
+    undisturbed: Any,
+    outage: str,
+    workers: Callable[..., Any],
+    report: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    direct = server.settings(tmp_path, server.port)
+    through = direct.model_copy(
+        update={"database": direct.database.replace(f":{server.port}/", f":{server.network.port}/")}
+    )
+    with open_database(direct):
+        plan_some()
+    both = [workers(through), workers(through)]
+
+    def rows() -> int:
+        with open_database(direct):
+            return sum(len(table()) for table in base.computed_tables())
+
+    wait_until(lambda: rows() > 0)
+    if outage == "restart":
+        for _ in range(3):
+            time.sleep(1)
+            server.postgres.stop(force=True)
+            server.postgres.start()
+    elif outage == "drop":
+        for _ in range(10):
+            time.sleep(0.5)
+            server.network.drop()
+    else:
+        with server.network.cut():
+            time.sleep(30)
+    assert [worker.wait(200) for worker in both] == [0, 0], [worker.said() for worker in both]
+    with open_database(direct) as database:
+        assert failures() == []
+        assert all(len(table().jobs) == 0 for table in base.computed_tables())
+    found = contents(direct)
+    for table in undisturbed:
+        assert found[table] == undisturbed[table], table
+    with contextlib.suppress(Exception), open_database(direct) as database:
+        database.connection.query(f'DROP SCHEMA "{direct.schema_name}" CASCADE')
+    report(
+        OUTAGES[outage],
+        "workers wait and go on",
+        "both workers ended by themselves, no failed job, tables as of an undisturbed run",
+    )
