@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-faults lint bench clean
 
 # Installed again when the dependencies change; the code itself is used where it stands.
 $(STAMP): pyproject.toml
@@ -19,6 +19,9 @@ demo: $(STAMP)  ## the main job on a simulated brain, in .demo/
 
 test: $(STAMP)  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -q
+
+test-faults: $(STAMP)  ## kill, cut, fill and damage on purpose; ends with a table of what was found
+	$(BIN)/python -m pytest tests/faults -m faults -q
 
 lint: $(STAMP)  ## style and types
 	$(BIN)/ruff check .

@@ -150,7 +150,10 @@ class Lease:
             wait = BEAT
             if heard:
                 self._heard = asked
-                self._on_beat()
+                try:
+                    self._on_beat()
+                except OSError as error:  # a full disk here must not cost the job
+                    log.warning("heartbeat: %s", error)
             else:
                 self._given_up.set()
 

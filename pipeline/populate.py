@@ -155,6 +155,7 @@ def working() -> Iterator[Lease]:
 
     def beat() -> None:
         if computing.alive is not None:
+            computing.alive.parent.mkdir(parents=True, exist_ok=True)
             computing.alive.touch()
 
     with Lease(base.schema.connection, device=computing.device, on_beat=beat) as lease:

@@ -227,7 +227,7 @@ def code_version() -> dict[str, str]:
 def _git_commit() -> str:
     folder = Path(__file__).resolve().parent.parent
     if not (folder / ".git").exists():
-        # An installed package; a repository around it would not be ours. An image says what it holds.
+        # Of an installed package; a repository around it would not be ours. An image says its own.
         return os.environ.get("NEUROTEACH_GIT_COMMIT", "")[:48]
 
     def git(*arguments: str) -> str:

@@ -26,8 +26,8 @@ from regularized_training.rsm_teachers import recorded_rsm_teacher
 from regularized_training.tasks import ImageTask, TaskError
 from schemas import analysis, recording, training
 from schemas.teaching import Rsm, Teacher, TeacherPlan
-from tests.database.test_populate import few_digits, tiny_recording
 from tests.database.test_rsm import v1
+from tests.tiny_experiment import few_digits, tiny_recording
 
 pytestmark = pytest.mark.database
 

@@ -98,6 +98,21 @@ def test_a_worker_is_listed_for_as_long_as_it_lives(
     assert living(database.connection) == []
 
 
+def test_a_worker_goes_on_beating_where_its_file_cannot_be_touched(
+    database: Database, quick: None
+) -> None:
+    def full() -> None:
+        raise OSError("No space left on device")
+
+    with Lease(database.connection, on_beat=full):
+        for _ in range(2):
+            before = Worker.fetch1("beat")
+            deadline = time.monotonic() + 10
+            while Worker.fetch1("beat") == before:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+
+
 @pytest.mark.parametrize("silence", [0.0, SILENT - 5])
 def test_a_worker_that_was_heard_keeps_its_job(
     database: Database, settings: Settings, job: Any, silence: float

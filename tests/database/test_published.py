@@ -23,9 +23,9 @@ from predictive_model.recording import RecordingError
 from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
 from predictive_model.stimuli import natural_stimuli
 from schemas import base, encoding, prediction, recording
-from tests.database.test_populate import SHAPE, tiny_experiment
 from tests.plain_encoder import plain_encoder
 from tests.predictive_model.test_published import NEURONS, RECIPE, SCAN, SMALL, state_of
+from tests.tiny_experiment import SHAPE, tiny_experiment
 
 pytestmark = pytest.mark.database
 

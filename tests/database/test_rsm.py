@@ -21,7 +21,7 @@ from regularized_training.rsm_teachers import read_rsm, teacher_from_pairs
 from regularized_training.teachers import SimilarityTeacher
 from schemas import training
 from schemas.teaching import Rsm, Teacher, TeacherPlan
-from tests.database.test_populate import environment, few_digits
+from tests.tiny_experiment import environment, few_digits
 
 pytestmark = pytest.mark.database
 

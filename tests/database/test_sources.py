@@ -13,8 +13,8 @@ from pipeline.experiments import add_experiment
 from predictive_model.stimuli import natural_stimuli
 from schemas import recording, teaching, training
 from schemas.recording import StimulusSet
-from tests.database.test_populate import tiny_recording
 from tests.database.test_teaching import PGD, import_encoders, settings_of
+from tests.tiny_experiment import tiny_recording
 
 pytestmark = pytest.mark.database
 

@@ -25,7 +25,7 @@ from regularized_training.similarity import oracle_similarity
 from regularized_training.stability import stability
 from schemas import encoding, recording, training
 from schemas.stability import SimilarityStability, SimilarityStructure
-from tests.database.test_populate import SHAPE, few_digits, tiny_experiment
+from tests.tiny_experiment import SHAPE, few_digits, tiny_experiment
 
 pytestmark = pytest.mark.database
 

@@ -25,8 +25,8 @@ from regularized_training.similarity import model_similarity
 from regularized_training.teachers import held_out_stimuli
 from schemas import encoding, representation, robustness, teaching, training
 from schemas.recording import StimulusSet
-from tests.database.test_populate import few_digits, tiny_experiment
 from tests.predictive_model.test_published import RECIPE, SHAPE, state_of
+from tests.tiny_experiment import few_digits, tiny_experiment
 
 pytestmark = pytest.mark.database
 
