@@ -52,14 +52,19 @@ def declare(connection: Any) -> tuple[Any, Any]:
     return schema(Number, context=context), schema(Square, context=context)
 
 
-def fill_by_populate(square: Any) -> None:
+def fill_by_populate(number: Any, square: Any) -> None:
     with populate.working() as lease:
         populate.populate_table(
-            square(), [], populate.PopulateResult(), lambda progress: None, lambda: True, lease
+            square(),
+            [number.proj()],
+            populate.PopulateResult(),
+            lambda progress: None,
+            lambda: True,
+            lease,
         )
 
 
-def fill_by_make(square: Any) -> None:
+def fill_by_make(number: Any, square: Any) -> None:
     table = square()
     square._allow_insert = True  # DataJoint sets it while populate runs
     for key in (table.key_source - table.proj()).keys():  # noqa: SIM118 - a query, not a dict
@@ -91,7 +96,7 @@ def main() -> None:
                     next_number = numbers.stop
                     number.insert({"number": i} for i in numbers)
                     start = time.perf_counter()
-                    fill(square)
+                    fill(number, square)
                     seconds = time.perf_counter() - start
                     assert len(square()) == next_number
                     if turn:

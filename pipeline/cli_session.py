@@ -30,7 +30,7 @@ def reporting_errors(function: Callable[P, R]) -> Callable[P, R]:
             err.print(f"[red]error:[/red] {plain(text)}")
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
-            err.print("interrupted; `neuroteach populate` goes on from here")
+            err.print("interrupted; the same command goes on from here")
             raise typer.Exit(1) from None
 
     return wrapped

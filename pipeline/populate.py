@@ -195,7 +195,7 @@ class _Rounds:
             of_level = [experiments.Experiment & f"priority <= {level}" for level in urgent]
             instances = [table for table, _ in self.all_tables]
             self._urgent = [
-                [(table, [_plan(type(table), asked.proj())]) for table in instances]
+                [(table, [plan_of(type(table), asked.proj())]) for table in instances]
                 for asked in of_level
             ]
         return [*self._urgent, self.all_tables]
@@ -315,10 +315,10 @@ def _tables(restriction: Any) -> Iterator[tuple[Any, list[Any]]]:
     which takes longer than all queries of a key together.
     """
     for table in base.computed_tables():
-        yield table(), [_plan(table, restriction)] if restriction else []
+        yield table(), [plan_of(table, restriction)] if restriction else []
 
 
-def _plan(table: type[Any], restriction: Any) -> Any:
+def plan_of(table: type[Any], restriction: Any) -> Any:
     """Rows that say which of a table are wanted, by some experiments or by any."""
     plan = PLANS[table] & restriction
     if table is encoding.SharedCore:
@@ -347,7 +347,7 @@ def table_progress(table: Any, restriction: list[Any]) -> Progress:
     source = table.key_source & base.dj.AndList(restriction)
     todo = len(source - table.proj())
     ready = len(source)
-    plan: Any = restriction[0] if restriction else _plan(type(table), {})
+    plan: Any = restriction[0] if restriction else plan_of(type(table), {})
     names = [name for name in table.primary_key if name in plan.heading.names]
     # An encoder that was imported is ready, and no experiment planned it.
     waiting = len((base.dj.U(*names) & plan) - source.proj())

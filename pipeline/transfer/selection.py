@@ -32,7 +32,7 @@ def rows_of_experiment(connection: Any, schema: str, experiment: str, scale: str
     chosen: set[Link] = set()
     waiting = list(links.planned(experiment, scale))
     for computed in base.computed_tables():
-        asked = computed & populate._plan(computed, restriction)
+        asked = computed & populate.plan_of(computed, restriction)
         table = links.tables[computed.__name__]
         waiting += [(table.name, key_text(table, key)) for key in asked.keys()]  # noqa: SIM118
     while waiting:

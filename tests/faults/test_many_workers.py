@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,16 +65,21 @@ def declare(connection: Any, name: str) -> tuple[Any, Any]:
 
 
 def fill(settings: Settings, name: str, barrier: Any, answers: Any) -> None:
-    base.deactivate()
-    with open_database(settings) as database:
-        _, slow, _ = declare(database.connection, name)
-        table = slow()
-        with populate.working() as lease:
-            barrier.wait()
-            started = time.monotonic()
-            result = populate.PopulateResult()
-            populate.populate_table(table, [], result, lambda p: None, lambda: True, lease)
-            answers.put((sum(result.computed.values()), time.monotonic() - started))
+    try:
+        base.deactivate()
+        with open_database(settings) as database:
+            number, slow, _ = declare(database.connection, name)
+            table, all_keys = slow(), [number.proj()]
+            with populate.working() as lease:
+                barrier.wait()
+                started = time.monotonic()
+                result = populate.PopulateResult()
+                populate.populate_table(
+                    table, all_keys, result, lambda p: None, lambda: True, lease
+                )
+                answers.put((sum(result.computed.values()), time.monotonic() - started))
+    except BaseException:
+        answers.put(traceback.format_exc())
     os._exit(0)
 
 
@@ -83,13 +89,15 @@ def run(settings: Settings, n_workers: int, n_keys: int, name: str) -> tuple[flo
         number, slow, computation = declare(database.connection, name)
         number.insert({"number": i} for i in range(n_keys))
         slow().jobs.refresh(delay=-1)
-    barrier, answers = FORK.Barrier(n_workers), FORK.Queue()
+    barrier, answers = FORK.Barrier(n_workers), FORK.SimpleQueue()
     processes = [
         FORK.Process(target=fill, args=(settings, name, barrier, answers)) for _ in range(n_workers)
     ]
     for process in processes:
         process.start()
-    found = [answers.get(timeout=300) for _ in processes]
+    found = [answers.get() for _ in processes]
+    failed = [answer for answer in found if isinstance(answer, str)]
+    assert not failed, failed[0]
     for process in processes:
         process.join(30)
         assert process.exitcode == 0
