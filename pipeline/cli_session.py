@@ -29,6 +29,15 @@ def reporting_errors(function: Callable[P, R]) -> Callable[P, R]:
             text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
             err.print(f"[red]error:[/red] {plain(text)}")
             raise typer.Exit(1) from error
+        except Exception as error:
+            # What S3's client raises is of no common kind; it is a matter of network and keys.
+            if type(error).__module__.split(".")[0] not in ("botocore", "aiohttp"):
+                raise
+            err.print(
+                f"[red]error:[/red] the object store cannot be used ({plain(str(error))}); check "
+                "NEUROTEACH_STORE, NEUROTEACH_STORE_ENDPOINT and its keys"
+            )
+            raise typer.Exit(1) from error
         except KeyboardInterrupt:
             err.print("interrupted; the same command goes on from here")
             raise typer.Exit(1) from None

@@ -165,6 +165,7 @@ def _open_postgres(address: ServerAddress, adapter: Any) -> Any:
         user=address.user,
         # Without one libpq looks into its own variables and files.
         password=secret.get_secret_value() if secret is not None else None,
+        **({"passfile": address.passfile} if address.passfile else {}),
         dbname=address.database,
         connect_timeout=CONNECT_TIMEOUT,
         application_name="neuroteach",

@@ -199,13 +199,14 @@ class ServerAddress(BaseModel):
     password: SecretStr | None
     database: str | None
     tls: dict[str, str] = {}
+    passfile: str | None = None
 
     @classmethod
     def from_url(cls, url: str) -> ServerAddress:
         """Read ``postgresql://USER:PASSWORD@HOST:PORT/DATABASE`` or the same with ``mysql``.
 
-        As in libpq, ``?host=/FOLDER&port=PORT`` names a Unix socket, and ``sslmode`` and its kin
-        say how the connection is encrypted.
+        As in libpq, ``?host=/FOLDER&port=PORT`` names a Unix socket, ``passfile`` a file with the
+        password, and ``sslmode`` and its kin say how the connection is encrypted.
 
         Raises
         ------
@@ -221,6 +222,7 @@ class ServerAddress(BaseModel):
         if not postgres and "verify" in tls.get("sslmode", "") and "sslrootcert" not in tls:
             raise ValueError("sslmode: expected sslrootcert=FILE with it, for MySQL")
         host, port = query.pop("host", None), query.pop("port", None)
+        passfile = query.pop("passfile", None) if postgres else None
         if query:
             raise ValueError(f"unknown: {', '.join(query)}")
         return cls(
@@ -231,6 +233,7 @@ class ServerAddress(BaseModel):
             password=SecretStr(unquote(parts.password)) if parts.password else None,
             database=(parts.path.lstrip("/") or "postgres") if postgres else None,
             tls=tls,
+            passfile=passfile,
         )
 
 

@@ -235,5 +235,5 @@ def describe(path: str) -> str:
     parts = PurePosixPath(path).parts
     if parts[:1] != ("_schema",) or len(parts) < 4:
         return f"object {path}"
-    column = parts[-1].rsplit("_", 1)[0]
+    column = PurePosixPath(path).stem[: -len("_12345678")]  # less what makes the name unique
     return f"{column} of {parts[2]} ({', '.join(parts[3:-1])}), object {path}"

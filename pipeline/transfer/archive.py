@@ -214,9 +214,9 @@ class Archive:
                 try:
                     yield json.loads(line)
                 except (ValueError, RecursionError):
-                    raise self._error(f"row {n} of {name:.80} is not JSON") from None
+                    raise self._error(f"rows/{name:.80}.jsonl: line {n} is not JSON") from None
         if (n, digest.hexdigest()) != (expected.rows, expected.sha256):
-            raise self._error(f"rows of {name:.80} are not those that were written")
+            raise self._error(f"rows/{name:.80}.jsonl: not those that were written")
 
     def object(self, path: str) -> _Entry:
         """An object to be read."""

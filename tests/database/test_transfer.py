@@ -8,9 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -921,40 +918,14 @@ def test_an_experiment_is_no_backup(passed_on: Path, untouched: Settings) -> Non
 # -- object stores -----------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert server.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
-
-
 @pytest.fixture
-def in_bucket(empty: Settings, s3_endpoint: str) -> Settings:
+def in_bucket(empty: Settings, object_store: str) -> Settings:
     settings = Settings.model_validate(
         {
             **{k: v for k, v in empty if k not in ("store", "schema_name")},
             "schema": empty.schema_name,
             "store": f"s3://bucket-{empty.schema_name.replace('_', '-')}/a/prefix",
-            "store_endpoint": s3_endpoint,
+            "store_endpoint": object_store,
             "store_access_key": "access",
             "store_secret_key": "secret",
         }

@@ -107,6 +107,8 @@ def test_a_servers_url_is_read_with_its_escapes_and_default_ports() -> None:
 def test_a_unix_socket_is_named_as_in_libpq() -> None:
     address = ServerAddress.from_url("postgresql://me:x@/brain?host=%2Ftmp%2Fsocket&port=5433")
     assert (address.host, address.port, address.database) == ("/tmp/socket", 5433, "brain")
+    with_file = ServerAddress.from_url("postgresql://me@/brain?host=%2Ftmp&passfile=%2Fpgpass")
+    assert (with_file.password, with_file.passfile) == (None, "/pgpass")
 
 
 @pytest.mark.parametrize(

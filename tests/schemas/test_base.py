@@ -17,6 +17,7 @@ from regularized_training.teachers import TeacherConfig
 from regularized_training.training import TrainingConfig
 from schemas import base
 from schemas.base import config_hash
+from schemas.stored import describe
 
 CONFIGS: list[BaseModel] = [
     EncoderConfig(),
@@ -125,3 +126,10 @@ def test_no_checkpoint_is_kept_where_there_is_no_folder(
     assert path == base.checkpoint_path(table, {"scan": "a", "seed": 0})
     assert path != base.checkpoint_path(table, {"scan": "a", "seed": 1})
     assert path is not None and path.parent == tmp_path and path.name.startswith("Fit_")
+
+
+@pytest.mark.parametrize("token", ["abcdefgh", "a_b-c_d_", "________"])
+def test_an_object_is_described_by_row_and_column(token: str) -> None:
+    path = f"_schema/brains/scan/scan=sim/cortical_positions_{token}.npy"
+    assert describe(path) == f"cortical_positions of scan (scan=sim), object {path}"
+    assert describe("_hash/brains/abc") == "object _hash/brains/abc"
