@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg2
+import pymysql
 
 from pipeline.settings import ServerAddress
 from schemas.base import dj
@@ -204,8 +205,10 @@ def _open_mysql(address: ServerAddress, adapter: Any) -> Any:
 
     try:
         session = connect(dict(options) if mode != "disable" else False)
-    except Exception:
-        if mode != "prefer":
+    except pymysql.err.OperationalError as error:
+        # From 2000 on the client says that there is no encrypted way to the server; below that the
+        # server was reached and refused.
+        if mode != "prefer" or error.args[0] < 2000:
             raise
         session = connect(False)
     with session.cursor() as cursor:

@@ -210,7 +210,7 @@ _cursors = itertools.count()
 def _fetched(connection: Any, query: str) -> Iterator[tuple[Any, ...]]:
     """Rows of a query, of which the server sends a batch at a time."""
     if connection.adapter.backend != "postgresql":
-        from pymysql.cursors import SSCursor  # type: ignore[import-untyped]
+        from pymysql.cursors import SSCursor
 
         with connection._conn.cursor(SSCursor) as cursor:
             cursor.execute(query)
