@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pipeline.migrations import tables_in
 from pipeline.transfer.objects import (
     THREADS,
     Listed,
@@ -216,14 +217,9 @@ def _without_parts(connection: Any, tables: list[Table]) -> Iterator[Problem]:
 
 def _refuse_if_computing(connection: Any, schema: str) -> None:
     """Refuse to remove what a computation, writing the same content, may take for its own."""
-    adapter = connection.adapter
-    names = connection.query(
-        "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (schema,)
-    ).fetchall()
-    for (name,) in names:
-        if not name.startswith("~~"):
-            continue
-        jobs = adapter.make_full_table_name(schema, name)
+    queues = (name for name in tables_in(connection, schema) if name.startswith("~~"))
+    for name in queues:
+        jobs = connection.adapter.make_full_table_name(schema, name)
         query = f"SELECT COUNT(*) FROM {jobs} WHERE status = 'reserved'"
         (n,) = connection.query(query).fetchone()
         if n:
