@@ -119,6 +119,9 @@ class Lease:
         connection, table = self._connection, Worker().full_table_name
         worker = uuid.uuid4().hex
         now = "CURRENT_TIMESTAMP(3)"
+        # Killed ones without a job, whom nobody had a reason to give up.
+        yesterday = f"{now} + {connection.adapter.interval_expr(-1, 'day')}"
+        connection.query(f"DELETE FROM {table} WHERE beat < {yesterday}")
         names = ("worker", "host", "pid", "device", "user", "session", "started", "beat")
         columns = ", ".join(connection.adapter.quote_identifier(name) for name in names)
         connection.query(

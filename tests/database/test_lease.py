@@ -98,6 +98,13 @@ def test_a_worker_is_listed_for_as_long_as_it_lives(
     assert living(database.connection) == []
 
 
+def test_workers_that_nobody_gave_up_are_forgotten_after_a_day(
+    database: Database, settings: Settings, job: Any
+) -> None:
+    with another(settings, job, silence=25 * 3600), Lease(database.connection):
+        assert Worker.fetch1("host") == platform.node()
+
+
 def test_a_worker_goes_on_beating_where_its_file_cannot_be_touched(
     database: Database, quick: None
 ) -> None:
