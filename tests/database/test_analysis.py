@@ -29,7 +29,8 @@ from schemas.teaching import Rsm, Teacher, TeacherPlan
 from tests.database.test_rsm import v1
 from tests.tiny_experiment import few_digits, tiny_recording
 
-pytestmark = pytest.mark.database
+# What all of them read is computed once.
+pytestmark = [pytest.mark.database, pytest.mark.xdist_group("analysis")]
 
 PARITY = tuple("even" if int(digit) % 2 == 0 else "odd" for digit in "0123456789")
 

@@ -32,7 +32,8 @@ from schemas.representation import LayerSimilarity, RepresentationConfig
 from tests.servers import mariadb_over_tcp
 from tests.tiny_experiment import plan
 
-pytestmark = pytest.mark.database
+# What all of them read is computed once.
+pytestmark = [pytest.mark.database, pytest.mark.xdist_group("query")]
 
 
 @pytest.fixture(scope="module")

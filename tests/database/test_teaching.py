@@ -28,7 +28,8 @@ from schemas.recording import StimulusSet
 from tests.predictive_model.test_published import RECIPE, SHAPE, state_of
 from tests.tiny_experiment import few_digits, tiny_experiment
 
-pytestmark = pytest.mark.database
+# What all of them read is computed once.
+pytestmark = [pytest.mark.database, pytest.mark.xdist_group("teaching")]
 
 N_STIMULI = 40
 PGD: dict[str, Any] = {
