@@ -201,8 +201,8 @@ def read_object(backend: StorageBackend, stored: Mapping[str, Any]) -> bytes:
 
 
 _MEND = (
-    "run `neuroteach database check`, then take the object from a backup, or delete the row and "
-    "let `neuroteach populate` compute it again"
+    "run `neuroteach database check`, then `neuroteach database restore` with a backup, or delete "
+    "the row and import or compute it again"
 )
 
 

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from pipeline import results
 from pipeline.conditions import conditions, settings
 from pipeline.figures.conditions import STARS, dots, height, styled
-from pipeline.figures.drawing import NothingToShowError, legend_below, with_caveat
+from pipeline.figures.drawing import NothingToShowError, from_zero, legend_below, with_caveat
 from pipeline.planned import why_nothing
 
 
@@ -112,7 +112,7 @@ def label_corruption_figure(experiment: str | None = None, scale: str | None = N
             left.errorbar(mean.index, mean, sem, label=curve, **style, marker="o", capsize=2)
         left.set_xlabel("fraction of training images with shuffled labels")
         left.set_ylabel("accuracy on test images")
-        left.set_ylim(0, None)
+        from_zero(left)
         left.set_title(str(panel), fontsize=9)
         _over_epochs(middle, at_smallest, "gap")
         middle.axhline(0, color="black", linewidth=0.5)

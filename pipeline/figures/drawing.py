@@ -53,6 +53,11 @@ def log_scales(ax: Any) -> None:
         axis.set_minor_formatter(NullFormatter())
 
 
+def from_zero(ax: Any) -> None:
+    """The vertical axis from zero to a little above what is drawn, which may span very little."""
+    ax.set_ylim(0, 1.05 * ax.get_ylim()[1])
+
+
 def with_caveat(title: str, experiment: str | None, scale: str | None) -> str:
     """A title and below it what must be said beside every number."""
     caveat = results.caveat(experiment, scale)

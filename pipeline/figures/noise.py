@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from pipeline import results
 from pipeline.figures.conditions import error_bars, styled
-from pipeline.figures.drawing import NothingToShowError, legend_below, with_caveat
+from pipeline.figures.drawing import NothingToShowError, from_zero, legend_below, with_caveat
 from pipeline.planned import why_nothing
 
 AXES = {
@@ -38,7 +38,7 @@ def noise_figure(experiment: str | None = None, scale: str | None = None) -> Fig
                 capsize=2,
             )
         ax.set_xlabel(_axis(group))
-        ax.set_ylim(0, None)
+        from_zero(ax)
         ax.set_title(f"{image_set}, {architecture} of width {width}", fontsize=9)
     axes[0].set_ylabel("accuracy")
     legend_below(figure, *axes)
@@ -61,7 +61,7 @@ def calibration_figure(experiment: str | None = None, scale: str | None = None) 
         for ax, title in zip(axes, _CALIBRATION.values(), strict=True):
             ax.set_title(title, fontsize=9)
             ax.set_xlabel(_axis(group).replace(" (", "\n("), fontsize=8)
-            ax.set_ylim(0, None)
+            from_zero(ax)
     legend_below(figure, *lines.flat)
     figure.suptitle(
         with_caveat("Confidence under noise, means over seeds", experiment, scale), fontsize=9
@@ -110,7 +110,7 @@ def alpha_figure(experiment: str | None = None, scale: str | None = None) -> Fig
         ax.set_xscale("symlog", linthresh=float(rows["alpha"][rows["alpha"] > 0].min()))
         ax.set_xlabel("α, weight of the similarity loss (0: no teacher)")
         ax.set_title(f"{first['teacher'].replace('_', ' ')}, {first['brain']}", fontsize=9)
-        ax.set_ylim(0, None)
+        from_zero(ax)
     axes[0].set_ylabel("accuracy")
     legend_below(figure, *axes)
     figure.suptitle(
