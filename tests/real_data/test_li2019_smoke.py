@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from pipeline.cli import app
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -20,23 +20,15 @@ def test_the_documented_commands_end_in_tables_and_figures(
     v4_file: Path, data_folder: Path, database_url: str, tmp_path: Path
 ) -> None:
     environment = {
-        **os.environ,
         "NEUROTEACH_HOME": str(tmp_path),
         "NEUROTEACH_DATABASE": database_url,
         "NEUROTEACH_SCHEMA": "li2019_smoke",
         "NEUROTEACH_DEVICE": "cpu",
-        "OMP_NUM_THREADS": "1",
     }
 
     def neuroteach(*arguments: str | Path) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "pipeline.cli", *map(str, arguments)],
-            env=environment,
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+        done = CliRunner().invoke(app, [str(a) for a in arguments], env=environment)
+        assert done.exit_code == 0, (done.stderr, done.exception)
         return done.stdout
 
     neuroteach(
@@ -58,7 +50,7 @@ def test_the_documented_commands_end_in_tables_and_figures(
     stimuli = neuroteach("import", "stimuli", archive, "--number", "100").strip()
     archive = data_folder / "cifar10" / "cifar10_jpegs.tar.xz"
     neuroteach("import", "images", archive, "--name", "cifar10-grey", "--grey")
-    file = "experiments/li2019.toml"
+    file = REPOSITORY / "experiments" / "li2019.toml"
     neuroteach("experiment", "add", file, "--scale", "smoke", "--stimuli", stimuli)
     neuroteach("populate", "--experiment", "li2019", "--quiet")
 
