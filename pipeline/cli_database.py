@@ -13,7 +13,13 @@ from pydantic import ValidationError
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipeline.cli_session import Session, embedded_stopped_by_the_last, reporting_errors
+from pipeline.cli_session import (
+    Session,
+    database_errors,
+    embedded_stopped_by_the_last,
+    interrupted_by_sigterm,
+    reporting_errors,
+)
 from pipeline.printing import Format, err, plain, print_frame
 from pipeline.settings import Settings, SettingsError, load_settings, read_secret
 
@@ -64,7 +70,7 @@ def database_copy(
     with (
         embedded_stopped_by_the_last(source),
         embedded_stopped_by_the_last(target),
-        _database_errors(),
+        database_errors(),
         shown_progress() as progress,
     ):
         result = copy_database(source, target, on_progress=progress)
@@ -88,6 +94,11 @@ def target_settings(
         If one of them cannot work.
     """
     keys = {key: read_secret(name, os.environ) for key, name in TARGET_KEYS.items()}
+    if any(keys.values()) and not all(keys.values()):
+        raise SettingsError(
+            f"--to-store: expected both {' and '.join(TARGET_KEYS.values())}, or neither for the "
+            "keys of the settings"
+        )
     own_keys = {key: getattr(source, key) for key in TARGET_KEYS}
     scheme, _, folder = to.partition(":")
     try:
@@ -140,7 +151,7 @@ def database_restore(
 ) -> None:
     """Bring a saved database back, into an empty one. May be run again.
 
-    Over the very database that was saved, it puts back objects that were lost or damaged.
+    Into a database that has gone on since, `neuroteach import archive` brings what was lost.
 
     Example: `neuroteach database restore monday.zip`
     """
@@ -236,7 +247,10 @@ def print_brought(done: str, result: MergeResult) -> None:
 
 @contextlib.contextmanager
 def shown_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on a terminal, for what reports a step and how much of it is done."""
+    """A progress bar on a terminal, for what reports a step and how much of it is done.
+
+    SIGTERM interrupts what is done meanwhile, so that no half of it stays behind.
+    """
     bars = Progress(
         TextColumn("{task.description:<10}"),
         BarColumn(),
@@ -247,7 +261,7 @@ def shown_progress() -> Iterator[Callable[[str, int, int], None]]:
         disable=not err.is_terminal,
     )
     tasks: dict[str, object] = {}
-    with bars:
+    with interrupted_by_sigterm(), bars:
 
         def show(step: str, done: int, total: int) -> None:
             if step not in tasks:
@@ -255,15 +269,3 @@ def shown_progress() -> Iterator[Callable[[str, int, int], None]]:
             bars.update(tasks[step], completed=done, total=total)  # type: ignore[arg-type]
 
         yield show
-
-
-@contextlib.contextmanager
-def _database_errors() -> Iterator[None]:
-    import psycopg2
-
-    from schemas.base import dj
-
-    try:
-        yield
-    except (dj.DataJointError, psycopg2.Error) as error:
-        raise RuntimeError(f"the database refused: {' '.join(str(error).split())}") from error

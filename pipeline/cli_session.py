@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
@@ -60,15 +61,46 @@ class Session:
         return self.database
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        import psycopg2
-
-        from schemas.base import dj
-
         self.database.close()
         self._embedded.__exit__(None, None, None)
-        if isinstance(error, (dj.DataJointError, psycopg2.Error)):
-            said = " ".join(str(error).split())
-            raise RuntimeError(f"the database refused: {said}") from error
+        if isinstance(error, _failures()):
+            raise _refused(error) from error
+
+
+@contextlib.contextmanager
+def database_errors() -> Iterator[None]:
+    """Turn what DataJoint and the drivers raise into an error of one line."""
+    try:
+        yield
+    except _failures() as error:
+        raise _refused(error) from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    import psycopg2
+    import pymysql
+
+    from schemas.base import dj
+
+    return dj.DataJointError, psycopg2.Error, pymysql.Error
+
+
+def _refused(error: Exception) -> RuntimeError:
+    return RuntimeError(f"the database refused: {' '.join(str(error).split())}")
+
+
+@contextlib.contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends it as Ctrl-C does, so that what was half written is removed."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

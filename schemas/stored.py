@@ -1,8 +1,9 @@
 """Arrays and files in the object store: written whole, with their checksums, and read with care.
 
-DataJoint's codecs ``<npy@>`` and ``<hash@>``, on which ``<attach@>`` builds, are replaced by codecs
-of the same names, so that whoever reads these tables without this package finds DataJoint's own
-format. Beside what DataJoint's say, the rows hold the size and the SHA-256 of each array's file.
+DataJoint's codecs ``<npy@>``, ``<attach@>`` and ``<hash@>``, by which attached files are stored,
+are replaced by codecs of the same names, so that whoever reads these tables without this package
+finds DataJoint's own format. Beside what DataJoint's say, the rows hold the size and the SHA-256 of
+each array's file.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from datajoint.builtin_codecs.attach import AttachCodec
 from datajoint.builtin_codecs.hash import HashCodec
 from datajoint.builtin_codecs.npy import NpyCodec, NpyRef
 from datajoint.codecs import unregister_codec
@@ -121,7 +123,11 @@ class ContentCodec(HashCodec):
         context: dict[str, Any] | None = None,
         store_name: str | None = None,
     ) -> dict[str, Any]:
-        """Write the bytes to the store, unless they are there; returns what the row says."""
+        """Write the bytes to the store; returns what the row says.
+
+        Also if they are there: what is there may be damaged, and is young then, which keeps it from
+        being removed before its row is inserted.
+        """
         config = self._codec_config(key, context)
         spec = config.get_store_spec(store_name)
         schema = (context or {}).get("schema") or (key or {})["_schema"]
@@ -129,10 +135,7 @@ class ContentCodec(HashCodec):
         path = build_hash_path(
             digest, schema, spec.get("subfolding"), hash_prefix=spec["hash_prefix"]
         )
-        backend = StorageBackend(spec)
-        # What is there may have been cut short.
-        if not (backend.exists(path) and backend.size(path) == len(value)):
-            write_object(backend, path, value)
+        write_object(StorageBackend(spec), path, value)
         return {
             "hash": digest,
             "path": path,
@@ -157,6 +160,57 @@ class ContentCodec(HashCodec):
         """
         config = self._codec_config(key, context)
         return read_object(StorageBackend(config.get_store_spec(stored.get("store"))), stored)
+
+
+unregister_codec("attach")
+
+
+class AttachmentCodec(AttachCodec):
+    """``<attach@>``, whose files have plain names.
+
+    An object holds the name of its file, which DataJoint appends to the folder it downloads to.
+    """
+
+    name = "attach"
+
+    def decode(
+        self,
+        stored: bytes,
+        *,
+        key: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+    ) -> str:
+        """Path of the file, written to DataJoint's download folder.
+
+        Raises
+        ------
+        StoreError
+            If its name would lead out of that folder.
+        """
+        check_attachment(bytes(stored[:LONGEST_NAME]))
+        return str(super().decode(stored, key=key, context=context))
+
+
+LONGEST_NAME = 256  # bytes of a file's name and the zero that ends it
+
+
+def check_attachment(beginning: bytes) -> None:
+    """Refuse an attached file whose name leads out of the folder that it is downloaded to.
+
+    Parameters
+    ----------
+    beginning : bytes
+        The first ``LONGEST_NAME`` bytes of the object, or all of it.
+
+    Raises
+    ------
+    StoreError
+    """
+    name, end, _ = beginning.partition(b"\0")
+    text = name.decode(errors="replace")
+    plain = text not in ("", ".", "..") and text.isprintable() and not set(text) & set("/\\:\ufffd")
+    if not end or not plain:
+        raise StoreError(f"{text!r:.80}: not the name of an attached file; it was tampered with")
 
 
 def write_object(backend: StorageBackend, path: str, content: bytes | memoryview) -> None:
@@ -201,7 +255,7 @@ def read_object(backend: StorageBackend, stored: Mapping[str, Any]) -> bytes:
 
 
 _MEND = (
-    "run `neuroteach database check`, then `neuroteach database restore` with a backup, or delete "
+    "run `neuroteach database check`, then `neuroteach import archive` with a backup, or delete "
     "the row and import or compute it again"
 )
 

@@ -28,13 +28,14 @@ from pipeline.transfer.objects import (
     SECTIONS,
     Digest,
     Progress,
+    Reference,
     Tally,
     hashed,
     no_progress,
     references_of,
 )
 from pipeline.transfer.rows import Row, RowError, Table, check_row, key_of
-from schemas.stored import StoreError, check_path
+from schemas.stored import LONGEST_NAME, StoreError, check_attachment, check_path
 
 MOST_MANIFEST = 2**28  # bytes
 MOST_LINE = 2**26  # bytes of one row
@@ -231,7 +232,7 @@ class Archive:
             If anything is not as it must be.
         """
         known = {table.name: table for table in tables}
-        named: set[str] = set()
+        named: dict[str, Reference] = {}
         for name, entry in self.manifest.tables.items():
             table = known.get(name)
             if table is None:
@@ -240,8 +241,8 @@ class Archive:
                 continue
             self._check_columns(table, entry)
             named |= self._check_rows(table)
-        if named != set(self.manifest.objects):
-            odd = sorted(named ^ set(self.manifest.objects))[0]
+        if set(named) != set(self.manifest.objects):
+            odd = sorted(set(named) ^ set(self.manifest.objects))[0]
             raise self._error(f"{odd:.120}: its rows and objects do not belong together")
         tally = Tally("archive", self.manifest.n_bytes, on_progress)
         for path, expected in self.manifest.objects.items():
@@ -249,7 +250,16 @@ class Archive:
                 digest = hashed(file)
             if (digest.size, digest.sha256) != (expected.size, expected.sha256):
                 raise self._error(f"object {path:.120} is not what was written")
+            if named[path].is_attachment:
+                self._check_attachment(path)
             tally.add(digest.size)
+
+    def _check_attachment(self, path: str) -> None:
+        with self.object(path) as file:
+            try:
+                check_attachment(file.read(LONGEST_NAME))
+            except StoreError as error:
+                raise self._error(f"object {path:.120}: {error}") from error
 
     def _check_columns(self, table: Table, entry: TableEntry) -> None:
         if entry.key != table.key or any(
@@ -257,14 +267,14 @@ class Archive:
         ):
             raise self._error(f"table {table.name} has other columns than here")
 
-    def _check_rows(self, table: Table) -> set[str]:
-        """Check the rows of a table; returns the objects that they name."""
-        named = set()
+    def _check_rows(self, table: Table) -> dict[str, Reference]:
+        """Check the rows of a table; returns the objects that they name, by path."""
+        named: dict[str, Reference] = {}
         last: set[str] = set()
         for row in self.rows(table.name):
             try:
                 check_row(table, row)
-                named |= {reference.path for reference in references_of(table, row)}
+                named |= {reference.path: reference for reference in references_of(table, row)}
             except (RowError, StoreError) as error:
                 raise self._error(str(error)) from error
             key = key_of(table, row)

@@ -115,7 +115,6 @@ def check(
     started = time.perf_counter()
     if remove_orphans:
         _refuse_if_computing(connection, schema)
-    now = datetime.now(UTC)
     # Listed before the rows are read: an object that then has no row never had one.
     there = store.list_schema(schema)
     report = Report()
@@ -125,7 +124,10 @@ def check(
         for table in tables:
             for row in read_rows(connection, table.restricted({*table.key, *table.stored})):
                 report.rows += 1
-                references |= {r.path: r for r in references_of(table, row)}
+                for reference in references_of(table, row):
+                    other = references.setdefault(reference.path, reference)
+                    if not other.agrees_with(reference):
+                        report.problems.append(_of_two_rows(reference, other))
         report.problems += _without_parts(connection, tables)
     _check_objects(store, references, there, report, quick, on_progress)
     orphans = sorted(set(there) - set(references))
@@ -134,8 +136,15 @@ def check(
             f"schema {schema!r} has no row that names an object, and the store has {len(orphans)} "
             "objects of it; is this the right database? Nothing was removed"
         )
+    if remove_orphans and orphans:
+        # Objects were read for a while, in which rows may have come that name what had none.
+        _refuse_if_computing(connection, schema)
+        orphans = sorted(set(orphans) - _named(connection, schema))
     for path in orphans:
-        if now - there[path].modified < orphan_age:
+        listed = store.listed(path) if remove_orphans else there[path]
+        if listed is None:
+            continue
+        if datetime.now(UTC) - listed.modified < orphan_age:
             report.young += 1
         elif remove_orphans:
             store.remove(path)
@@ -144,6 +153,23 @@ def check(
             report.problems.append(Problem("orphan", path, "belongs to no row"))
     report.seconds = time.perf_counter() - started
     return report
+
+
+def _named(connection: Any, schema: str) -> set[str]:
+    """Paths of all objects that rows name."""
+    with snapshot(connection):
+        return {
+            reference.path
+            for table in tables_of(connection, schema)
+            if table.stored
+            for row in read_rows(connection, table.restricted({*table.key, *table.stored}))
+            for reference in references_of(table, row)
+        }
+
+
+def _of_two_rows(reference: Reference, other: Reference) -> Problem:
+    said = f"is said to be something else by {other.owner}"
+    return Problem("checksum", reference.path, said, reference.row, reference.column)
 
 
 def _check_objects(

@@ -16,6 +16,8 @@ from pipeline.transfer.sources import Source
 _ABOUT = frozenset(
     ("imported", "added", "added_by", "proposed", "source", "priority", *provenance_columns())
 )
+# Columns whose value is a list of records, and what may differ in each of these.
+_ABOUT_RECORDS = {"history": "seconds"}
 
 
 class ConflictError(ValueError):
@@ -83,7 +85,8 @@ class Exactly:
             raise ConflictError(
                 f"{table.name} ({key}): the target database has this row, and the source does not; "
                 f"no row was written ({len(self._there)} such rows in this table); choose an empty "
-                "database or another schema"
+                "database or another schema; `neuroteach import archive` adds a backup to a "
+                "database that has gone on, and puts back objects that were lost"
             )
 
 
@@ -92,13 +95,16 @@ class ByContent:
 
     def __init__(self, source: Source, target: Target, *, keep_existing: bool) -> None:
         self.source, self.target, self.keep_existing = source, target, keep_existing
-        self._there: dict[str, bytes] = {}
+        self._there: dict[str, tuple[bytes, bytes]] = {}
         self._fates: dict[str, dict[str, Fate]] = {}  # by table and key
         self._keys: dict[str, tuple[str, ...]] = {}
 
     def begin(self, table: Table) -> None:
         """Look at the target's rows of a table."""
-        self._there = _digests(self.target, table)
+        rows = read_rows(self.target.connection, table)
+        self._there = {
+            key_of(table, row): (digest_of(row), digest_of(_content(table, row))) for row in rows
+        }
         self._fates[table.name] = {}
         self._keys[table.name] = table.key
 
@@ -115,13 +121,14 @@ class ByContent:
         there = self._there.get(key_of(table, row))
         if there is None and whole is Fate.new:
             return Fate.new
-        if there == digest_of(row):
+        if there is None:
+            difference = "is not there, though what it is a part of is"
+        elif there[0] == digest_of(row):
             return Fate.identical
-        difference = (
-            "is not there, though what it is a part of is"
-            if there is None
-            else self._difference(table, row)
-        )
+        elif there[1] == digest_of(_content(table, row)):
+            return Fate.same
+        else:
+            difference = self._difference(table, row)
         if not difference:
             return Fate.same
         if not table.computed:
@@ -153,9 +160,10 @@ class ByContent:
         """How the row that is there differs in content, or nothing."""
         there = read_row(self.target.connection, table, row)
         assert there is not None
+        ours, theirs = _content(table, there), _content(table, row)
         for column in table.columns:
             name = column.name
-            if name in _ABOUT or there.get(name) == row.get(name):
+            if ours.get(name) == theirs.get(name):
                 continue
             if not column.stored or not self._same_object(table, row, there, name):
                 return f"has another {name}"
@@ -172,6 +180,21 @@ class ByContent:
         path = path_with_schema(theirs.path, self.target.schema, self.source.schema)
         given, found = self.source.digest(path), self.target.store.digest(ours.path)
         return given is not None and found is not None and given.sha256 == found.sha256
+
+
+def _content(table: Table, row: Row) -> Row:
+    """What two laboratories' rows of the same content have in common."""
+    content = {name: value for name, value in row.items() if name not in _ABOUT}
+    for name, timed in _ABOUT_RECORDS.items():
+        records = content.get(name)
+        if isinstance(records, list) and all(isinstance(record, dict) for record in records):
+            content[name] = [{k: v for k, v in r.items() if k != timed} for r in records]
+    for name in table.stored:
+        value = content.get(name)
+        if isinstance(value, dict) and {"sha256", "hash"} & set(value):
+            where = ("path", "store", "schema")
+            content[name] = {k: v for k, v in value.items() if k not in where}
+    return content
 
 
 def _digests(target: Target, table: Table) -> dict[str, bytes]:

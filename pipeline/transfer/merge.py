@@ -159,9 +159,31 @@ class _Merging:
             policy.begin(ours)
             for row in self._rows(theirs):
                 if policy.fate(ours, row) in (Fate.new, Fate.identical):
-                    references |= {r.path: r for r in references_of(ours, row)}
+                    for reference in references_of(ours, row):
+                        self._refuse_other(reference, references)
+                        references[reference.path] = reference
             policy.end(ours)
+        for reference in self._named_here():
+            self._refuse_other(reference, references)
         return references
+
+    def _named_here(self) -> Iterator[Reference]:
+        """Objects that rows of the target name."""
+        connection = self.target.connection
+        for table in self._here.values():
+            if table.stored:
+                for row in read_rows(connection, table.restricted({*table.key, *table.stored})):
+                    yield from references_of(table, row)
+
+    @staticmethod
+    def _refuse_other(reference: Reference, references: dict[str, Reference]) -> None:
+        """Refuse that an object be replaced by that of another row."""
+        other = references.get(reference.path)
+        if other is not None and not other.agrees_with(reference):
+            raise ConflictError(
+                f"{other.owner} and {reference.owner} name the same object, {reference.path}, with "
+                "different content; no row was written"
+            )
 
     def bring_objects(self, references: dict[str, Reference]) -> None:
         """Copy the objects that are not in the target's store as they must be."""

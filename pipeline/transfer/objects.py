@@ -8,7 +8,6 @@ import hashlib
 import math
 import os
 import secrets
-import shutil
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -81,6 +80,11 @@ class Reference:
         """Whether content can be checked against it."""
         return self.sha256 is not None or self.hash is not None
 
+    @property
+    def is_attachment(self) -> bool:
+        """Whether it is an attached file, the only kind that is named by DataJoint's hash."""
+        return self.hash is not None
+
     def problem_of_size(self, size: int) -> str:
         """What is wrong with an object of this size, or nothing."""
         if self.size is not None and size != self.size:
@@ -97,6 +101,14 @@ class Reference:
             if known is not None and known != digest:
                 return "has another checksum than what was written"
         return ""
+
+    def agrees_with(self, other: Reference) -> bool:
+        """Whether both can be content with one object."""
+        if self.owner == other.owner:
+            return True
+        pairs = (self.sha256, other.sha256), (self.hash, other.hash)
+        known = [a == b for a, b in pairs if a is not None and b is not None]
+        return bool(known) and all(known)
 
 
 def references_of(table: Table, row: Row) -> Iterator[Reference]:
@@ -325,19 +337,6 @@ def _listed(info: dict[str, Any]) -> Listed:
     if isinstance(modified, (int, float)):
         modified = datetime.fromtimestamp(modified, UTC)
     return Listed(int(info["size"]), modified or datetime.now(UTC))
-
-
-@contextlib.contextmanager
-def on_disk(store: ObjectStore, path: str) -> Iterator[Path]:
-    """A file of this machine with an object's content."""
-    if store.is_local:
-        yield Path(store.root / path)
-        return
-    with tempfile.TemporaryDirectory(prefix="neuroteach-") as folder:
-        file = Path(folder) / "object"
-        with store.open(path) as source, file.open("wb") as target:
-            shutil.copyfileobj(source, target, CHUNK)
-        yield file
 
 
 def in_threads(

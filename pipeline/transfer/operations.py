@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline import migrations
 from pipeline.database import Database, connect, open_database
+from pipeline.populate import release_lost_jobs
 from pipeline.settings import Settings
 from pipeline.transfer import check as checking
 from pipeline.transfer.archive import Archive, ArchiveSource
@@ -22,6 +23,7 @@ from pipeline.transfer.rows import snapshot, tables_of
 from pipeline.transfer.selection import rows_of_experiment
 from pipeline.transfer.sources import DatabaseSource
 from pipeline.transfer.writing import write_archive
+from schemas.base import queued_tables
 
 TRANSFER_LOCK = 0x6E657572  # "neur" in ASCII
 
@@ -208,6 +210,8 @@ def check_database(database: Database, **options: Any) -> checking.Report:
     settings, connection = database.settings, database.connection
     with contextlib.ExitStack() as alone:
         if options.get("remove_orphans"):
+            for table in queued_tables():
+                release_lost_jobs(table())  # what the dead have reserved is not being computed
             alone.enter_context(writing_alone(connection, settings.schema_name))
         return checking.check(connection, settings.schema_name, _store(settings), **options)
 
@@ -219,7 +223,7 @@ def writing_alone(connection: Any, schema: str) -> Iterator[None]:
     Raises
     ------
     BusyError
-        If somebody is doing so.
+        If somebody is doing so, or if the session that keeps others from it is lost meanwhile.
     """
     number = zlib.crc32(schema.encode()) - 2**31
     lock, release = {
@@ -238,12 +242,22 @@ def writing_alone(connection: Any, schema: str) -> Iterator[None]:
             f"schema {schema}: another copy, restore, import or removal of orphans is under way; "
             "run this again when it has ended"
         )
+    on_reconnect = connection.on_reconnect
+    connection.on_reconnect = _not_alone_any_more
     try:
         yield
     finally:
+        connection.on_reconnect = on_reconnect
         # A lost session has lost its lock too.
         with contextlib.suppress(Exception):
             connection.query(release)
+
+
+def _not_alone_any_more(connection: Any, lost: int) -> None:
+    raise checking.BusyError(
+        "the database server ended the session that kept others from writing; no row was written; "
+        "run this again, which goes on with what was copied"
+    )
 
 
 def is_same_database(one: Settings, other: Settings) -> bool:

@@ -22,6 +22,7 @@ from typing import Any
 Row = dict[str, Any]
 
 BATCH = 500  # rows in one statement
+BATCH_BYTES = 2**22  # of which a row may make it longer; servers take 16 MiB and more
 OWN_OF_EACH_DATABASE = ("SchemaVersion", "Worker")  # never moved
 
 # By the name that DataJoint or the database gives to a column's type.
@@ -228,8 +229,8 @@ def insert_rows(connection: Any, table: Table, rows: Iterable[Row]) -> int:
     quote = connection.adapter.quote_identifier
     names = ", ".join(quote(column.name) for column in table.columns)
     place = f"({', '.join(['%s'] * len(table.columns))})"
-    remaining, n = iter(rows), 0
-    while batch := list(itertools.islice(remaining, BATCH)):
+    n = 0
+    for batch in _batches(rows):
         values = [
             _WRITE[column.kind](row[column.name]) if column.name in row else None
             for row in batch
@@ -239,6 +240,20 @@ def insert_rows(connection: Any, table: Table, rows: Iterable[Row]) -> int:
         connection.query(f"INSERT INTO {table.sql} ({names}) VALUES {places}", tuple(values))
         n += len(batch)
     return n
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows for one statement, which is neither of too many nor too long."""
+    batch: list[Row] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += len(line_of(row))
+        if len(batch) == BATCH or size > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def check_row(table: Table, row: Any) -> None:

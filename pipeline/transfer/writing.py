@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import io
 import os
 import stat
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.transfer.archive import Archive
 from pipeline.transfer.manifest import (
@@ -30,7 +31,6 @@ from pipeline.transfer.objects import (
     in_threads,
     missing,
     no_progress,
-    on_disk,
     references_of,
     store_errors,
 )
@@ -40,6 +40,8 @@ from predictive_model.exporters.whole import written_whole
 from schemas.base import code_version
 from schemas.stored import StoreError
 
+# Bytes of an object of a bucket that is read before its turn; larger ones are read in theirs.
+FETCHED_AHEAD = 2**24
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same content makes the same entries
 
 
@@ -106,7 +108,12 @@ def _write_rows(
             digest.update(line)
             n, size = n + 1, size + len(line)
             for reference in references_of(table, row):
-                references.setdefault(reference.path, reference)
+                other = references.setdefault(reference.path, reference)
+                if not other.agrees_with(reference):
+                    raise StoreError(
+                        f"{reference.path}: {other.owner} and {reference.owner} say "
+                        f"different things of this object; {MEND}"
+                    )
     return TableEntry(
         columns=table.kinds, key=table.key, rows=n, size=size, sha256=digest.hexdigest()
     )
@@ -120,25 +127,23 @@ def _write_objects(
 ) -> dict[str, ObjectEntry]:
     tally = Tally("objects", sum(r.size or r.at_least for r in references.values()), on_progress)
 
-    def fetched(reference: Reference) -> tuple[Reference, contextlib.ExitStack, Path]:
-        stack = contextlib.ExitStack()
+    def opened(reference: Reference) -> tuple[Reference, BinaryIO]:
         try:
             with store_errors():
-                return reference, stack, stack.enter_context(on_disk(store, reference.path))
+                content = store.open(reference.path)
+                if store.is_local or (reference.size or reference.at_least) > FETCHED_AHEAD:
+                    return reference, content
+                with content:
+                    return reference, io.BytesIO(content.read())
         except FileNotFoundError:
             raise missing(reference) from None
 
     found = {}
     ordered = sorted(references.values(), key=lambda reference: reference.path)
-    for reference, stack, content in in_threads(fetched, ordered):
+    for reference, content in in_threads(opened, ordered):
         entry = _entry(object_name(reference.path), zipfile.ZIP_STORED)
-        with stack:
-            try:
-                opened = content.open("rb")
-            except FileNotFoundError:
-                raise missing(reference) from None
-            with opened, archive.open(entry, "w", force_zip64=True) as file:
-                digest = hashed(opened, file, named=reference.hash is not None)
+        with store_errors(), content, archive.open(entry, "w", force_zip64=True) as file:
+            digest = hashed(content, file, named=reference.hash is not None)
         if problem := reference.problem(digest):
             raise StoreError(f"{reference.owner}: the object {reference.path} {problem}; {MEND}")
         found[reference.path] = ObjectEntry(size=digest.size, sha256=digest.sha256)

@@ -34,7 +34,10 @@ def written_whole(
     """
     if not path.parent.is_dir():
         raise FileNotFoundError(f"{path.parent}: no such folder; make it first")
-    if os.path.lexists(path):
+
+    def refuse_what_must_stay() -> None:
+        if not os.path.lexists(path):
+            return
         if not overwrite:
             raise FileExistsError(
                 f"{path}: is there already; choose another name, or replace it with --overwrite "
@@ -44,10 +47,13 @@ def written_whole(
             raise FileExistsError(
                 f"{path}: is there already and of another kind; move it away first"
             )
+
+    refuse_what_must_stay()
     folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
     try:
         temporary = folder / path.name
         yield temporary
+        refuse_what_must_stay()  # it may have come meanwhile
         if path.is_dir() and not path.is_symlink():
             # A folder is not replaced in one step: the old one steps aside, for a moment.
             os.replace(path, folder / "old")
