@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors
@@ -18,6 +18,7 @@ from torch import Tensor
 from predictive_model.encoder import Encoder, Population, build_encoder, memory_format
 from predictive_model.encoder_config import EncoderConfig
 from predictive_model.recording import Normalisation, Recording, Tier, check_images
+from predictive_model.tensor_file import metadata_of, tensors_to_bytes
 
 if TYPE_CHECKING:
     from predictive_model.fitting import FitConfig, FitEpoch
@@ -164,7 +165,7 @@ class FittedEncoder:
                 }
             ),
         }
-        return safetensors.torch.save(tensors, metadata)
+        return tensors_to_bytes(tensors, metadata)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> FittedEncoder:
@@ -175,7 +176,7 @@ class FittedEncoder:
         ValueError
             If the bytes are something else.
         """
-        metadata = _metadata(content)
+        metadata = metadata_of(content)
         if metadata.get("format") != FORMAT:
             raise ValueError(
                 f"format: found {metadata.get('format')!r}, expected {FORMAT!r}; this is not an "
@@ -252,13 +253,3 @@ def _per_image(
     if values.shape != expected:
         raise ValueError(f"{field}: shape {values.shape}, expected {expected}, one row per image")
     return values
-
-
-def _metadata(content: bytes) -> dict[str, Any]:
-    """Free-text header of a safetensors file, which its Python reader keeps to itself."""
-    try:
-        length = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + length])
-        return header.get("__metadata__", {})
-    except (ValueError, AttributeError) as error:
-        raise ValueError("the bytes are not a safetensors file") from error

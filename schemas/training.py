@@ -11,6 +11,7 @@ import safetensors.torch
 from torch import nn
 
 from predictive_model.checkpoint import array_digest
+from predictive_model.tensor_file import tensors_to_bytes
 from regularized_training import networks, training
 from regularized_training.tasks import ImageTask, TaskError
 from schemas.base import (
@@ -299,7 +300,7 @@ class TrainedNetwork(dj.Computed):
             "training": trained.config.model_dump_json(),
             "about": json.dumps({"n_channels": trained.n_channels, "n_classes": trained.n_classes}),
         }
-        content = safetensors.torch.save(trained.state_dict, metadata)
+        content = tensors_to_bytes(trained.state_dict, metadata)
         with file_to_attach("network.safetensors", content) as path:
             self.insert1(
                 {

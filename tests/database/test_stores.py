@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from datajoint.hash_registry import compute_hash
 from upath import UPath
 
 from pipeline import populate
@@ -227,6 +228,30 @@ def test_a_name_that_would_climb_out_is_refused(name: str) -> None:
         tiny_recording.__wrapped__(name)
 
 
+def test_an_attached_file_whose_name_leads_elsewhere_is_not_written(
+    database: Database, tmp_path: Path
+) -> None:
+    """DataJoint appends the name that is in the object to the folder it downloads to."""
+    plan()
+    populate.populate()
+    query, table = database.connection.query, training.TrainedNetwork().full_table_name
+    (meta,) = query(f"SELECT weights FROM {table}").fetchone()
+    for name in ("../evil", f"{tmp_path}/evil", "a/../../evil", "..", "a\\evil", "C:evil", ""):
+        content = f"{name}\0evil".encode()
+        (database.settings.store_root() / meta["path"]).write_bytes(content)
+        meta |= {"size": len(content), "hash": compute_hash(content)}
+        query(f"UPDATE {table} SET weights = %s", (json.dumps(meta),))
+        with pytest.raises(StoreError, match="not the name of an attached file"):
+            training.TrainedNetwork.load(training.TrainedNetwork.fetch1("KEY"))
+        downloads = tmp_path / "a" / "b"
+        with (
+            database.connection._config.override(download_path=str(downloads)),
+            pytest.raises(StoreError, match="not the name of an attached file"),
+        ):
+            training.TrainedNetwork.fetch1("weights")
+    assert not list(tmp_path.rglob("*evil"))
+
+
 class Trap:
     def __reduce__(self) -> Any:
         return os.system, ("touch sprung",)
@@ -239,8 +264,6 @@ def test_a_pickle_in_place_of_an_object_is_not_opened(
     monkeypatch.chdir(tmp_path)
     import hashlib
     import pickle
-
-    from datajoint.hash_registry import compute_hash
 
     buffer = io.BytesIO()
     np.save(buffer, np.array([Trap()], dtype=object), allow_pickle=True)

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.numpy
 
 from pipeline.database import Database, open_database
 from pipeline.populate import populate
@@ -136,9 +135,7 @@ def _value(root: Any, value: Any) -> str:
         if value["path"].endswith(".npy"):
             array = np.load(io.BytesIO(content))
             return f"{array.dtype} {array.shape} {hash(array.tobytes())}"
-        # The settings in the header of weights come in any order.
-        state = safetensors.numpy.load(content.partition(b"\0")[2])
-        return str(hash(tuple((name, state[name].tobytes()) for name in sorted(state))))
+        return str(hash(content))
     return str(value)
 
 

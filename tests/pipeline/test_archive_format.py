@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datajoint.hash_registry import compute_hash
 from upath import UPath
 
 from pipeline.transfer import archive as archives
@@ -33,6 +34,35 @@ SCAN = Table(
     ),
     (),
 )
+
+
+NAMED = b"weights.safetensors\0" + CONTENT
+NAMED_PATH = "_hash/lab/abcdefghijklmnopqrstuvwxyz"
+NETWORK = Table(
+    "TrainedNetwork",
+    '"lab"."__trained_network"',
+    (Column("network", "int", True, False), Column("weights", "json", False, True)),
+    (),
+    computed=True,
+)
+
+
+class OneNetwork:
+    """A database of one table, whose row names an attached file."""
+
+    schema = "lab"
+    tables = (NETWORK,)
+
+    def __init__(self, folder: Path, content: bytes) -> None:
+        self.content = content
+        file = folder / NAMED_PATH
+        file.parent.mkdir(parents=True)
+        file.write_bytes(content)
+        self.store = ObjectStore(UPath(folder))
+
+    def rows(self, table: Table) -> Iterator[Row]:
+        stored = {"path": NAMED_PATH, "size": len(self.content), "hash": compute_hash(self.content)}
+        yield {"network": 1, "weights": stored}
 
 
 class OneScan:
@@ -128,6 +158,21 @@ def test_a_file_that_is_there_stays_unless_told_otherwise(file: Path, tmp_path: 
     assert file.read_bytes() == before
     written(source, file, overwrite=True)
     assert read(file)[1] == CONTENT
+
+
+@pytest.mark.parametrize(
+    "name", [b"../../x.pth", b"/x.pth", b"a\\x", b"..", b"\xff", b"", b"x" * 300]
+)
+def test_an_attached_file_whose_name_leads_elsewhere_is_refused(
+    tmp_path: Path, name: bytes
+) -> None:
+    good = OneNetwork(tmp_path / "good", NAMED)
+    with Archive(written(good, tmp_path / "good.zip")) as archive:
+        archive.verify([NETWORK])
+    bad = OneNetwork(tmp_path / "bad", name + b"\0import os")
+    with pytest.raises(ArchiveError, match="not the name of an attached file"):
+        written(bad, tmp_path / "bad.zip")
+    assert not (tmp_path / "bad.zip").exists()
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,24 @@ def test_damaged_and_lost_objects_are_put_back(saved: Path, empty: Settings) -> 
     assert content_of(empty) == before
 
 
+def test_what_was_lost_is_put_back_in_a_database_that_has_gone_on(
+    saved: Path, empty: Settings
+) -> None:
+    restore(empty, saved)
+    with opened(empty) as database:
+        recording.Scan.add_without_trials("since", 3)
+        before = content_of(empty)
+        lost, bad = sorted(Path(empty.store_root()).glob("_schema/*/scan/scan=sim/*.npy"))[:2]
+        lost.unlink()
+        bad.write_bytes(bad.read_bytes()[:-1] + b"?")
+        with pytest.raises(ConflictError, match="neuroteach import archive"):
+            operations.restore_database(database, saved)
+        result = operations.import_archive(database, saved)
+        assert (result.rows, result.objects, result.kept) == (0, 2, [])
+        assert content_of(empty) == before
+        assert operations.check_database(database).problems == []
+
+
 @pytest.mark.parametrize("part", [0.2, 0.99])
 def test_of_a_file_that_was_cut_short_nothing_is_written(
     saved: Path, untouched: Settings, part: float

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.database import connect
 from pipeline.settings import Settings
+from pipeline.transfer import check as checking
 from pipeline.transfer import operations
 from pipeline.transfer.check import BusyError
 from schemas import recording
@@ -81,6 +84,61 @@ def test_orphans_stay_while_something_is_being_computed(restored: Settings) -> N
     assert (restored.store_root() / old).exists()
 
 
+def test_what_the_dead_had_reserved_is_not_being_computed(restored: Settings) -> None:
+    old_orphan(restored, "_hash", "abcdefghijklmnopqrstuvwxyz")
+    with opened(restored) as database:
+        jobs = recording.Reliability().jobs
+        jobs.refresh()
+        # The session of a process that is gone.
+        other = connect(restored)
+        session = other.connection_id
+        other.close()
+        database.connection.query(
+            f"UPDATE {jobs.full_table_name} SET status = 'reserved', connection_id = {session}, "
+            "reserved_time = CURRENT_TIMESTAMP"
+        )
+        assert operations.check_database(database, remove_orphans=True).removed == 1
+        assert len(jobs.pending) == len(jobs) > 0
+
+
+def test_an_orphan_that_gets_a_row_during_the_check_stays(
+    restored: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Objects are read for hours, and its row was not there when the check began."""
+    look = checking._check_objects
+    with opened(restored) as database:
+        old = old_orphan(restored, "_schema", "scan/scan=ab/responses_x.npy")
+        gone = old_orphan(restored, "_schema", "scan/scan=ab/responses_y.npy")
+        renewed = old_orphan(restored, "_schema", "scan/scan=ab/responses_z.npy")
+        before = objects_of(restored)
+
+        def meanwhile(*arguments: Any) -> None:
+            look(*arguments)
+            table = recording.Scan().full_table_name
+            meta = json.dumps({"path": old, "dtype": "float32", "shape": [0]})
+            database.connection.query(
+                f"UPDATE {table} SET responses = %s WHERE scan = 'ab'", (meta,)
+            )
+            os.utime(Path(restored.store_root() / renewed))
+
+        monkeypatch.setattr(checking, "_check_objects", meanwhile)
+        report = operations.check_database(database, remove_orphans=True)
+    assert (report.removed, report.young) == (1, 1)
+    left = {gone.replace(restored.schema_name, "X")}
+    assert set(before) - set(objects_of(restored)) == left
+
+
+def test_a_path_of_two_rows_that_say_different_things_is_a_problem(restored: Settings) -> None:
+    with opened(restored) as database:
+        table = recording.Scan().full_table_name
+        path = recording.Scan & {"scan": "sim"}
+        meta = json.dumps(path.fetch1("responses")._meta | {"sha256": "0" * 64})
+        database.connection.query(f"UPDATE {table} SET responses = %s WHERE scan = 'ab'", (meta,))
+        problems = operations.check_database(database, quick=True).problems
+    said = [p.problem for p in problems if p.kind == "checksum"]
+    assert len(said) == 1 and "is said to be something else by Scan (scan=" in said[0]
+
+
 def test_orphans_stay_if_no_row_names_anything(untouched: Settings) -> None:
     """As in another database than the one whose objects these are."""
     old = old_orphan(untouched, "_hash", "abcdefghijklmnopqrstuvwxyz")
@@ -110,6 +168,29 @@ def test_nobody_removes_orphans_or_brings_rows_while_another_does(
                         act()
                 assert operations.check_database(database).problems == []
             operations.check_database(database, remove_orphans=True)
+    finally:
+        other.close()
+
+
+def test_nothing_is_removed_after_the_session_with_the_lock_was_lost(
+    restored: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = old_orphan(restored, "_hash", "abcdefghijklmnopqrstuvwxyz")
+    other = connect(restored)
+    look = checking._check_objects
+    try:
+        with opened(restored) as database:
+
+            def meanwhile(*arguments: Any) -> None:
+                look(*arguments)
+                other.query(f"SELECT pg_terminate_backend({database.connection.connection_id})")
+
+            monkeypatch.setattr(checking, "_check_objects", meanwhile)
+            with pytest.raises(BusyError, match="run this again"):
+                operations.check_database(database, remove_orphans=True)
+            assert (restored.store_root() / old).exists()
+            monkeypatch.undo()
+            assert operations.check_database(database, remove_orphans=True).removed == 1
     finally:
         other.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from pipeline.settings import Settings
 from pipeline.transfer import operations
 from pipeline.transfer.conflicts import ConflictError
 from pipeline.transfer.manifest import ArchiveError
+from pipeline.transfer.objects import path_with_schema
 from pipeline.transfer.rows import read_rows, snapshot, tables_of
 from schemas import encoding, experiment, recording, teaching, training
 from tests.database.transfer.content import (
@@ -148,6 +151,48 @@ def test_what_both_laboratories_have_is_joined(passed_on: Path, empty: Settings)
         again = operations.import_archive(database, passed_on)
     assert (again.rows, again.objects) == (0, 0)
     assert again.rows_present == result.rows + result.rows_present
+
+
+def test_what_both_computed_is_joined_whoever_was_faster(passed_on: Path, empty: Settings) -> None:
+    """The same settings, seeds and machine give the same weights, in another time."""
+    with opened(empty) as database:
+        plan(teachers=("none", "neural_model"))
+        assert populate.populate().failures == []
+        mine = encoding.FittedEncoder.fetch1("history")
+        result = operations.import_archive(database, passed_on)
+        assert (result.rows, result.kept) == (0, [])
+        assert encoding.FittedEncoder.fetch1("history") == mine
+        assert operations.check_database(database).problems == []
+        # Another course of the fit is another result, though it ended in the same weights.
+        encoders = encoding.FittedEncoder().full_table_name
+        mine[-1]["loss"] += 1
+        database.connection.query(f"UPDATE {encoders} SET history = %s", (json.dumps(mine),))
+        with pytest.raises(ConflictError, match="FittedEncoder .* has another history"):
+            operations.import_archive(database, passed_on)
+
+
+def test_a_new_row_does_not_take_the_object_of_another(
+    laboratory: Settings, passed_on: Path, empty: Settings
+) -> None:
+    """Paths are no secret: whoever was given an archive knows those of its rows."""
+    with opened(empty) as database:
+        recording.Scan.add_without_trials("mine", 3)
+        mine = (recording.Scan & {"scan": "mine"}).fetch1("responses")._meta
+        with zipfile.ZipFile(passed_on) as archive:
+            (scan,) = map(json.loads, archive.read("rows/Scan.jsonl").splitlines())
+        theirs = path_with_schema(
+            scan["responses"]["path"], laboratory.schema_name, empty.schema_name
+        )
+        table = recording.Scan().full_table_name
+        store = empty.store_root()
+        (store / theirs).parent.mkdir(parents=True)
+        (store / theirs).write_bytes((store / mine["path"]).read_bytes())
+        meta = json.dumps(mine | {"path": theirs})
+        database.connection.query(f"UPDATE {table} SET responses = %s", (meta,))
+        before = content_of(empty)
+        with pytest.raises(ConflictError, match=r"name the same object, .*; no row was written"):
+            operations.import_archive(database, passed_on)
+        assert content_of(empty) == before
 
 
 def test_a_row_of_other_content_is_refused_or_kept_with_its_parts(
