@@ -18,6 +18,7 @@ from pipeline.transfer.objects import (
     Tally,
     in_threads,
     no_progress,
+    references_in,
     references_of,
     store_errors,
 )
@@ -158,13 +159,8 @@ def check(
 def _named(connection: Any, schema: str) -> set[str]:
     """Paths of all objects that rows name."""
     with snapshot(connection):
-        return {
-            reference.path
-            for table in tables_of(connection, schema)
-            if table.stored
-            for row in read_rows(connection, table.restricted({*table.key, *table.stored}))
-            for reference in references_of(table, row)
-        }
+        found = references_in(connection, tables_of(connection, schema))
+        return {reference.path for reference in found}
 
 
 def _of_two_rows(reference: Reference, other: Reference) -> Problem:

@@ -64,7 +64,8 @@ class Exactly:
 
     def begin(self, table: Table) -> None:
         """Look at the target's rows of a table."""
-        self._there = _digests(self.target, table)
+        rows = read_rows(self.target.connection, table)
+        self._there = {key_of(table, row): digest_of(row) for row in rows}
 
     def fate(self, table: Table, row: Row) -> Fate:
         """What becomes of a row; raises a ConflictError if it may not come."""
@@ -195,11 +196,6 @@ def _content(table: Table, row: Row) -> Row:
             where = ("path", "store", "schema")
             content[name] = {k: v for k, v in value.items() if k not in where}
     return content
-
-
-def _digests(target: Target, table: Table) -> dict[str, bytes]:
-    rows = read_rows(target.connection, table)
-    return {key_of(table, row): digest_of(row) for row in rows}
 
 
 def _reference(table: Table, row: Row, column: str) -> Reference | None:

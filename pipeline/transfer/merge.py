@@ -19,6 +19,7 @@ from pipeline.transfer.objects import (
     missing,
     no_progress,
     path_with_schema,
+    references_in,
     references_of,
     store_errors,
     with_schema,
@@ -163,17 +164,9 @@ class _Merging:
                         self._refuse_other(reference, references)
                         references[reference.path] = reference
             policy.end(ours)
-        for reference in self._named_here():
+        for reference in references_in(self.target.connection, self._here.values()):
             self._refuse_other(reference, references)
         return references
-
-    def _named_here(self) -> Iterator[Reference]:
-        """Objects that rows of the target name."""
-        connection = self.target.connection
-        for table in self._here.values():
-            if table.stored:
-                for row in read_rows(connection, table.restricted({*table.key, *table.stored})):
-                    yield from references_of(table, row)
 
     @staticmethod
     def _refuse_other(reference: Reference, references: dict[str, Reference]) -> None:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 
 import numpy as np
 
-from pipeline.transfer.rows import Row, Table, described
+from pipeline.transfer.rows import Row, Table, described, read_rows
 from schemas.stored import StoreError, check_path
 
 CHUNK = 2**20
@@ -131,6 +131,20 @@ def references_of(table: Table, row: Row) -> Iterator[Reference]:
         check_path(path)
         least = _array_bytes(value)
         yield Reference(path, described(table, row), column, size, sha256, hash_, least)
+
+
+def references_in(connection: Any, tables: Iterable[Table]) -> Iterator[Reference]:
+    """Objects that all rows of some tables name; within a transaction.
+
+    Raises
+    ------
+    StoreError
+        If a path leads out of the store.
+    """
+    for table in tables:
+        if table.stored:
+            for row in read_rows(connection, table.restricted({*table.key, *table.stored})):
+                yield from references_of(table, row)
 
 
 MEND = "run `neuroteach database check`, which names all that is wrong"

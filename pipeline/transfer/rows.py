@@ -230,25 +230,25 @@ def insert_rows(connection: Any, table: Table, rows: Iterable[Row]) -> int:
     names = ", ".join(quote(column.name) for column in table.columns)
     place = f"({', '.join(['%s'] * len(table.columns))})"
     n = 0
-    for batch in _batches(rows):
-        values = [
-            _WRITE[column.kind](row[column.name]) if column.name in row else None
-            for row in batch
-            for column in table.columns
-        ]
+    written = (
+        [_WRITE[c.kind](row[c.name]) if c.name in row else None for c in table.columns]
+        for row in rows
+    )
+    for batch in _batches(written):
         places = ", ".join([place] * len(batch))
-        connection.query(f"INSERT INTO {table.sql} ({names}) VALUES {places}", tuple(values))
+        values = tuple(itertools.chain.from_iterable(batch))
+        connection.query(f"INSERT INTO {table.sql} ({names}) VALUES {places}", values)
         n += len(batch)
     return n
 
 
-def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Rows for one statement, which is neither of too many nor too long."""
-    batch: list[Row] = []
+def _batches(rows: Iterable[list[Any]]) -> Iterator[list[list[Any]]]:
+    """Values of rows for one statement, which is neither of too many nor too long."""
+    batch: list[list[Any]] = []
     size = 0
-    for row in rows:
-        batch.append(row)
-        size += len(line_of(row))
+    for values in rows:
+        batch.append(values)
+        size += sum(len(value) for value in values if isinstance(value, (str, bytes)))
         if len(batch) == BATCH or size > BATCH_BYTES:
             yield batch
             batch, size = [], 0

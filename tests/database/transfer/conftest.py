@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.settings import Settings
 from pipeline.transfer import operations
-from tests.database.transfer.content import drop, fill, opened, restore
-
-Made = Callable[[Path], Settings]
+from tests.database.transfer.content import Made, drop, fill, opened, restore
 
 
 @pytest.fixture(scope="session")

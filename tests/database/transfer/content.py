@@ -17,6 +17,7 @@ from pipeline.transfer.objects import ObjectStore
 from schemas import encoding, experiment, recording
 from tests.tiny_experiment import plan
 
+Made = Callable[[Path], Settings]  # what the fixture new_settings is
 OWN = {"schema_version", "worker"}  # of each database
 
 

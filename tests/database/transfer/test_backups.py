@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from pipeline.transfer.rows import line_of
 from schemas import experiment, recording
 from schemas.stored import StoreError
 from tests.database.transfer.content import (
+    Made,
     altered,
     content_of,
     drop,
@@ -33,8 +33,6 @@ from tests.database.transfer.content import (
 from tests.tiny_experiment import tiny_recording
 
 pytestmark = pytest.mark.database
-
-Made = Callable[[Path], Settings]
 
 
 def test_a_restored_database_is_the_one_that_was_saved(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from pipeline.settings import Settings
 from pipeline.transfer import operations
 from pipeline.transfer.archive import Archive
 from tests.database.transfer.content import (
+    Made,
     content_of,
     drop,
     objects_of,
@@ -19,8 +19,6 @@ from tests.database.transfer.content import (
 )
 
 pytestmark = pytest.mark.database
-
-Made = Callable[[Path], Settings]
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,6 @@ from tests.database.transfer.content import (
 )
 
 pytestmark = pytest.mark.database
-
-Made = Callable[[Path], Settings]
 
 
 def test_a_check_names_row_column_and_path_of_all_that_is_wrong(restored: Settings) -> None:

@@ -20,8 +20,6 @@ from tests.tiny_experiment import environment
 
 pytestmark = pytest.mark.database
 
-Made = Callable[[Path], Settings]
-
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:

@@ -6,7 +6,6 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 from pipeline.settings import Settings
 from pipeline.transfer import merge, operations
 from tests.database.transfer.content import (
+    Made,
     content_of,
     drop,
     n_rows,
@@ -24,8 +24,6 @@ from tests.database.transfer.content import (
 )
 
 pytestmark = pytest.mark.database
-
-Made = Callable[[Path], Settings]
 
 
 def test_a_copy_to_a_second_server_and_back_is_the_same(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from pipeline.transfer.objects import path_with_schema
 from pipeline.transfer.rows import read_rows, snapshot, tables_of
 from schemas import encoding, experiment, recording, teaching, training
 from tests.database.transfer.content import (
+    Made,
     content_of,
     drop,
     n_rows,
@@ -31,8 +32,6 @@ from tests.database.transfer.content import (
 from tests.tiny_experiment import few_digits, plan, tiny_recording
 
 pytestmark = pytest.mark.database
-
-Made = Callable[[Path], Settings]
 
 
 @pytest.fixture(scope="module")

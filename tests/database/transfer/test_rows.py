@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import datajoint as dj
@@ -20,8 +18,6 @@ from tests.database.transfer.content import (
 )
 
 pytestmark = pytest.mark.database
-
-Made = Callable[[Path], Settings]
 
 
 HARD_VALUES: list[dict[str, Any]] = [
