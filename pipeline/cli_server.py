@@ -7,7 +7,6 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
@@ -80,14 +79,12 @@ def database_url() -> None:
     settings = load_settings()
     server = embedded_server(settings)
     if server is None:
-        sys.stdout.write(settings.database_for_display + "\n")
+        sys.stdout.write(settings.server_address.url() + "\n")
         return
     s = server.start()
     _keep_running()
-    sys.stdout.write(
-        f"postgresql://{s.user}@/{s.database}?host={quote(str(s.socket_folder), safe='')}"
-        f"&port={s.port}&passfile={quote(str(server.passfile(s)), safe='')}\n"
-    )
+    address = s.address.model_copy(update={"passfile": str(server.passfile(s))})
+    sys.stdout.write(address.url() + "\n")
 
 
 @database_app.command("grant")
@@ -114,7 +111,11 @@ def database_grant(
     statements = grant(role, user, settings)
     if not run:
         sys.stdout.write("".join(f"{statement};\n" for statement in statements))
-        err.print(f"then give {user} a password, in psql by \\password {user}")
+        how = {
+            "postgresql": f"in psql by \\password {user}",
+            "mysql": f"by ALTER USER '{user}'@'%' IDENTIFIED BY ... ACCOUNT UNLOCK",
+        }
+        err.print(f"then give {user} a password, {how[settings.server_address.backend]}")
         return
     password = read_secret(GRANTED_PASSWORD, os.environ)
     connection = connect(settings)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli_session import Session, reporting_errors
+from pipeline.cli_session import Session, interrupted_by_sigterm, reporting_errors
 from pipeline.printing import Format, err, plain, print_frame
 
 Experiment = Annotated[str | None, typer.Option("--experiment", "-e", help="Only this experiment.")]
@@ -31,9 +31,11 @@ def populate(
     """
     from pipeline import populate as population
     from pipeline import workers as processes
+    from pipeline.database import require_store
     from pipeline.planned import named
 
-    with Session() as database:
+    with interrupted_by_sigterm(), Session() as database:
+        require_store(database)
         named(experiment, scale)  # refused here rather than by every worker
         if retry:
             n_failed = population.retry_failures(experiment, scale)
@@ -58,10 +60,7 @@ def populate(
                 console=err,
             )
         failed = population.failures(experiment, scale)
-    if failed:
-        _report(failed[:10])
-        err.print(f"{len(failed)} failed; mend the cause, then `neuroteach populate --retry`")
-        raise typer.Exit(1)
+    _end_with(failed, as_worker)
 
 
 @reporting_errors
@@ -83,7 +82,9 @@ def worker(
 
     Example: `neuroteach worker --forever`
     """
+    from pipeline import populate as population
     from pipeline import workers as computing
+    from pipeline.database import require_store
     from pipeline.planned import named
 
     def stop(signum: int, frame: object) -> None:
@@ -92,11 +93,12 @@ def worker(
     signal.signal(signal.SIGTERM, stop)
     try:
         with Session() as database:
+            require_store(database)
             named(experiment, scale)
             devices = computing.devices(database.settings.device, processes)
             if len(devices) > 1 and not as_worker:
                 err.print(f"a worker on each of {', '.join(devices)}")
-                computing.run(
+                all_succeeded = computing.run(
                     database,
                     devices,
                     "worker",
@@ -106,6 +108,8 @@ def worker(
                     quiet=False,
                     console=err,
                 )
+                if not all_succeeded:
+                    _end_with(population.failures(experiment, scale), as_worker)
                 return
             err.print(f"worker {os.getpid()} on {devices[0]}, {database.settings.store}")
             result = computing.work(
@@ -123,12 +127,7 @@ def worker(
         return
     done = sum(result.computed.values())
     err.print(f"computed {done}; nothing is left to do here")
-    if result.failures:
-        _report(result.failures[:10])
-        err.print(
-            f"{len(result.failures)} failed; mend the cause, then `neuroteach populate --retry`"
-        )
-        raise typer.Exit(1)
+    _end_with(result.failures, as_worker)
 
 
 @reporting_errors
@@ -173,6 +172,15 @@ def status(
     )
     print_frame(frame, format, output, title="Computed")
     _report(failed)
+
+
+def _end_with(failed: list[Any], as_worker: bool) -> None:
+    from pipeline.workers import SOME_FAILED
+
+    if failed:
+        _report(failed[:10])
+        err.print(f"{len(failed)} failed; mend the cause, then `neuroteach populate --retry`")
+        raise typer.Exit(SOME_FAILED if as_worker else 1)
 
 
 def _report(failed: list[Any]) -> None:

@@ -23,9 +23,17 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.2, 3.0  # seconds between attempts
 # Whoever does not answer for some 25 s is gone: the server ends the session of a machine that was
 # switched off, and a client notices that its server was. Without this it takes two hours.
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-_FAILURES = (dj.DataJointError, psycopg2.Error)
+_USER_TIMEOUT = 25_000  # milliseconds: the same for who was sent something and does not confirm it
+_TRIES = 5  # of a query whose session is lost each time
+_FAILURES = (dj.DataJointError, psycopg2.Error, pymysql.err.Error)
+# What MySQL and MariaDB say last in a session that they end: shutdown, killed, idle for too long.
+_MYSQL_ENDS = (1053, 1927, 4031)
 
 Lost = dj.errors.LostConnectionError
+
+
+class ServerGoneError(dj.errors.LostConnectionError):
+    """The database server was waited for in vain."""
 
 
 class DatabaseError(RuntimeError):
@@ -36,8 +44,8 @@ class Connection(dj.Connection):
     """A session that survives a restart of its server.
 
     DataJoint 2.3 asks a dead PostgreSQL session for a cursor before it would notice the loss, and
-    keeps the number of the lost session. Inside a transaction the loss is an error: what was
-    written before it is gone.
+    keeps the number of the lost session. Inside a transaction the loss is an error, ``Lost``: what
+    was written before it is gone.
 
     Parameters
     ----------
@@ -48,19 +56,27 @@ class Connection(dj.Connection):
 
     Attributes
     ----------
+    session : int
+        Number that the server gave to the session.
+    connected_at : float
+        When it began, as of ``time.monotonic()``.
+    worker : int or None
+        In whose name jobs are reserved; in the session's, if None.
     on_reconnect : callable
-        Called with this connection and the number of the session that was lost.
+        Called with this connection when a lost session was replaced.
     before_commit : callable
         Called with this connection at the end of each transaction; may raise to undo it.
     """
 
-    connection_id: int
+    session: int
+    connected_at: float
+    worker: int | None = None
     _in_transaction: bool
 
     def __init__(self, address: ServerAddress, config: Any, *, patience: float = PATIENCE) -> None:
         self.address = address
         self.patience = patience
-        self.on_reconnect: Callable[[Connection, int], None] = lambda connection, lost: None
+        self.on_reconnect: Callable[[Connection], None] = lambda connection: None
         self.before_commit: Callable[[Connection], None] = lambda connection: None
         super().__init__(
             quote(address.host, safe="/"),  # for display; DataJoint would split it at a colon
@@ -76,7 +92,18 @@ class Connection(dj.Connection):
     def connect(self) -> None:
         """Open a session."""
         self._conn = open_session(self.address, self.adapter)
+        self.session = self.adapter.get_connection_id(self._conn)
+        self.connected_at = time.monotonic()
         self._is_closed = False
+
+    @property
+    def connection_id(self) -> int:
+        """What DataJoint writes into the jobs that it reserves."""
+        return self.session if self.worker is None else self.worker
+
+    @connection_id.setter
+    def connection_id(self, session: int) -> None:
+        self.session = session
 
     @property
     def session_is_open(self) -> bool:
@@ -86,19 +113,25 @@ class Connection(dj.Connection):
         return bool(self._conn.open)
 
     def query(self, *args: Any, **kwargs: Any) -> Any:
-        """Execute SQL; a lost session is replaced first."""
+        """Execute SQL; a lost session is replaced first.
+
+        A query whose answer was lost is executed again, so it must do no harm the second time.
+        """
         kwargs["reconnect"] = False
-        if self.session_is_open:
-            try:
-                return super().query(*args, **kwargs)
-            except _FAILURES:
-                if self.session_is_open:
-                    raise  # the query is at fault
-        if self._in_transaction:
-            self._in_transaction = False
-            raise Lost("The connection was lost during a transaction; start it again.")
-        self._reconnect()
-        return super().query(*args, **kwargs)
+        for _ in range(_TRIES):
+            if self.session_is_open:
+                try:
+                    return super().query(*args, **kwargs)
+                except _FAILURES as error:
+                    if error.args and error.args[0] in _MYSQL_ENDS:
+                        self._conn.close()
+                    if self.session_is_open:
+                        raise  # the query is at fault
+            if self._in_transaction:
+                self._in_transaction = False
+                raise Lost("The connection was lost during a transaction; start it again.")
+            self._reconnect()
+        raise Lost(f"the connection was lost {_TRIES} times during a query")
 
     def commit_transaction(self) -> None:
         """Make the transaction's changes visible, or undo them if this may not be."""
@@ -122,11 +155,9 @@ class Connection(dj.Connection):
         while True:
             try:
                 self.connect()
-                lost = self.connection_id
-                self.connection_id = self.adapter.get_connection_id(self._conn)
             except Exception as error:  # each driver has its own
                 if time.monotonic() > deadline:
-                    raise Lost(
+                    raise ServerGoneError(
                         f"the database server was not there for {self.patience:.0f} s: "
                         f"{' '.join(str(error).split())}"
                     ) from error
@@ -138,7 +169,7 @@ class Connection(dj.Connection):
                 time.sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT)
             else:
-                self.on_reconnect(self, lost)
+                self.on_reconnect(self)
                 if told:
                     log.warning("the database server is back")
                 return
@@ -172,14 +203,16 @@ def _open_postgres(address: ServerAddress, adapter: Any) -> Any:
         application_name="neuroteach",
         # A Unix socket needs no encryption; a server is asked for it and may decline.
         **({"sslmode": "disable"} if socket else {"sslmode": "prefer", **address.tls}),
-        **({} if socket else _KEEPALIVE),
+        **({} if socket else {**_KEEPALIVE, "tcp_user_timeout": _USER_TIMEOUT}),
     )
     session.autocommit = True
     adapter._register_numpy_adapters()
+    settings = {"TIME ZONE": "'UTC'"}  # times have no zone in the tables
+    if not socket:
+        settings |= {f"tcp_{name} =": str(value) for name, value in _KEEPALIVE.items()}
+        settings["tcp_user_timeout ="] = str(_USER_TIMEOUT)
     with session.cursor() as cursor:
-        cursor.execute("SET TIME ZONE 'UTC'")  # times have no zone in the tables
-        for name, value in () if socket else _KEEPALIVE.items():
-            cursor.execute(f"SET tcp_{name} = {value}")
+        cursor.execute("; ".join(f"SET {name} {value}" for name, value in settings.items()))
     return session
 
 

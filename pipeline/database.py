@@ -110,8 +110,6 @@ def connect(settings: Settings, *, patience: float = PATIENCE) -> Connection:
     DatabaseError
         If the server cannot be reached.
     """
-    if settings.store.protocol != "s3":
-        settings.store.mkdir(parents=True, exist_ok=True)
     server = embedded_server(settings)
     if server is None:
         return _connected(settings, settings.server_address, patience)
@@ -122,6 +120,13 @@ def _bind(connection: Connection, settings: Settings, *, create: bool, any_versi
     """Bind the tables, declaring what is missing, if they are of this version."""
     schema = settings.schema_name
     version = migrations.current_version(connection, schema)
+    if settings.store.protocol != "s3":
+        if settings.store_is_shared and version is not None and not settings.store.is_dir():
+            raise DatabaseError(
+                f"store: {settings.store} is not there; is it mounted on this machine? If it was "
+                "lost, make the folder and take what was in it from a backup"
+            )
+        settings.store.mkdir(parents=True, exist_ok=True)
     if version is None:  # there is nothing yet
         base.activate(connection, schema, create=create)
         migrations.stamp(migrations.LATEST, "made")
@@ -133,6 +138,23 @@ def _bind(connection: Connection, settings: Settings, *, create: bool, any_versi
         connection, schema
     )
     base.activate(connection, schema, create=create and bool(missing))
+
+
+def require_store(database: Database) -> None:
+    """Refuse to compute with an empty store, where others have put what the rows refer to.
+
+    Raises
+    ------
+    DatabaseError
+    """
+    store = database.settings.store
+    if store.protocol == "s3" or any(store.iterdir()):
+        return
+    if any(len(table()) for table, _ in migrations.array_columns()):
+        raise DatabaseError(
+            f"store: {store} is empty, and the database has arrays in it; is it mounted on this "
+            "machine, and does NEUROTEACH_STORE name the folder that the others use?"
+        )
 
 
 def _refuse_version(settings: Settings, version: int) -> None:

@@ -106,7 +106,7 @@ def _check_priority(priority: int) -> None:
 def remove_experiment(name: str, scale: str) -> None:
     """Forget what an experiment asks for. What was computed for it stays.
 
-    Its failed computations are forgotten too, unless another experiment asks for them.
+    Its waiting and failed computations are forgotten too, unless another asks for them.
 
     Raises
     ------
@@ -120,9 +120,9 @@ def remove_experiment(name: str, scale: str) -> None:
             transaction=False, prompt=False, part_integrity="cascade"
         )
         for table in base.computed_tables():
-            jobs = table().jobs
+            jobs = table().jobs & "status IN ('pending', 'error')"
             wanted = base.dj.Not(table().key_source.proj())
-            jobs.errors.restrict(wanted, semantic_check=False).delete_quick()
+            jobs.restrict(wanted, semantic_check=False).delete_quick()
 
 
 def _check_known(table: Any, column: str, names: Sequence[str], how: str) -> None:

@@ -1,9 +1,11 @@
 """Who computes what: heartbeats, and the jobs of workers that died.
 
-A worker holds a reserved job for as long as it beats. One that falls silent loses it to another:
-after ``GONE`` if its database session has ended too, else after ``SILENT``. It cannot write any
-more then: a worker makes sure of its reservation in the transaction that inserts its row. So a job
-is never computed twice at once by workers that reach the database, and never inserted twice.
+A worker reserves jobs in the name of a number that it drew, and holds one for as long as it beats.
+One that falls silent loses it to another: after ``GONE`` if its database session has ended too,
+else after ``SILENT``. Before that, after ``HOLD``, it stops at the next line of progress until it
+is heard again. It cannot write any more once it was given up: a worker makes sure of its
+reservation in the transaction that inserts its row. So a job is never inserted twice, and computed
+by two at once at most from one line of progress of a worker that nobody hears to the next.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ import contextlib
 import logging
 import os
 import platform
+import secrets
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -29,7 +32,7 @@ log = logging.getLogger("neuroteach")
 BEAT = 8.0  # seconds between heartbeats
 GONE = 20.0  # seconds of silence after which a worker without a session is given up
 SILENT = 40.0  # the same for one whose session is there, as of a machine that hangs
-HOLD = 30.0  # seconds without an answer after which a worker stops until it is heard again
+HOLD = 15.0  # seconds without an answer after which a worker stops until it is heard again
 
 
 class WorkerLostError(BaseException):
@@ -63,7 +66,6 @@ class Lease:
         self._connection = connection
         self._device = device
         self._on_beat = on_beat
-        self._worker = ""
         self._jobs: str | None = None  # queue whose job is being computed
         self._given_up = threading.Event()
         self._ended = threading.Event()
@@ -72,7 +74,7 @@ class Lease:
 
     def __enter__(self) -> Lease:
         self._register()
-        self._connection.on_reconnect = self._carry_over
+        self._connection.on_reconnect = self._say_which_session
         self._connection.before_commit = self._require_reservation
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._thread.start()
@@ -82,10 +84,11 @@ class Lease:
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
-        self._connection.on_reconnect = lambda connection, lost: None
+        self._connection.on_reconnect = lambda connection: None
         self._connection.before_commit = lambda connection: None
         with contextlib.suppress(Exception):  # others will see that we are gone
-            (Worker & {"worker": self._worker}).delete_quick()
+            (Worker & {"worker": self._connection.worker}).delete_quick()
+        self._connection.worker = None
 
     def check(self) -> None:
         """Wait if the database has not answered for long; raise if this worker was given up.
@@ -117,26 +120,33 @@ class Lease:
 
     def _register(self) -> None:
         connection, table = self._connection, Worker().full_table_name
-        worker = uuid.uuid4().hex
         now = "CURRENT_TIMESTAMP(3)"
         # Killed ones without a job, whom nobody had a reason to give up.
         yesterday = f"{now} + {connection.adapter.interval_expr(-1, 'day')}"
         connection.query(f"DELETE FROM {table} WHERE beat < {yesterday}")
-        names = ("worker", "host", "pid", "device", "user", "session", "started", "beat")
-        columns = ", ".join(connection.adapter.quote_identifier(name) for name in names)
-        connection.query(
-            f"INSERT INTO {table} ({columns}) VALUES (%s, %s, %s, %s, %s, %s, {now}, {now})",
-            (
-                worker,
-                platform.node()[:255],
-                os.getpid(),
-                base.describe_device(self._device),
-                connection.get_user()[:128],
-                connection.connection_id,
-            ),
+        names = ("worker", "host", "pid", "pid_space", "device", "user", "session")
+        columns = ", ".join(
+            connection.adapter.quote_identifier(name) for name in (*names, "started", "beat")
+        )
+        values = (
+            platform.node()[:255],
+            os.getpid(),
+            _pid_space(),
+            base.describe_device(self._device),
+            connection.get_user()[:128],
+        )
+        # Above what a server gives its sessions, and below what a job has room for.
+        worker = secrets.randbits(62) | 1 << 61
+        statement = (
+            f"INSERT INTO {table} ({columns}) VALUES ({', '.join(['%s'] * len(names))}, {now}, "
+            f"{now})"
         )
         self._heard = time.monotonic()
-        self._worker = worker
+        # Said twice, if the answer was lost.
+        with contextlib.suppress(base.dj.errors.DuplicateError):
+            connection.query(statement, (worker, *values, connection.session))
+        connection.worker = worker
+        self._say_which_session(connection)
 
     # ------------------------------------------------------------------------- in the other thread
 
@@ -168,26 +178,18 @@ class Lease:
             cursor.execute(
                 f"UPDATE {Worker().full_table_name} SET beat = CURRENT_TIMESTAMP(3) "
                 "WHERE worker = %s",
-                (self._worker,),
+                (connection.worker,),
             )
             return bool(cursor.rowcount)
 
     # ------------------------------------------------------------------------------- reservations
 
-    def _carry_over(self, connection: Connection, lost: int) -> None:
-        """Jobs that the lost session had reserved go over to the new one, unless given away."""
-        new = (connection.connection_id, lost)
-        for table in base.queued_tables():
-            connection.query(
-                f"UPDATE {table().jobs.full_table_name} SET connection_id = %s, "
-                "reserved_time = CURRENT_TIMESTAMP(3) "
-                "WHERE status = 'reserved' AND connection_id = %s",
-                new,
-            )
+    def _say_which_session(self, connection: Connection) -> None:
+        """Others look whether the session is there; unless they have given this worker up."""
         kept = connection.query(
             f"UPDATE {Worker().full_table_name} SET session = %s, beat = CURRENT_TIMESTAMP(3) "
             "WHERE worker = %s",
-            (connection.connection_id, self._worker),
+            (connection.session, connection.worker),
         )
         if kept.rowcount:
             return
@@ -223,43 +225,42 @@ def put_back(jobs: Any) -> None:
 def release_lost(jobs: Any) -> int:
     """Make the jobs pending again whose worker is dead; returns how many."""
     connection, name = jobs.connection, jobs.full_table_name
-    workers = Worker().full_table_name
+    workers, backend = Worker().full_table_name, jobs.connection.adapter.backend
     rows = connection.query(
-        f"SELECT j.connection_id, j.reserved_time, w.worker, w.host, w.pid, w.beat, "
-        f"{_SILENCE[connection.adapter.backend]}, {_SESSION[connection.adapter.backend]} "
-        f"FROM {name} j LEFT JOIN {workers} w "
-        "ON w.session = j.connection_id AND w.started <= j.reserved_time "
+        f"SELECT j.connection_id, j.reserved_time, w.worker, w.pid, w.pid_space, w.beat, "
+        f"COALESCE(w.session, j.connection_id), {_SILENCE[backend]}, {_SESSION[backend]} "
+        f"FROM {name} j LEFT JOIN {workers} w ON w.worker = j.connection_id "
         "WHERE j.status = 'reserved' AND j.connection_id <> %s",
         (connection.connection_id,),
     ).fetchall()
     if not rows:
         return 0
-    uptime = _uptime(connection)
+    listening = _listening(connection)
     released = 0
-    for session, reserved, worker, host, pid, beat, silence, alive in rows:
+    for number, reserved, worker, pid, space, beat, session, silence, alive in rows:
         if worker is None:
-            dead = not alive  # not one of ours, as of a script that calls DataJoint's populate
-        elif not alive and host == platform.node()[:255] and not psutil.pid_exists(pid):
+            # One that was given up, or not one of ours, as of a script that calls DataJoint's
+            # populate: those reserve in the name of their session.
+            dead = not alive
+        elif not alive and space == _pid_space() and not psutil.pid_exists(pid):
             dead = True
         else:
-            # A server that was down heard nobody.
-            dead = min(float(silence), uptime) > (SILENT if alive else GONE)
+            dead = min(float(silence), listening) > (SILENT if alive else GONE)
         if not dead:
             continue
-        with base.transaction(connection):
-            if worker is not None:
-                gone = connection.query(
-                    f"DELETE FROM {workers} WHERE worker = %s AND beat = %s", (worker, beat)
-                )
-                if not gone.rowcount:
-                    continue  # it beat meanwhile, or another has taken its jobs
-            released += connection.query(
-                f"UPDATE {name} SET status = 'pending' "
-                "WHERE status = 'reserved' AND connection_id = %s AND reserved_time = %s",
-                (session, reserved),
-            ).rowcount
-        if alive:
-            _end_session(connection, session)
+        if worker is not None:
+            gone = connection.query(
+                f"DELETE FROM {workers} WHERE worker = %s AND beat = %s", (worker, beat)
+            )
+            if not gone.rowcount:
+                continue  # it beat meanwhile, or another has given it up
+            if alive:
+                _end_session(connection, session)
+        released += connection.query(
+            f"UPDATE {name} SET status = 'pending' "
+            "WHERE status = 'reserved' AND connection_id = %s AND reserved_time = %s",
+            (number, reserved),
+        ).rowcount
     return released
 
 
@@ -275,28 +276,48 @@ def living(connection: Connection) -> list[dict[str, Any]]:
     return [one for one in found if one["silence"] <= SILENT]
 
 
-# Seconds since the last heartbeat, and whether the session that reserved a job is still there. Of
-# other people's sessions the server may not say when they began.
+# Seconds since the last heartbeat, and whether the session is there in whose name a job is reserved
+# or that its worker had at its last heartbeat. Of other people's sessions the server may not say
+# when they began.
 _SILENCE = {
     "postgresql": "EXTRACT(EPOCH FROM CURRENT_TIMESTAMP(3)::timestamp - w.beat)",
     "mysql": "TIMESTAMPDIFF(MICROSECOND, w.beat, CURRENT_TIMESTAMP(3)) / 1e6",
 }
 _SESSION = {
     "postgresql": (
-        "EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.pid = j.connection_id AND "
-        "(a.backend_start IS NULL OR a.backend_start::timestamp <= j.reserved_time))"
+        "EXISTS (SELECT 1 FROM pg_stat_activity a WHERE "
+        "a.pid = COALESCE(w.session, j.connection_id) AND (a.backend_start IS NULL "
+        "OR a.backend_start::timestamp <= COALESCE(w.beat, j.reserved_time)))"
     ),
     "mysql": (
-        "EXISTS (SELECT 1 FROM information_schema.processlist p WHERE p.id = j.connection_id)"
+        "EXISTS (SELECT 1 FROM information_schema.processlist p "
+        "WHERE p.id = COALESCE(w.session, j.connection_id))"
     ),
 }
 
 
-def _uptime(connection: Connection) -> float:
+def _pid_space() -> str:
+    """Where a process number means one process: this machine since it started, this container."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:  # not on Linux
+        return platform.node()[:64]
+
+
+def _listening(connection: Connection) -> float:
+    """Seconds for which a living worker would have been heard.
+
+    A server that was down heard nobody; and whoever just came back may have been cut off from it
+    together with others.
+    """
+    here = time.monotonic() - connection.connected_at
     if connection.adapter.backend == "postgresql":
         started = "EXTRACT(EPOCH FROM CURRENT_TIMESTAMP - pg_postmaster_start_time())"
-        return float(connection.query(f"SELECT {started}").fetchone()[0])
-    return float(connection.query("SHOW GLOBAL STATUS LIKE 'Uptime'").fetchone()[1])
+        uptime = connection.query(f"SELECT {started}").fetchone()[0]
+    else:
+        uptime = connection.query("SHOW GLOBAL STATUS LIKE 'Uptime'").fetchone()[1]
+    return min(float(uptime), here)
 
 
 def _end_session(connection: Connection, session: int) -> None:

@@ -18,7 +18,7 @@ from upath import UPath
 from schemas import base, training
 from schemas.experiment import Experiment
 from schemas.stored import StoreError, check_path
-from schemas.worker import SchemaVersion
+from schemas.worker import SchemaVersion, Worker
 
 Report = Callable[[str], None]
 
@@ -77,9 +77,19 @@ def _checksums_of_arrays(connection: Any, store: UPath, report: Report) -> None:
         report(f"checksums of {table.__name__}.{column}")
 
 
+def _workers_by_number(connection: Any, store: UPath, report: Report) -> None:
+    """No worker is running meanwhile, so that there is nothing in the table to keep."""
+    if "pid_space" in Worker().heading.names:
+        return
+    Worker().drop_quick()
+    base.activate_missing(connection, base.schema.database)
+    report(f"table {Worker.__name__}")
+
+
 MIGRATIONS = (
     Migration(1, "columns: who computed a row and where, priorities", _columns_of_provenance),
     Migration(2, "checksums of arrays", _checksums_of_arrays),
+    Migration(3, "workers that are known by a number of their own", _workers_by_number),
 )
 LATEST = MIGRATIONS[-1].number
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pipeline.connection import Lost, ServerGoneError
 from pipeline.lease import Lease, WorkerLostError, put_back, release_lost
 from pipeline.planned import named
 from schemas import (
@@ -24,6 +27,8 @@ from schemas import (
     training,
 )
 from schemas import experiment as experiments
+
+log = logging.getLogger("neuroteach")
 
 WAIT = 1.0  # seconds between looks at what others are computing
 LOOK = 5.0  # seconds between looks for new work, and for more urgent work
@@ -51,7 +56,8 @@ PLANS = {
 
 # Errors that say nothing of the computation: a worker was told to stop, or the database server was
 # gone when the row was to be inserted.
-_STOPPED = ("SystemExit%SIGTERM%", "KeyboardInterrupt%", "LostConnectionError%")
+_SERVER_LOST = (Lost.__name__, ServerGoneError.__name__)
+_STOPPED = ("SystemExit%SIGTERM%", "KeyboardInterrupt%", *(f"{name}%" for name in _SERVER_LOST))
 
 
 @dataclass(frozen=True)
@@ -122,21 +128,15 @@ def populate(
     with working() as lease:
         while keep_going():
             computed = 0
-            for tables in rounds.tables():
-                computed = sum(
-                    populate_table(
-                        table,
-                        restriction,
-                        result,
-                        on_progress,
-                        lambda: keep_going() and not rounds.have_changed(),
-                        lease,
-                    )
-                    for table, restriction in tables
-                )
+            for place, tables in enumerate(rounds.tables()):
+                turn = _Turn(result, keep_going, rounds, ends=place > 0)
+                for table, restriction in tables:
+                    if not turn.is_over():
+                        populate_table(table, restriction, result, on_progress, turn.goes_on, lease)
+                computed = turn.computed
                 if computed or rounds.have_changed():
                     break  # the most urgent may go on now
-            base.remove_finished_checkpoints()
+            _remove_finished_checkpoints()
             if not computed and not rounds.have_changed():
                 if forever:
                     _wait(LOOK, keep_going)
@@ -145,6 +145,22 @@ def populate(
                 else:
                     time.sleep(WAIT)
     return result
+
+
+def _remove_finished_checkpoints() -> None:
+    """As far as the store lets us: what cannot be listed now is removed another time."""
+    try:
+        base.remove_finished_checkpoints()
+    except Lost:
+        raise
+    except Exception as error:  # each store has its own
+        _warn(f"checkpoints of what is finished were left in the store: {error}")
+
+
+@functools.cache
+def _warn(line: str) -> None:
+    """Once for each line, however often it comes."""
+    log.warning("%s", " ".join(line.split()))
 
 
 @contextlib.contextmanager
@@ -175,6 +191,31 @@ def _wait(seconds: float, keep_going: Callable[[], bool]) -> None:
     deadline = time.monotonic() + seconds
     while keep_going() and time.monotonic() < deadline:
         time.sleep(0.2)
+
+
+class _Turn:
+    """One pass over the tables; of all but the most urgent it ends soon after something was done.
+
+    More urgent work may have become ready, as when another worker finished what it builds on.
+    """
+
+    def __init__(
+        self, result: PopulateResult, keep_going: Callable[[], bool], rounds: _Rounds, *, ends: bool
+    ) -> None:
+        self._result, self._keep_going, self._rounds = result, keep_going, rounds
+        self._ends = ends
+        self._started, self._before = time.monotonic(), sum(result.computed.values())
+
+    @property
+    def computed(self) -> int:
+        return sum(self._result.computed.values()) - self._before
+
+    def is_over(self) -> bool:
+        late = time.monotonic() - self._started > LOOK
+        return (self._ends and late and self.computed > 0) or self._rounds.have_changed()
+
+    def goes_on(self) -> bool:
+        return self._keep_going() and not self.is_over()
 
 
 class _Rounds:
@@ -259,13 +300,16 @@ def populate_table(
             ):
                 raise KeyboardInterrupt  # which DataJoint takes for an error of this key alone
         except (SystemExit, KeyboardInterrupt):
-            put_back(table.jobs)
+            _abandon(table)
             release_lost_jobs(table)
             raise
+        except ServerGoneError:
+            raise
+        except Lost:  # while the row was being committed, which it may have been or not
+            _abandon(table)
+            continue
         except WorkerLostError:
-            if table.connection.in_transaction:
-                table.connection.cancel_transaction()
-            put_back(table.jobs)
+            _abandon(table)
             lease.renew()
             continue
         lost = [key for key, error in outcome["error_list"] if _server_was_lost(str(error))]
@@ -285,13 +329,22 @@ def populate_table(
             else:
                 far = replace(far, done=min(far.done + 1, far.total))
             on_progress(far)
-        elif not outcome["error_list"] and not _any_job(table, restriction, "'pending'"):
-            break  # nothing was pending; had another worker been quicker, we would look again
+        elif not outcome["error_list"]:
+            put_back(table.jobs)  # the answer may have been lost, so that nobody would compute it
+            if not _any_job(table, restriction, "'pending'"):
+                break  # nothing was pending; had another worker been quicker, we would look again
     return computed
 
 
+def _abandon(table: Any) -> None:
+    if table.connection.in_transaction:
+        with contextlib.suppress(Lost):  # then nothing is left to be undone
+            table.connection.cancel_transaction()
+    put_back(table.jobs)
+
+
 def _server_was_lost(message: str) -> bool:
-    return message.startswith("LostConnectionError")
+    return message.startswith(_SERVER_LOST)
 
 
 def _queue_missing(table: Any, restriction: list[Any]) -> None:

@@ -30,7 +30,7 @@ _USER = re.compile(r"[a-z_][a-z0-9_.-]{0,30}")
 
 
 def grant(role: Role, user: str, settings: Settings) -> list[str]:
-    """Statements that give a user a role in the schema of these settings.
+    """Statements that give a user a role in the schema of these settings, in place of another.
 
     To be run by a superuser of the server: first for an admin, then for workers and readers.
 
@@ -79,14 +79,26 @@ def _postgres(role: Role, user: str, database: str, schema: str) -> list[str]:
     return [
         *statements,
         f"CREATE SCHEMA IF NOT EXISTS {s}",
+        # Whoever owns the schema could give itself what is taken from it here.
+        "DO $$ BEGIN IF EXISTS (SELECT FROM pg_namespace WHERE "
+        f"nspname = '{schema}' AND nspowner = '{u}'::regrole) THEN RAISE EXCEPTION "
+        f"'{user} is the admin of {schema}; make another user its admin first'; END IF; END $$",
+        f"REVOKE ALL ON SCHEMA {s} FROM {u}",
         f"REVOKE ALL ON ALL TABLES IN SCHEMA {s} FROM {u}",
+        _of_later_tables(schema, f"REVOKE ALL ON TABLES FROM {u}"),
         f"GRANT USAGE ON SCHEMA {s} TO {u}",
         f"GRANT {rows} ON ALL TABLES IN SCHEMA {s} TO {u}",
-        # Tables that the owner makes later, as by an upgrade.
-        "DO $$ BEGIN EXECUTE (SELECT format("
-        f"'ALTER DEFAULT PRIVILEGES FOR ROLE %s IN SCHEMA {s} GRANT {rows} ON TABLES TO {u}', "
-        f"nspowner::regrole) FROM pg_namespace WHERE nspname = '{schema}'); END $$",
+        _of_later_tables(schema, f"GRANT {rows} ON TABLES TO {u}"),
     ]
+
+
+def _of_later_tables(schema: str, change: str) -> str:
+    """A change of rights on the tables that the owner of the schema will make."""
+    return (
+        "DO $$ BEGIN EXECUTE (SELECT format("
+        f"'ALTER DEFAULT PRIVILEGES FOR ROLE %s IN SCHEMA \"{_quoted(schema)}\" {change}', "
+        f"nspowner::regrole) FROM pg_namespace WHERE nspname = '{schema}'); END $$"
+    )
 
 
 def _handed_over(user: str, schema: str) -> list[str]:
@@ -102,14 +114,21 @@ def _handed_over(user: str, schema: str) -> list[str]:
 
 
 def _mysql(role: Role, user: str, schema: str) -> list[str]:
-    who, tables = f"'{user}'@'%'", f"`{schema}`.*"
+    # In a grant "_" would stand for any character, and so for other schemas.
+    pattern = schema.replace("_", "\\_")
+    who, tables = f"'{user}'@'%'", f"`{pattern}`.*"
     rows = "ALL PRIVILEGES" if role is Role.admin else ROWS[role]
     return [
         # Locked until it has a password: MySQL would let anyone in who knows its name.
         f"CREATE USER IF NOT EXISTS {who} ACCOUNT LOCK",
+        # What an earlier role gave; MySQL refuses to revoke where nothing was granted.
+        f"GRANT SELECT ON {tables} TO {who}",
+        f"REVOKE ALL PRIVILEGES ON {tables} FROM {who}",
         f"GRANT {rows} ON {tables} TO {who}",
         # Shows whose sessions are there, which tells the jobs of dead workers from those of others.
-        *([] if role is Role.reader else [f"GRANT PROCESS ON *.* TO {who}"]),
+        f"REVOKE PROCESS ON *.* FROM {who}"
+        if role is Role.reader
+        else f"GRANT PROCESS ON *.* TO {who}",
     ]
 
 

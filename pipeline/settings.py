@@ -24,7 +24,7 @@ Secrets come from the environment, or from files that it names, and from nowhere
 ====================================  =========================================================
 in the environment                    what
 ====================================  =========================================================
-``NEUROTEACH_DATABASE_PASSWORD``      of the database user; it may stand in the URL too
+``NEUROTEACH_DATABASE_PASSWORD``      of the database user; in the environment also in the URL
 ``NEUROTEACH_STORE_ACCESS_KEY``       of the object store; without one, what the machine's
 ``NEUROTEACH_STORE_SECRET_KEY``       AWS configuration says
 ====================================  =========================================================
@@ -40,7 +40,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from upath import UPath
@@ -74,7 +74,11 @@ class Settings(BaseModel):
     """Where everything is kept."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,  # it may hold a password
     )
 
     home: Path
@@ -181,12 +185,12 @@ class Settings(BaseModel):
 
     @property
     def database_for_display(self) -> str:
-        """The database without its password."""
+        """The database without its password and how the way to it is encrypted."""
         if self.embedded_folder is not None:
             return self.database
-        server = ServerAddress.from_url(self.database)
+        server = self.server_address
         database = f"/{server.database}" if server.database else ""
-        return f"{server.backend}://{server.user}@{server.host}:{server.port}{database}"
+        return f"{server.backend}://{server.user}@{server.host_in_url}:{server.port}{database}"
 
 
 class ServerAddress(BaseModel):
@@ -231,10 +235,35 @@ class ServerAddress(BaseModel):
             port=int(port or parts.port or (5432 if postgres else 3306)),
             user=unquote(parts.username or ""),
             password=SecretStr(unquote(parts.password)) if parts.password else None,
-            database=(parts.path.lstrip("/") or "postgres") if postgres else None,
+            database=(unquote(parts.path.lstrip("/")) or "postgres") if postgres else None,
             tls=tls,
             passfile=passfile,
         )
+
+    @property
+    def host_in_url(self) -> str:
+        """The host, in brackets where it is an address of IPv6."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+    def url(self) -> str:
+        """What :meth:`from_url` reads as the same address, without the password.
+
+        Examples
+        --------
+        >>> ServerAddress.from_url("postgresql://me:hush@lab/brain?sslmode=require").url()
+        'postgresql://me@lab:5432/brain?sslmode=require'
+        """
+        options = dict(self.tls)
+        if self.passfile:
+            options["passfile"] = self.passfile
+        if self.host.startswith("/"):
+            where, options = "", {"host": self.host, "port": str(self.port), **options}
+        else:
+            where = f"{self.host_in_url}:{self.port}"
+        user = f"{quote(self.user, safe='')}@" if self.user else ""
+        database = f"/{quote(self.database, safe='')}" if self.database else ""
+        query = f"?{urlencode(options, quote_via=quote, safe='')}" if options else ""
+        return f"{self.backend}://{user}{where}{database}{query}"
 
 
 _TLS = ("sslmode", "sslrootcert", "sslcert", "sslkey")
@@ -283,12 +312,21 @@ def _read(file: Path) -> dict[str, object]:
         raise SettingsError(f"{file}: not valid TOML ({error})") from error
     if "home" in values:
         raise SettingsError(f"{file}: home is set by {HOME_VARIABLE}, not in the file")
-    if misplaced := sorted(set(values) & set(SECRETS)):
+    misplaced = sorted(set(values) & set(SECRETS))
+    if _has_password(str(values.get("database", ""))):
+        misplaced.append("database_password")
+    if misplaced:
         raise SettingsError(
             f"{file}: {misplaced[0]} does not belong into it; set {SECRETS[misplaced[0]]}, or "
             f"{SECRETS[misplaced[0]]}{FILE_SUFFIX} to the name of a file that holds it"
         )
     return values
+
+
+def _has_password(url: str) -> bool:
+    with contextlib.suppress(ValueError):  # what cannot be read is refused elsewhere
+        return urlsplit(url).password is not None
+    return False
 
 
 def read_secret(name: str, environment: Mapping[str, str]) -> SecretStr | None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 POLL = 2.0  # seconds between looks at the workers
 STOP_TIMEOUT = 30.0  # seconds a worker gets to put its job back
+# Exit code of a worker that did its work, of which some failed; that is in the database.
+SOME_FAILED = 3
 
 
 class _Display:
@@ -164,7 +166,7 @@ def run(
     quiet: bool,
     console: Console,
     forever: bool = False,
-) -> None:
+) -> bool:
     """Populate in a process of its own on each of some devices.
 
     Processes are started afresh rather than forked: a fork would share database session and GPU.
@@ -182,10 +184,16 @@ def run(
         Show no progress.
     console : rich.console.Console
 
+    Returns
+    -------
+    bool
+        Whether all succeeded; what failed is in the database.
+
     Raises
     ------
     RuntimeError
-        If a worker ended otherwise than with failed computations, which are in the database.
+        If a worker ended otherwise than with failed computations, which are in the database, or
+        at all if it was to work for ever. The others are stopped in the latter case.
     """
     n = len(devices)
     logs = database.settings.logs
@@ -222,19 +230,21 @@ def run(
                 )
         with nullcontext() if quiet else display:
             while any(p.poll() is None for p in processes):
+                if forever and any(p.poll() is not None for p in processes):
+                    break  # whoever looks after this process is to start all of them again
                 show()
                 time.sleep(POLL)
             show()
+            ended = [p.returncode for p in processes if p.returncode is not None]
     finally:
         _stop(processes)
-    crashed = [p.returncode for p in processes if p.returncode not in (0, 1)]
+    crashed = ended if forever else [code for code in ended if code not in (0, SOME_FAILED)]
     if crashed:
         raise RuntimeError(
             f"{len(crashed)} of {n} workers ended with code {crashed[0]}; see {logs}, then run "
             f"`neuroteach {command}` again"
         )
-    if any(p.returncode for p in processes) and not population.failures(experiment, scale):
-        raise RuntimeError(f"a worker failed; see {logs}")
+    return not any(ended)
 
 
 def _stop(processes: list[subprocess.Popen[bytes]]) -> None:

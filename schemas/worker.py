@@ -16,13 +16,14 @@ class Worker(dj.Manual):
     """
 
     definition = """
-        worker    : char(32)
+        worker    : int64            # in whose name jobs are reserved: their connection_id
         ---
         host      : varchar(255)
         pid       : int32
+        pid_space : varchar(64)      # within which a pid is of one process
         device    : varchar(64)
         user      : varchar(128)     # of the database
-        session   : int64            # of the database, in whose name jobs are reserved
+        session   : int64            # of the database
         started   : datetime(3)
         beat      : datetime(3)
     """

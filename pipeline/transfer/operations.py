@@ -253,7 +253,7 @@ def writing_alone(connection: Any, schema: str) -> Iterator[None]:
             connection.query(release)
 
 
-def _not_alone_any_more(connection: Any, lost: int) -> None:
+def _not_alone_any_more(connection: Any) -> None:
     raise checking.BusyError(
         "the database server ended the session that kept others from writing; no row was written; "
         "run this again, which goes on with what was copied"

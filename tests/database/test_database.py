@@ -15,7 +15,7 @@ import pytest
 from upath import UPath
 
 from pipeline import populate, result_arrays, results
-from pipeline.database import Database, DatabaseError, open_database
+from pipeline.database import Database, DatabaseError, open_database, require_store
 from pipeline.embedded_postgres import EmbeddedPostgres
 from pipeline.settings import ServerAddress, Settings
 from predictive_model.recording import Recording, RecordingError
@@ -162,6 +162,34 @@ def test_tables_that_are_there_can_be_used_by_one_who_may_create_nothing(
 
 
 SECRET = "s3cret/with:signs@in it"
+
+
+def test_a_shared_store_that_is_not_mounted_is_neither_made_nor_computed_with(
+    database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    elsewhere = UPath(tmp_path / "mount" / "store")
+    there = settings.model_copy(update={"store": elsewhere})
+    new = there.model_copy(update={"schema_name": f"{settings.schema_name}_new"})
+    with pytest.raises(DatabaseError, match="mount/store is not there; is it mounted"):
+        open_database(there)
+    assert not elsewhere.parent.exists()
+
+    base.deactivate()
+    with open_database(new) as first:  # whose tables are made now, and so is its store
+        assert elsewhere.is_dir()
+        require_store(first)
+        first.connection.query(f'DROP SCHEMA "{new.schema_name}" CASCADE')
+
+    with open_database(settings) as filled:
+        Scan.add(random_recording(), source="test")
+        require_store(filled)
+    with (
+        open_database(there) as empty,
+        pytest.raises(DatabaseError, match="mount/store is empty, and the database has arrays"),
+    ):
+        require_store(empty)
+    again = open_database(settings)
+    database.connection = again.connection
 
 
 @pytest.mark.parametrize("wrong", ["password", "host", "port"])

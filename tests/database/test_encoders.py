@@ -352,3 +352,11 @@ def test_an_experiment_that_was_wrong_can_be_removed_and_planned_anew(database: 
     assert populate.populate().computed["FittedEncoder"] == 0
     with pytest.raises(LookupError, match="experiment: other"):
         remove_experiment("other", "smoke")
+
+
+def test_what_a_removed_experiment_was_waiting_for_is_not_computed(database: Database) -> None:
+    plan(scan("a", 1))
+    encoding.FittedEncoder().jobs.refresh(delay=-1)
+    assert encoding.FittedEncoder().jobs.pending
+    remove_experiment("encoders", "smoke")
+    assert populate.populate().computed["FittedEncoder"] == 0

@@ -15,6 +15,7 @@ import pytest
 
 from pipeline import lease as leases
 from pipeline import populate
+from pipeline.connection import Lost
 from pipeline.database import Database, open_database
 from pipeline.experiments import set_priority
 from pipeline.lease import GONE, SILENT, Lease, WorkerLostError, living, put_back, release_lost
@@ -25,6 +26,10 @@ from schemas.worker import Worker
 from tests.tiny_experiment import job_states, plan
 
 pytestmark = pytest.mark.database
+
+NOBODY = 2**22 + 1  # a process number beyond those that Linux gives out
+OTHER = 1 << 61  # in whose name the other worker reserves
+SESSIONS, LISTENING = dict(leases._SESSION), leases._listening
 
 
 @pytest.fixture
@@ -43,7 +48,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextlib.contextmanager
 def another(
-    settings: Settings, jobs: Any, *, silence: float, host: str = "elsewhere", pid: int = 1
+    settings: Settings, jobs: Any, *, silence: float, space: str = "elsewhere", pid: int = 1
 ) -> Iterator[Any]:
     """A worker on another machine that has reserved the job and was heard so long ago."""
     session = psycopg2.connect(settings.database)
@@ -53,22 +58,24 @@ def another(
         cursor.execute("SET TIME ZONE 'UTC'")
         past = "CURRENT_TIMESTAMP(3) - INTERVAL '1 hour'"
         cursor.execute(
-            f"INSERT INTO {workers} VALUES (%s, %s, %s, 'cpu', 'other', %s, {past}, "
+            f"INSERT INTO {workers} VALUES ({OTHER}, 'host', %s, %s, 'cpu', 'other', %s, {past}, "
             f"CURRENT_TIMESTAMP(3) - INTERVAL '{silence} seconds')",
-            ("a" * 32, host, pid, session.info.backend_pid),
+            (pid, space, session.info.backend_pid),
         )
         cursor.execute(
-            f"UPDATE {jobs.full_table_name} SET status = 'reserved', connection_id = %s, "
-            "reserved_time = CURRENT_TIMESTAMP(3)",
-            (session.info.backend_pid,),
+            f"UPDATE {jobs.full_table_name} SET status = 'reserved', connection_id = {OTHER}, "
+            "reserved_time = CURRENT_TIMESTAMP(3)"
         )
         yield session
 
 
 @pytest.fixture(autouse=True)
 def _old_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As though the server had been up for long: a young one gives its workers time."""
-    monkeypatch.setattr(leases, "_uptime", lambda connection: 1e6)
+    """As though server and sessions had been there for long: young ones give workers time."""
+    monkeypatch.setattr(leases, "_listening", lambda connection: 1e6)
+    began = "a.backend_start::timestamp"
+    old = SESSIONS["postgresql"].replace(began, f"{began} - INTERVAL '1 day'")
+    monkeypatch.setitem(leases._SESSION, "postgresql", old)
 
 
 def gone(database: Database, session: Any) -> None:
@@ -150,10 +157,28 @@ def test_a_worker_without_a_session_and_silent_loses_its_job(
 def test_a_dead_process_on_this_machine_loses_its_job_at_once(
     database: Database, settings: Settings, job: Any
 ) -> None:
-    nobody = 2**22 + 1  # more than Linux gives out
-    with another(settings, job, silence=0, host=platform.node(), pid=nobody) as session:
+    with another(settings, job, silence=0, space=leases._pid_space(), pid=NOBODY) as session:
         gone(database, session)
         assert release_lost(job) == 1
+
+
+def test_a_process_of_another_container_is_not_looked_for_in_this_one(
+    database: Database, settings: Settings, job: Any
+) -> None:
+    """Containers may have one host name, and each its own process 1."""
+    with another(settings, job, silence=0, space="boot-of-this-machine 1", pid=NOBODY) as session:
+        gone(database, session)
+        assert release_lost(job) == 0
+
+
+def test_a_later_session_of_the_same_number_is_not_the_dead_workers(
+    database: Database, settings: Settings, job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(leases._SESSION, "postgresql", SESSIONS["postgresql"])
+    with another(settings, job, silence=GONE + 1) as session:
+        assert release_lost(job) == 1
+        with session.cursor() as cursor:
+            cursor.execute("SELECT 1")  # nor was it ended in its place
 
 
 def test_a_machine_that_hangs_loses_job_and_session(
@@ -169,9 +194,26 @@ def test_a_machine_that_hangs_loses_job_and_session(
 def test_a_server_that_was_down_blames_nobody_for_silence(
     database: Database, settings: Settings, job: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "_uptime", lambda connection: 3.0)
+    monkeypatch.setattr(leases, "_listening", LISTENING)
+    uptime = "SELECT EXTRACT(EPOCH FROM CURRENT_TIMESTAMP - pg_postmaster_start_time())"
+    up = float(database.connection.query(uptime).fetchone()[0])
+    monkeypatch.setattr(database.connection, "connected_at", time.monotonic() - 1e6)
+    assert leases._listening(database.connection) == pytest.approx(up, abs=5)
+    monkeypatch.setattr(leases, "_listening", lambda connection: GONE - 5)
     with another(settings, job, silence=600) as session:
         gone(database, session)
+        assert release_lost(job) == 0
+
+
+def test_a_worker_that_was_cut_off_with_others_gives_them_time_to_come_back(
+    database: Database, settings: Settings, job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All were silent for as long as nobody could be heard."""
+    monkeypatch.setattr(leases, "_listening", LISTENING)
+    with another(settings, job, silence=600) as session:
+        gone(database, session)
+        database.connection._conn.close()
+        assert len(recording.Scan()) == 1  # reconnects
         assert release_lost(job) == 0
 
 
@@ -179,14 +221,14 @@ def test_a_worker_heard_while_others_were_about_to_give_it_up_keeps_its_job(
     database: Database, settings: Settings, job: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with another(settings, job, silence=SILENT + 1) as session:
-        real = leases._uptime
+        real = leases._listening
 
         def beats_meanwhile(connection: Any) -> float:
             with session.cursor() as cursor:
                 cursor.execute(f"UPDATE {Worker().full_table_name} SET beat = now()")
             return real(connection)
 
-        monkeypatch.setattr(leases, "_uptime", beats_meanwhile)
+        monkeypatch.setattr(leases, "_listening", beats_meanwhile)
         assert release_lost(job) == 0
         assert job_states(recording.Reliability) == ["reserved"]
 
@@ -226,17 +268,109 @@ def test_one_who_was_given_up_writes_nothing_and_computes_no_longer(
 
 def test_a_lost_session_keeps_its_reserved_job(database: Database, job: Any) -> None:
     """Or another worker would take the computation of a live one for lost."""
-    with Lease(database.connection):
+    connection = database.connection
+    with Lease(connection):
+        worker = connection.connection_id
         key = recording.Scan.fetch1("KEY")
         assert job.reserve(key)
-        old = database.connection.connection_id
-        database.connection._conn.close()
+        old = connection.session
+        connection._conn.close()
         assert len(recording.Scan()) == 1  # reconnects
-        new = database.connection.connection_id
-        assert new != old
-        assert job.reserved.to_dicts()[0]["connection_id"] == new == Worker.fetch1("session")
+        assert connection.session != old
+        assert Worker.fetch1("worker", "session") == (worker, connection.session)
+        assert job.reserved.to_dicts()[0]["connection_id"] == worker
         put_back(job)
         assert job_states(recording.Reliability) == ["pending"]
+    assert connection.connection_id == connection.session
+
+
+def test_a_session_of_the_number_of_another_does_not_touch_its_job(
+    database: Database, settings: Settings, job: Any
+) -> None:
+    """Numbers of sessions come again when a server was restarted."""
+    with (
+        another(settings, job, silence=0) as session,
+        Lease(database.connection),
+        populate.working() as lease,
+    ):
+        database.connection.session = session.info.backend_pid
+        put_back(job)
+        database.connection._conn.close()
+        assert len(recording.Scan()) == 1  # reconnects
+        assert job.reserved.to_dicts()[0]["connection_id"] == OTHER
+        with lease.computing(job), pytest.raises(WorkerLostError), database.connection.transaction:
+            pass  # the job that is reserved is not this worker's
+
+
+def lose_session_at(
+    database: Database, monkeypatch: pytest.MonkeyPatch, statement: str, *, after: bool
+) -> list[str]:
+    """The first such statement loses its session, before the server has heard it or after."""
+    real, lost = database.connection._execute_query, []
+
+    def cut(cursor: Any, query: str, *args: Any) -> Any:
+        hit = not lost and query.lstrip().startswith(statement)
+        if hit:
+            lost.append(query)
+            if after:
+                real(cursor, query, *args)
+            with (
+                contextlib.closing(psycopg2.connect(database.settings.database)) as other,
+                other.cursor() as ending,
+            ):
+                ending.execute(
+                    "SELECT pg_terminate_backend(%s, 5000)", (database.connection.session,)
+                )
+            if after:
+                cursor.execute("SELECT 1")  # fails: the answer was lost
+        return real(cursor, query, *args)
+
+    monkeypatch.setattr(database.connection, "_execute_query", cut)
+    return lost
+
+
+# What the worker says to the queue, its name in place of the braces, and to the server.
+MOMENTS = {
+    "it reserves": 'UPDATE {} SET "status"=%s',
+    "it makes sure of the reservation": "SELECT 1 FROM {}",
+    "it commits": "COMMIT",
+    "the job is done": "DELETE FROM {}",
+}
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["unheard", "answer lost"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_session_lost_at_the_worst_moment_costs_no_key_and_ends_no_worker(
+    database: Database, job: Any, monkeypatch: pytest.MonkeyPatch, moment: str, after: bool
+) -> None:
+    table, result = recording.Reliability(), populate.PopulateResult()
+    statement = MOMENTS[moment].format(job.full_table_name)
+    with populate.working() as lease:
+        lost = lose_session_at(database, monkeypatch, statement, after=after)
+        populate.populate_table(table, [], result, lambda p: None, lambda: True, lease)
+    assert lost
+    assert result.failures == []
+    assert len(table) == 1
+    assert len(job) == 0
+
+
+def test_a_query_that_loses_its_session_again_and_again_is_an_error_at_last(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = 0
+
+    def cut(*args: Any) -> None:
+        nonlocal losses
+        losses += 1
+        database.connection._conn.close()
+        raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(database.connection, "_execute_query", cut)
+    with pytest.raises(Lost, match="5 times"):
+        database.connection.query("SELECT 1")
+    assert losses == 5
+    monkeypatch.undo()
+    assert database.connection.query("SELECT 1").fetchone() == (1,)
 
 
 def test_a_worker_waits_until_it_is_heard_again(
@@ -292,6 +426,45 @@ def test_work_that_becomes_urgent_goes_before_what_is_under_way(
 
     populate.populate(on_progress=hurry)
     assert 7 in after_two
+
+
+def test_work_that_became_ready_goes_before_less_urgent_that_is_under_way(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fit that the urgent networks wait for is with another worker for a while."""
+    monkeypatch.setattr(populate, "LOOK", 0.0)
+    plan("usual", seeds=(0, 1, 2), teachers=("none",))
+    plan("urgent", seeds=(7,), teachers=("none",))
+    set_priority("urgent", "smoke", 1)
+    populate.populate(experiment="urgent")
+    (TrainedNetwork & {"seed": 7}).delete(prompt=False, part_integrity="cascade")
+    jobs = TrainedNetwork().jobs
+    jobs.refresh(delay=-1)
+    mine = f"UPDATE {jobs.full_table_name} SET status = %s WHERE seed = 7"
+    database.connection.query(mine, ("ignore",))
+    order: list[int] = []
+
+    def note(progress: populate.Progress) -> None:
+        if progress.table == "TrainedNetwork":
+            order.extend(set(TrainedNetwork.to_arrays("seed").tolist()) - set(order))
+            database.connection.query(mine, ("pending",))  # its inputs are there now
+
+    populate.populate(on_progress=note)
+    assert order[1] == 7
+
+
+def test_a_store_that_cannot_be_listed_ends_no_worker(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*args: Any) -> None:
+        raise OSError("the bucket is busy")
+
+    plan()
+    monkeypatch.setattr(base, "remove_finished_checkpoints", refuse)
+    assert populate.populate().computed["Reliability"] == 1
+    assert [r.message for r in caplog.records if "the bucket is busy" in r.message] == [
+        "checkpoints of what is finished were left in the store: the bucket is busy"
+    ]
 
 
 def test_forever_waits_for_more_work(database: Database, settings: Settings) -> None:

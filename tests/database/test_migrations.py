@@ -15,7 +15,7 @@ from pipeline.database import Database, DatabaseError, open_database
 from pipeline.settings import Settings
 from schemas import base, recording, training
 from schemas.experiment import Experiment
-from schemas.worker import SchemaVersion
+from schemas.worker import SchemaVersion, Worker
 from tests.tiny_experiment import environment, plan
 
 pytestmark = pytest.mark.database
@@ -48,6 +48,9 @@ def old(settings: Settings) -> Iterator[Settings]:
         for table, column in migrations.array_columns():
             name = table().full_table_name
             query(f"UPDATE {name} SET {column} = {column}::jsonb - 'sha256' - 'size'")
+        workers = Worker().full_table_name
+        query(f"ALTER TABLE {workers} DROP COLUMN pid_space")
+        query(f"ALTER TABLE {workers} ALTER COLUMN worker TYPE char(32)")
         query(f"DROP TABLE {SchemaVersion().full_table_name}")
     yield settings
     with open_database(settings) as database:
@@ -76,6 +79,8 @@ def test_an_old_database_is_refused_then_brought_up_to_date(old: Settings) -> No
             recording.Reliability().heading.names
         )
         assert recording.Reliability.fetch1("host") == ""
+        assert "pid_space" in columns(Worker, database)
+        assert Worker().heading["worker"].type == "bigint"
         assert results.accuracy()["gap"].isna().all(), "nobody knows the loss of old epochs"
         assert results.experiments()["priority"].tolist() == [5]
         for table, column in migrations.array_columns():

@@ -29,6 +29,7 @@ from predictive_model.scores import score_predictions
 from regularized_training import training
 from schemas import base, encoding, prediction, recording, robustness, teaching
 from schemas import training as trainings
+from schemas import worker as workers
 from tests.tiny_experiment import (
     LEVELS,
     N_IMAGES,
@@ -397,6 +398,38 @@ def test_a_worker_told_to_stop_puts_its_job_back(
     assert job_states(encoding.FittedEncoder) == ["pending"]
     assert populate.failures() == []
     assert len(encoding.FittedEncoder()) == 0
+
+
+def test_a_populate_told_to_stop_stops_its_workers(
+    database: Database, settings: Settings, start_worker: Callable[..., Worker]
+) -> None:
+    plan(fit={"max_epochs": 10_000, "patience": 10_000})
+    several = start_worker("populate", "--workers", "2", "--quiet")
+    wait_for_checkpoint(settings, "FittedEncoder", several)
+    several.process.send_signal(signal.SIGTERM)
+    assert several.process.wait(60) == 1
+    assert job_states(encoding.FittedEncoder) == ["pending"]
+    assert len(workers.Worker()) == 0
+
+
+def test_a_worker_told_to_stop_before_it_begins_leaves_no_reservation(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the transaction is open, but DataJoint does not yet look out for it."""
+    plan()
+    real = database.connection.start_transaction
+
+    def told() -> None:
+        real()
+        raise SystemExit("SIGTERM received")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database.connection, "start_transaction", told)
+        with pytest.raises(SystemExit):
+            populate.populate()
+    assert job_states(recording.Reliability) == ["pending"]
+    assert len(workers.Worker()) == 0
+    assert not database.connection.in_transaction
 
 
 def test_an_interrupt_ends_populate_and_puts_the_job_back(

@@ -162,6 +162,66 @@ def test_what_was_granted_holds_for_every_table(
             assert set(found) == allowed[role], name
 
 
+def test_a_role_takes_the_place_of_the_one_before(
+    server: SharedServer, shared: dict[Role, Settings], schema: str
+) -> None:
+    boss = connect(settings_of(server, server.superuser, schema, shared[Role.admin].home))
+    user, secret = "turncoat", "turncoat-secret"
+    apply(boss, grant(Role.worker, user, shared[Role.admin]))
+    set_password(boss, user, secret)
+    reader = settings_of(server, server.url(user, secret), schema, shared[Role.admin].home)
+    with open_database(reader) as database:
+        experiment.Seed.insert1({"seed": 12})
+    apply(boss, grant(Role.reader, user, shared[Role.admin]))
+    quoted = boss.adapter.quote_identifier
+    with open_database(shared[Role.admin]) as database:
+        database.connection.query(f"CREATE TABLE {quoted(schema)}.made_later (seed int)")
+    with open_database(reader) as database:
+        seeds = experiment.Seed().full_table_name
+        assert refused(database, f"DELETE FROM {seeds}")
+        assert refused(database, f"CREATE TABLE {quoted(schema)}.mine (a int)")
+        assert refused(database, f"INSERT INTO {quoted(schema)}.made_later VALUES (1)")
+        database.connection.query(f"SELECT * FROM {quoted(schema)}.made_later")
+    with open_database(shared[Role.admin]) as database:
+        database.connection.query(f"DROP TABLE {quoted(schema)}.made_later")
+        (experiment.Seed & {"seed": 12}).delete(prompt=False)
+    boss.close()
+
+
+def test_an_admin_is_made_a_reader_or_told_to_hand_over_first(
+    server: SharedServer, shared: dict[Role, Settings]
+) -> None:
+    settings = settings_of(server, server.superuser, "t_handed_over", shared[Role.admin].home)
+    boss = connect(settings)
+    if server.backend == "mysql":
+        apply(boss, ["CREATE DATABASE t_handed_over"])
+    apply(boss, grant(Role.admin, "first", settings))
+    if server.backend == "postgresql":
+        with pytest.raises(Exception, match="first is the admin of t_handed_over; make another"):
+            apply(boss, grant(Role.reader, "first", settings))
+        apply(boss, grant(Role.admin, "second", settings))
+    apply(boss, grant(Role.reader, "first", settings))
+    set_password(boss, "first", "first-secret")
+    first = connect(settings_of(server, server.url("first", "first-secret"), "t", settings.home))
+    with pytest.raises(Exception, match=r"(?i)denied"):
+        first.query("CREATE TABLE t_handed_over.mine (a int)")
+    first.close()
+    boss.close()
+
+
+def test_rights_on_one_schema_are_none_on_another_of_a_similar_name(
+    server: SharedServer, shared: dict[Role, Settings], schema: str
+) -> None:
+    """In a grant of MySQL the line in `t_brains` stands for any character."""
+    boss = connect(settings_of(server, server.superuser, schema, shared[Role.admin].home))
+    similar = boss.adapter.quote_identifier(schema.replace("_", "x"))
+    made = "DATABASE" if server.backend == "mysql" else "SCHEMA"
+    apply(boss, [f"CREATE {made} {similar}", f"CREATE TABLE {similar}.theirs (a int)"])
+    with open_database(shared[Role.worker]) as database:
+        assert refused(database, f"SELECT * FROM {similar}.theirs")
+    boss.close()
+
+
 def test_a_stranger_gets_in_nowhere(server: SharedServer, shared: dict[Role, Settings]) -> None:
     assert can_connect(server, USERS[Role.reader], SECRETS[Role.reader])
     assert not can_connect(server, "stranger", "")

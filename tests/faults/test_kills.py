@@ -89,7 +89,7 @@ def test_a_dead_workers_job_is_taken_up_from_its_checkpoint_within_a_minute(
         first.kill()
         # So that nobody can see that the process is gone.
         name = Worker().full_table_name
-        database.connection.query(f"UPDATE {name} SET host = 'elsewhere'")
+        database.connection.query(f"UPDATE {name} SET pid_space = 'elsewhere'")
         started = time.monotonic()
         second = workers(settings)
         jobs = FittedEncoder().jobs

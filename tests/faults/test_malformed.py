@@ -114,6 +114,7 @@ def test_malformed_recordings(
             codes.append(1)
 
     try_one()
+    file.write_bytes(good[: len(good) // 2])  # of the last one tried nobody knows
     done = CliRunner().invoke(
         app, ["import", "scan", str(file), "--name", "wrong"], env=environment(settings)
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from pipeline.settings import SECRETS, ServerAddress, Settings, SettingsError, load_settings
 
@@ -67,6 +68,7 @@ def test_the_environment_goes_before_the_file_and_the_file_before_the_default(
         ('database = "postgresql://h/d?sslmode=maybe"', "^database: .*sslmode=verify-full"),
         ('database = "postgresql://h/d?slmode=require"', "^database: .* NEUROTEACH_DATABASE"),
         ('database_password = "hush"', "does not belong into it; set NEUROTEACH_DATABASE_PASS"),
+        ('database = "postgresql://me:hush@h/d"', "database_password does not belong into it"),
         ('store = "gopher://hole"', "^store: .*expected a folder or s3://BUCKET/PREFIX"),
         ('store = "s3://"', "^store: .*expected a folder or s3://BUCKET/PREFIX"),
         ('store = "s3://bucket/../../etc"', "^store: .*expected a folder or s3://BUCKET"),
@@ -92,6 +94,10 @@ def test_a_database_that_cannot_be_read_is_refused_without_repeating_its_passwor
     with pytest.raises(SettingsError, match="^database: .*expected embedded:FOLDER") as info:
         load_settings({"NEUROTEACH_DATABASE": url})
     assert "hu" not in str(info.value).replace("NEUROTEACH", "")
+    assert "hu" not in "".join(traceback.format_exception(info.value)).replace("NEUROTEACH", "")
+    with pytest.raises(ValidationError) as invalid:
+        Settings(home=Path("/home"), database=url, store=Path("/store"))
+    assert "hu" not in str(invalid.value)
 
 
 def test_a_servers_url_is_read_with_its_escapes_and_default_ports() -> None:
@@ -118,12 +124,29 @@ def test_a_unix_socket_is_named_as_in_libpq() -> None:
         ("postgresql://me:hush@lab:5433/brain", "postgresql://me@lab:5433/brain"),
         ("mysql://me:hush@lab", "mysql://me@lab:3306"),
         ("postgresql://me:hush@/brain?host=%2Ftmp&port=1", "postgresql://me@/tmp:1/brain"),
+        ("postgresql://me:hush@[::1]/brain?sslmode=require", "postgresql://me@[::1]:5432/brain"),
     ],
 )
 def test_a_database_is_shown_without_its_password(tmp_path: Path, url: str, shown: str) -> None:
     settings = Settings(home=tmp_path, database=url, store=tmp_path)
     assert settings.database_for_display == shown
     assert (settings.embedded_folder is None) == (not url.startswith("embedded"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me@lab:5433/brain",
+        "postgresql://me%40home@[fe80::1]:5432/my%20brain?sslmode=verify-full"
+        "&sslrootcert=%2Fca%20of%20ours.crt",
+        "postgresql://me@/brain?host=%2Ftmp%2Fsocket&port=5433&passfile=%2Fpgpass",
+        "mysql://me@lab:3306?sslmode=require&sslcert=c&sslkey=k",
+    ],
+)
+def test_an_address_is_written_as_it_was_read(url: str) -> None:
+    assert ServerAddress.from_url(url).url() == url
+    with_password = url.replace("@", ":hush@", 1)
+    assert ServerAddress.from_url(with_password).url() == url
 
 
 # -- secrets -----------------------------------------------------------------------------------
