@@ -112,6 +112,14 @@ class Connection(dj.Connection):
             return not self._conn.closed
         return bool(self._conn.open)
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction was begun, and neither ended nor seen to be lost.
+
+        DataJoint sends the server a query each time, whose answer changes nothing.
+        """
+        return self._in_transaction
+
     def query(self, *args: Any, **kwargs: Any) -> Any:
         """Execute SQL; a lost session is replaced first.
 

@@ -15,13 +15,14 @@ import pytest
 from upath import UPath
 
 from pipeline import populate, result_arrays, results
-from pipeline.database import Database, DatabaseError, open_database, require_store
+from pipeline.database import Database, DatabaseError, connect, open_database, require_store
 from pipeline.embedded_postgres import EmbeddedPostgres
 from pipeline.settings import ServerAddress, Settings
 from predictive_model.recording import Recording, RecordingError
 from regularized_training.tasks import ImageTask, TaskError
 from schemas import base, encoding, experiment, training
 from schemas.recording import Scan, StimulusSet
+from tests.servers import mariadb_over_tcp
 
 pytestmark = pytest.mark.database
 
@@ -255,6 +256,50 @@ def test_a_connection_lost_in_a_transaction_is_an_error_and_nothing_of_it_stays(
     with database.connection.transaction:
         experiment.Seed.insert1({"seed": 3})
     assert experiment.Seed.to_arrays("seed").tolist() == [3]
+
+
+def test_a_transaction_whose_session_was_lost_before_its_end_is_not_taken_for_committed(
+    database: Database, settings: Settings
+) -> None:
+    with pytest.raises(LostConnectionError), database.connection.transaction:
+        experiment.Seed.insert1({"seed": 1})
+        cut_session(settings, database.connection.session)
+    assert len(experiment.Seed()) == 0
+
+
+def test_a_part_of_a_lost_transaction_does_not_begin_one_of_its_own(
+    database: Database, settings: Settings
+) -> None:
+    with pytest.raises(LostConnectionError), base.transaction(database.connection):
+        experiment.Seed.insert1({"seed": 1})
+        cut_session(settings, database.connection.session)
+        with base.transaction(database.connection):
+            experiment.Seed.insert1({"seed": 2})
+    assert len(experiment.Seed()) == 0
+
+
+@pytest.mark.xdist_group("servers")
+def test_a_session_that_mysql_ends_is_replaced_and_its_transaction_an_error(tmp_path: Path) -> None:
+    with mariadb_over_tcp() as server:
+        if server is None:
+            pytest.skip("no MariaDB is installed here")
+        home = {"home": tmp_path, "store": tmp_path / "store"}
+        settings = Settings(database=server.superuser, schema_name="lost", **home)
+        with closing(connect(settings)) as other, closing(connect(settings)) as connection:
+            connection.query("CREATE DATABASE lost")
+            connection.query("CREATE TABLE lost.number (number int)")
+            other.query("KILL %s", (connection.session,))
+            assert connection.query("SELECT count(*) FROM lost.number").fetchone() == (0,)
+
+            with pytest.raises(LostConnectionError), connection.transaction:
+                connection.query("INSERT INTO lost.number VALUES (1)")
+                other.query("KILL %s", (connection.session,))
+                with base.transaction(connection):
+                    connection.query("INSERT INTO lost.number VALUES (2)")
+            with pytest.raises(LostConnectionError), connection.transaction:
+                connection.query("INSERT INTO lost.number VALUES (3)")
+                other.query("KILL %s", (connection.session,))
+            assert connection.query("SELECT count(*) FROM lost.number").fetchone() == (0,)
 
 
 def test_the_connection_survives_a_restart_of_the_server(tmp_path: Path) -> None:
