@@ -24,7 +24,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.2, 3.0  # seconds between attempts
 # switched off, and a client notices that its server was. Without this it takes two hours.
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 _USER_TIMEOUT = 25_000  # milliseconds: the same for who was sent something and does not confirm it
-_TRIES = 5  # of a query whose session is lost each time
+_TRIES = 10  # of a query whose session is lost each time
 _FAILURES = (dj.DataJointError, psycopg2.Error, pymysql.err.Error)
 # What MySQL and MariaDB say last in a session that they end: shutdown, killed, idle for too long.
 _MYSQL_ENDS = (1053, 1927, 4031)
@@ -45,7 +45,8 @@ class Connection(dj.Connection):
 
     DataJoint 2.3 asks a dead PostgreSQL session for a cursor before it would notice the loss, and
     keeps the number of the lost session. Inside a transaction the loss is an error, ``Lost``: what
-    was written before it is gone.
+    was written before it is gone. So is every query that follows until the transaction is ended,
+    since DataJoint does not always pass the error on.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ class Connection(dj.Connection):
 
     @property
     def in_transaction(self) -> bool:
-        """Whether a transaction was begun, and neither ended nor seen to be lost.
+        """Whether a transaction was begun and not ended; it may have been lost.
 
         DataJoint sends the server a query each time, whose answer changes nothing.
         """
@@ -126,7 +127,7 @@ class Connection(dj.Connection):
         A query whose answer was lost is executed again, so it must do no harm the second time.
         """
         kwargs["reconnect"] = False
-        for _ in range(_TRIES):
+        for losses in range(_TRIES):
             if self.session_is_open:
                 try:
                     return super().query(*args, **kwargs)
@@ -136,20 +137,28 @@ class Connection(dj.Connection):
                     if self.session_is_open:
                         raise  # the query is at fault
             if self._in_transaction:
-                self._in_transaction = False
                 raise Lost("The connection was lost during a transaction; start it again.")
+            if losses:
+                time.sleep(min(_FIRST_WAIT * 2 ** (losses - 1), _LONGEST_WAIT))
             self._reconnect()
         raise Lost(f"the connection was lost {_TRIES} times during a query")
 
     def commit_transaction(self) -> None:
         """Make the transaction's changes visible, or undo them if this may not be."""
-        if self.in_transaction:
-            try:
+        try:
+            if self.in_transaction:
                 self.before_commit(self)
-            except BaseException:
-                self.cancel_transaction()
-                raise
-        super().commit_transaction()
+            super().commit_transaction()
+        except BaseException:
+            self.cancel_transaction()
+            raise
+
+    def cancel_transaction(self) -> None:
+        """Undo what the transaction changed; if it was lost, the server has done so."""
+        try:
+            super().cancel_transaction()
+        except Lost:
+            self._in_transaction = False
 
     def close(self) -> None:
         """End the session; nothing opens another."""

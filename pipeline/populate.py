@@ -338,8 +338,7 @@ def populate_table(
 
 def _abandon(table: Any) -> None:
     if table.connection.in_transaction:
-        with contextlib.suppress(Lost):  # then nothing is left to be undone
-            table.connection.cancel_transaction()
+        table.connection.cancel_transaction()
     put_back(table.jobs)
 
 

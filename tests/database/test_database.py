@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -264,6 +264,20 @@ def test_a_transaction_whose_session_was_lost_before_its_end_is_not_taken_for_co
     with pytest.raises(LostConnectionError), database.connection.transaction:
         experiment.Seed.insert1({"seed": 1})
         cut_session(settings, database.connection.session)
+    assert len(experiment.Seed()) == 0
+
+
+def test_nothing_is_written_after_a_loss_that_somebody_kept_to_himself(
+    database: Database, settings: Settings
+) -> None:
+    """As DataJoint does when it looks for the table of lineages."""
+    with pytest.raises(LostConnectionError), database.connection.transaction:
+        experiment.Seed.insert1({"seed": 1})
+        cut_session(settings, database.connection.session)
+        with suppress(LostConnectionError):
+            experiment.Seed.insert1({"seed": 2})
+        with suppress(LostConnectionError):
+            experiment.Seed.insert1({"seed": 3})
     assert len(experiment.Seed()) == 0
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from pipeline import connection as connections
 from pipeline import lease as leases
 from pipeline import populate
 from pipeline.connection import Lost
@@ -366,9 +367,10 @@ def test_a_query_that_loses_its_session_again_and_again_is_an_error_at_last(
         raise psycopg2.OperationalError("server closed the connection unexpectedly")
 
     monkeypatch.setattr(database.connection, "_execute_query", cut)
-    with pytest.raises(Lost, match="5 times"):
+    monkeypatch.setattr(connections, "_FIRST_WAIT", 0.0)
+    with pytest.raises(Lost, match="10 times"):
         database.connection.query("SELECT 1")
-    assert losses == 5
+    assert losses == 10
     monkeypatch.undo()
     assert database.connection.query("SELECT 1").fetchone() == (1,)
 

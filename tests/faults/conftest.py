@@ -11,7 +11,9 @@ import io
 import multiprocessing
 import os
 import signal
+import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -61,9 +63,15 @@ def _work(settings: Settings, log: Path, forever: bool) -> None:
     with log.open("ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    sys.stderr = os.fdopen(2, "w", buffering=1)  # pytest has put another in its place
     base.deactivate()  # a session that was open here before is not ours to use
-    with open_database(settings):
-        result = populate(forever=forever)
+    try:
+        with open_database(settings):
+            result = populate(forever=forever)
+        print(*result.failures, sep="\n", file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(2)
     os._exit(1 if result.failures else 0)
 
 

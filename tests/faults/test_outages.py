@@ -16,6 +16,7 @@ from pipeline.embedded_postgres import EmbeddedPostgres
 from pipeline.populate import failures, populate
 from pipeline.settings import Settings
 from schemas import base
+from schemas.worker import Worker
 from tests.faults.conftest import contents, wait_until
 from tests.faults.proxy import Network
 from tests.servers import free_port
@@ -90,11 +91,13 @@ def test_workers_wait_for_the_server_and_go_on(
         plan_some()
     both = [workers(through), workers(through)]
 
-    def rows() -> int:
+    def both_at_work() -> bool:
+        """A server that is not there when a worker starts is an error."""
         with open_database(direct):
-            return sum(len(table()) for table in base.computed_tables())
+            rows = sum(len(table()) for table in base.computed_tables())
+            return rows > 0 and len(Worker()) == len(both)
 
-    wait_until(lambda: rows() > 0)
+    wait_until(both_at_work)
     if outage == "restart":
         for _ in range(3):
             time.sleep(1)
