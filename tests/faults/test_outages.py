@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 
 from pipeline.database import open_database
 from pipeline.embedded_postgres import EmbeddedPostgres
-from pipeline.populate import failures, populate
+from pipeline.populate import PopulateResult, failures, populate, populate_table, working
 from pipeline.settings import Settings
-from schemas import base
+from schemas import base, training
 from schemas.worker import Worker
 from tests.faults.conftest import contents, wait_until
 from tests.faults.proxy import Network
@@ -124,3 +125,56 @@ def test_workers_wait_for_the_server_and_go_on(
         "workers wait and go on",
         "both workers ended by themselves, no failed job, tables as of an undisturbed run",
     )
+
+
+def test_a_session_lost_before_any_statement_of_a_computation(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, report: Callable[..., None]
+) -> None:
+    """One that is computed in parts, with parts of its row in a table of their own."""
+    with open_database(settings):
+        plan(teachers=("none",), epochs=2)
+        populate()
+    expected, n_statements = train_anew(settings, monkeypatch, lose=None)
+    for lose in range(n_statements):
+        found, _ = train_anew(settings, monkeypatch, lose=lose)
+        assert found == expected, lose
+    report(
+        f"session lost before any one of the {n_statements} statements of a computation",
+        "computed whole by the same worker",
+        "it is, each time, and equal to the bit",
+    )
+
+
+def train_anew(settings: Settings, monkeypatch: Any, *, lose: int | None) -> tuple[Any, int]:
+    """What a network and its epochs are, and how many statements it took to compute them.
+
+    Parameters
+    ----------
+    lose : int, optional
+        Number of the statement before which the session is lost.
+    """
+    with open_database(settings) as database:
+        (training.TrainedNetwork & "seed = 0").delete(prompt=False)
+    # Opened anew, since DataJoint looks at a table when it is used for the first time.
+    with open_database(settings) as database, monkeypatch.context() as patch:
+        connection, n = database.connection, 0
+        real = connection._execute_query
+
+        def execute(*args: Any) -> Any:
+            nonlocal n
+            if n == lose:
+                with contextlib.closing(psycopg2.connect(settings.database)) as other:
+                    other.cursor().execute(
+                        "SELECT pg_terminate_backend(%s, 5000)", (connection.session,)
+                    )
+            n += 1
+            return real(*args)
+
+        patch.setattr(connection, "_execute_query", execute)
+        table, result = training.TrainedNetwork(), PopulateResult()
+        with working() as lease:
+            populate_table(table, [], result, lambda progress: None, lambda: True, lease)
+        assert result.failures == []
+        assert len(table.jobs) == 0
+    everything = contents(settings)
+    return [everything[name] for name in ("TrainedNetwork", "Epoch")], n
