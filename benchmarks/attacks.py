@@ -25,11 +25,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.alternate import alternate, report
-from regularized_training.batches import AugmentConfig, to_float
-from regularized_training.image_files import digits
-from regularized_training.networks import NetworkConfig
+from regularized_training.networks.config import NetworkConfig
 from regularized_training.robustness.attacks import AttackConfig, _Attack, adversarial_distances
 from regularized_training.robustness.foolbox_compat import foolbox
+from regularized_training.tasks.batches import to_float
+from regularized_training.tasks.config import AugmentConfig
+from regularized_training.tasks.image_files import digits
 from regularized_training.training import TrainingConfig, train
 
 BAR = 1.1  # times as long as Foolbox alone

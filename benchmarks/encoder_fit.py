@@ -30,14 +30,15 @@ from torch import nn
 from torch.utils.data import DataLoader, SubsetRandomSampler
 
 from benchmarks.memory import memory_in_processes, peak_memory
-from predictive_model import neuralpredictors_compat as stock
-from predictive_model.correlation import correlation
-from predictive_model.encoder import build_encoder, data_key, population_of
-from predictive_model.encoder_config import CoreConfig, EncoderConfig
-from predictive_model.fitting import FitConfig, FitEpoch, fit
-from predictive_model.recording import Recording
-from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
-from predictive_model.stimuli import natural_stimuli
+from predictive_model.encoders import neuralpredictors_compat as stock
+from predictive_model.encoders.config import CoreConfig, EncoderConfig
+from predictive_model.encoders.encoder import build_encoder, data_key, population_of
+from predictive_model.fits.config import FitConfig, FitEpoch
+from predictive_model.fits.fitting import fit
+from predictive_model.recordings.recording import Recording
+from predictive_model.recordings.simulation import SimulatedCortex, SimulatedCortexConfig
+from predictive_model.recordings.stimuli import natural_stimuli
+from predictive_model.scoring.correlation import correlation
 
 BAR = 3.0  # times the trials per second of the usual loop
 TOLERANCE = 0.02  # between validation correlations that count as equal

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from benchmarks.alternate import alternate, report
-from regularized_training.networks import NetworkConfig
-from regularized_training.regularizers import RegularizerConfig
-from regularized_training.tasks import ImageTask
-from regularized_training.teachers import SimilarityTeacher
+from regularized_training.lessons.config import RegularizerConfig
+from regularized_training.networks.config import NetworkConfig
+from regularized_training.tasks.image_task import ImageTask
+from regularized_training.teachers.teacher import SimilarityTeacher
 from regularized_training.training import Training, TrainingConfig
 
 BAR = 1.35  # times as long as a plain step, with 32 pairs or more

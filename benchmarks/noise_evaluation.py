@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from benchmarks.alternate import alternate, report
-from regularized_training.networks import NetworkConfig, build_network
+from regularized_training.networks.architectures import build_network
+from regularized_training.networks.config import NetworkConfig
 from regularized_training.robustness.noise import NoiseConfig, NoiseKind, accuracy_under_noise
 
 BAR = 1.1  # times as long as the bare forward passes

@@ -21,9 +21,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import populate
-from pipeline.database import open_database
-from pipeline.settings import Settings
+from pipeline.database.opening import open_database
+from pipeline.database.settings import Settings
+from pipeline.workers import populate
 from schemas.base import dj
 
 BAR = 10.0  # ms that populate may add to a key
@@ -102,7 +102,7 @@ def main() -> None:
                     if turn:
                         ms_per_key[name].append(1e3 * seconds / args.keys)
     finally:
-        from pipeline.database import embedded_server
+        from pipeline.database.opening import embedded_server
 
         server = embedded_server(settings)
         if server is not None:

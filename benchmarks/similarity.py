@@ -32,7 +32,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.alternate import alternate, report
 from benchmarks.memory import memory_in_processes, peak_memory
-from regularized_training.similarity import similarity
+from regularized_training.teachers.similarity import similarity
 
 BAR = 5.0  # times as fast as rsatoolbox's correlation distance
 TOLERANCE = 1e-5  # between values that count as equal

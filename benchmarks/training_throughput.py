@@ -20,10 +20,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks.alternate import alternate, ratio, report
-from regularized_training.batches import batches
-from regularized_training.image_files import read_image_folder
-from regularized_training.networks import NetworkConfig, build_network
-from regularized_training.tasks import ImageTask
+from regularized_training.networks.architectures import build_network
+from regularized_training.networks.config import NetworkConfig
+from regularized_training.tasks.batches import batches
+from regularized_training.tasks.image_files import read_image_folder
+from regularized_training.tasks.image_task import ImageTask
 from regularized_training.training import Training
 from regularized_training.training_config import TrainingConfig
 

@@ -31,20 +31,21 @@ from scipy import stats
 
 from pipeline.figures.drawing import STYLE
 from pipeline.figures.similarity import matrices_figure
-from predictive_model.encoder_config import (
+from predictive_model.encoders.config import (
     CoreConfig,
     EncoderConfig,
     ModulatorConfig,
     ShifterConfig,
 )
-from predictive_model.fitted import FittedEncoder, predict_recording
-from predictive_model.fitting import FitConfig, FitEpoch, fit_jointly
-from predictive_model.recording import Recording
-from predictive_model.reliability import reliability
-from predictive_model.scores import score_predictions
-from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
-from predictive_model.stimuli import natural_stimuli
-from regularized_training.similarity import (
+from predictive_model.fits.config import FitConfig, FitEpoch
+from predictive_model.fits.fitted import FittedEncoder, predict_recording
+from predictive_model.fits.fitting import fit_jointly
+from predictive_model.recordings.recording import Recording
+from predictive_model.recordings.simulation import SimulatedCortex, SimulatedCortexConfig
+from predictive_model.recordings.stimuli import natural_stimuli
+from predictive_model.scoring.reliability import reliability
+from predictive_model.scoring.scores import score_predictions
+from regularized_training.teachers.similarity import (
     model_similarity,
     model_weight,
     oracle_similarity,

@@ -19,12 +19,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.experiment_file import read_experiment
-from predictive_model.fitting import fit
+from pipeline.experiments.file import read_experiment
+from predictive_model.fits.fitting import fit
 from predictive_model.importers.arrays import read_arrays
-from predictive_model.recording import Recording, RecordingError
-from predictive_model.reliability import reliability
-from regularized_training.similarity import similarity_quality
+from predictive_model.recordings.recording import Recording, RecordingError
+from predictive_model.scoring.reliability import reliability
+from regularized_training.teachers.similarity import similarity_quality
 
 
 def thinned(recording: Recording, p: float, seed: int = 0) -> Recording:

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from pipeline.experiment_file import read_experiment
-from predictive_model.baselines import fit_gabor_ridge, fit_linear_nonlinear
-from predictive_model.ceilings import cc_max
-from predictive_model.correlation import correlation
-from predictive_model.fitting import fit_jointly
+from pipeline.experiments.file import read_experiment
+from predictive_model.fits.fitting import fit_jointly
 from predictive_model.importers import read_recording
-from predictive_model.recording import Recording
+from predictive_model.recordings.recording import Recording
+from predictive_model.scoring.baselines import fit_gabor_ridge, fit_linear_nonlinear
+from predictive_model.scoring.ceilings import cc_max
+from predictive_model.scoring.correlation import correlation
 
 # Each session's file, and how many images are held out.
 SESSIONS = {

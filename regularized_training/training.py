@@ -21,20 +21,17 @@ from predictive_model.checkpoint import (
     save_checkpoint,
 )
 from regularized_training import parallel
-from regularized_training.batches import augment, batches, to_float
-from regularized_training.networks import (
-    NetworkConfig,
-    build_network,
-    compared_layers,
-    load_network,
-)
-from regularized_training.regularizers import SimilarityLesson
-from regularized_training.rsm import RsmConfig, RsmLesson
-from regularized_training.tasks import ImageTask
+from regularized_training.lessons.config import RsmConfig
+from regularized_training.lessons.rsm import RsmLesson
+from regularized_training.lessons.similarity import SimilarityLesson
+from regularized_training.networks.architectures import build_network, compared_layers, load_network
+from regularized_training.networks.config import NetworkConfig
+from regularized_training.tasks.batches import augment, batches, to_float
+from regularized_training.tasks.image_task import ImageTask
 from regularized_training.training_config import TrainingConfig
 
 if TYPE_CHECKING:
-    from regularized_training.teachers import SimilarityTeacher
+    from regularized_training.teachers.teacher import SimilarityTeacher
 
 TEST_BATCH = 256
 CHECKPOINT_SHARE = 0.1  # of the time, at most, goes into writing checkpoints

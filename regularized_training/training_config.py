@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from predictive_model.config import Config
-from regularized_training.batches import AugmentConfig
-from regularized_training.regularizers import RegularizerConfig
-from regularized_training.rsm import RsmConfig
+from regularized_training.lessons.config import RegularizerConfig, RsmConfig
+from regularized_training.tasks.config import AugmentConfig
 
 
 def _method(value: Any) -> str:

@@ -8,7 +8,7 @@ import datajoint as dj
 import numpy as np
 
 from regularized_training.analysis import activations, errors
-from regularized_training.robustness.images import chosen_images
+from regularized_training.tasks.chosen_images import chosen_images
 from schemas.base import PROVENANCE, Stopwatch, add_config, computing, schema
 from schemas.training import (
     ImageSet,

@@ -146,8 +146,8 @@ def require_active() -> None:
     """Raise a clear error if :func:`activate` has not run."""
     if schema.database is None:
         raise NotActivatedError(
-            "the tables are not bound to a database yet; call pipeline.database.open_database() "
-            "first"
+            "the tables are not bound to a database yet; call "
+            "pipeline.database.opening.open_database() first"
         )
 
 

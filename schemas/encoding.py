@@ -9,11 +9,11 @@ from typing import Any
 import datajoint as dj
 import numpy as np
 
-from predictive_model import encoder_config as configs
-from predictive_model import fitting
 from predictive_model.checkpoint import array_digest
-from predictive_model.fitted import FittedEncoder as Fitted
-from predictive_model.recording import Normalisation, Recording, RecordingError
+from predictive_model.encoders import config as configs
+from predictive_model.fits import fitting
+from predictive_model.fits.fitted import FittedEncoder as Fitted
+from predictive_model.recordings.recording import Normalisation, Recording, RecordingError
 from schemas.base import (
     PROVENANCE,
     Stopwatch,

@@ -7,9 +7,9 @@ from typing import Any
 import datajoint as dj
 import numpy as np
 
-from predictive_model.fitted import predict_recording
-from predictive_model.score_summary import summarise
-from predictive_model.scores import EncoderScores, score_predictions
+from predictive_model.fits.fitted import predict_recording
+from predictive_model.scoring.score_summary import summarise
+from predictive_model.scoring.scores import EncoderScores, score_predictions
 from schemas.base import PROVENANCE, Stopwatch, computing, schema
 from schemas.encoding import FittedEncoder
 from schemas.recording import Scan, StimulusSet

@@ -8,10 +8,10 @@ from typing import Any
 import datajoint as dj
 import numpy as np
 
-from predictive_model import reliability
-from predictive_model.ceilings import ceilings
 from predictive_model.checkpoint import array_digest
-from predictive_model.recording import TIERS, Recording, RecordingError, check_name
+from predictive_model.recordings.recording import TIERS, Recording, RecordingError, check_name
+from predictive_model.scoring import reliability
+from predictive_model.scoring.ceilings import ceilings
 from schemas.base import PROVENANCE, Stopwatch, schema, transaction
 
 

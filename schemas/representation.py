@@ -6,8 +6,8 @@ from typing import Any
 
 import datajoint as dj
 
-from regularized_training import networks
-from regularized_training.analysis import representation
+from regularized_training.alignment import layers as representation
+from regularized_training.networks import architectures as networks
 from regularized_training.training import initial_network
 from schemas.base import PROVENANCE, Stopwatch, add_config, computing, schema
 from schemas.teaching import ScanGroup, Teacher, TeacherConfig  # noqa: F401 - in definitions

@@ -10,9 +10,9 @@ from typing import Any
 
 import datajoint as dj
 
-from predictive_model import encoder_config as configs
-from predictive_model import fitting
-from predictive_model.search_trial import Curve, PruneConfig, TrialOutcome, run_trial
+from predictive_model.encoders import config as configs
+from predictive_model.fits import fitting
+from predictive_model.fits.search_trial import Curve, PruneConfig, TrialOutcome, run_trial
 from schemas.base import PROVENANCE, Stopwatch, checkpoint_path, computing, schema
 from schemas.encoding import EncoderConfig, FitConfig
 from schemas.experiment import Seed  # noqa: F401 - named in definitions

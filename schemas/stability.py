@@ -7,7 +7,7 @@ from typing import Any
 
 import datajoint as dj
 
-from regularized_training import populations, stability, structure
+from regularized_training.teachers import populations, stability, structure
 from schemas.base import PROVENANCE, Stopwatch, schema
 from schemas.encoding import FitPlan, FittedEncoder
 from schemas.experiment import Experiment

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictive_model.checkpoint import array_digest
-from predictive_model.recording import Recording, check_name
-from regularized_training import controls, similarity, teachers
-from regularized_training.rsm_teachers import gaussian_teacher, recorded_rsm_teacher
+from predictive_model.recordings.recording import Recording, check_name
+from regularized_training.teachers import controls, similarity
+from regularized_training.teachers import teacher as teachers
+from regularized_training.teachers.rsm import gaussian_teacher, recorded_rsm_teacher
 from schemas.base import PROVENANCE, Stopwatch, add_config, config_hash, schema, transaction
 from schemas.encoding import (
     EncoderConfig,  # noqa: F401 - named in a definition

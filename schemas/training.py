@@ -12,8 +12,9 @@ from torch import nn
 
 from predictive_model.checkpoint import array_digest
 from predictive_model.tensor_file import tensors_to_bytes
-from regularized_training import networks, training
-from regularized_training.tasks import ImageTask, TaskError
+from regularized_training import training
+from regularized_training.networks import architectures as networks
+from regularized_training.tasks.image_task import ImageTask, TaskError
 from schemas.base import (
     PROVENANCE,
     Stopwatch,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from functools import cache
 
-from predictive_model.encoder_config import CoreConfig, EncoderConfig
-from predictive_model.fitted import FittedEncoder
-from predictive_model.fitting import FitConfig, fit
-from predictive_model.recording import Recording
-from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
-from predictive_model.stimuli import natural_stimuli
+from predictive_model.encoders.config import CoreConfig, EncoderConfig
+from predictive_model.fits.config import FitConfig
+from predictive_model.fits.fitted import FittedEncoder
+from predictive_model.fits.fitting import fit
+from predictive_model.recordings.recording import Recording
+from predictive_model.recordings.simulation import SimulatedCortex, SimulatedCortexConfig
+from predictive_model.recordings.stimuli import natural_stimuli
 
 SHAPE = (24, 24)
 

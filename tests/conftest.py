@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 import pytest
 
-from pipeline.settings import Settings
+from pipeline.database.settings import Settings
 
 if TYPE_CHECKING:
-    from pipeline.database import Database
+    from pipeline.database.opening import Database
     from tests.tiny_experiment import Worker
 
 DATA_VARIABLE = "NEUROTEACH_DATA"
@@ -61,7 +61,7 @@ def data_folder() -> Path:
 @pytest.fixture(scope="session")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a private server that lives as long as the tests of one process."""
-    from pipeline.embedded_postgres import EmbeddedPostgres
+    from pipeline.database.embedded import EmbeddedPostgres
 
     root = Path(tempfile.mkdtemp(prefix="neuroteach-tests-"))
     server = EmbeddedPostgres(root / "database", durable=False)
@@ -101,7 +101,7 @@ def settings(new_settings: Callable[[Path], Settings], tmp_path: Path) -> Settin
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Database]:
     """An open database without any rows; its schema is dropped afterwards."""
-    from pipeline.database import open_database
+    from pipeline.database.opening import open_database
 
     with open_database(settings) as opened:
         try:

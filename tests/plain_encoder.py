@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from predictive_model.neuralpredictors_compat import (
+from predictive_model.encoders.neuralpredictors_compat import (
     MLP,
     FiringRateEncoder,
     FullGaussian2d,

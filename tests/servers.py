@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg2
 import pymysql
 
-from pipeline.embedded_postgres import EmbeddedPostgres
+from pipeline.database.embedded import EmbeddedPostgres
 
 
 @dataclass(frozen=True)

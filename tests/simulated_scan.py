@@ -13,17 +13,18 @@ from functools import cache
 
 import numpy as np
 
-from predictive_model.encoder_config import (
+from predictive_model.encoders.config import (
     CoreConfig,
     EncoderConfig,
     ModulatorConfig,
     ShifterConfig,
 )
-from predictive_model.fitted import FittedEncoder
-from predictive_model.fitting import FitConfig, fit
-from predictive_model.recording import Recording
-from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
-from predictive_model.stimuli import natural_stimuli
+from predictive_model.fits.config import FitConfig
+from predictive_model.fits.fitted import FittedEncoder
+from predictive_model.fits.fitting import fit
+from predictive_model.recordings.recording import Recording
+from predictive_model.recordings.simulation import SimulatedCortex, SimulatedCortexConfig
+from predictive_model.recordings.stimuli import natural_stimuli
 
 SEED = 1
 SHAPE = (36, 64)

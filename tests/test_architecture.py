@@ -24,7 +24,7 @@ FORBIDDEN = {
     "pipeline": set(),
 }
 ONLY_IMPORTERS = {
-    "neuralpredictors": Path("predictive_model/neuralpredictors_compat.py"),
+    "neuralpredictors": Path("predictive_model/encoders/neuralpredictors_compat.py"),
     "foolbox": Path("regularized_training/robustness/foolbox_compat.py"),
 }
 

@@ -11,19 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline import populate
-from pipeline.experiment_file import ExperimentSettings
-from pipeline.experiments import add_experiment
-from pipeline.settings import Settings
-from predictive_model.recording import Recording
-from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
-from predictive_model.stimuli import natural_stimuli
-from regularized_training import image_files
-from regularized_training.tasks import ImageTask
+from pipeline.database.settings import Settings
+from pipeline.experiments.adding import add_experiment
+from pipeline.experiments.file import ExperimentSettings
+from pipeline.workers import populate
+from predictive_model.recordings.recording import Recording
+from predictive_model.recordings.simulation import SimulatedCortex, SimulatedCortexConfig
+from predictive_model.recordings.stimuli import natural_stimuli
+from regularized_training.tasks import image_files
+from regularized_training.tasks.image_task import ImageTask
 from schemas import base, recording
 from schemas import training as trainings
 
-REPOSITORY = Path(populate.__file__).resolve().parents[1]
+REPOSITORY = Path(populate.__file__).resolve().parents[2]
 SHAPE = (18, 32)
 TEACHERS = ("none", "neural_model", "neural_data", "shuffle")
 LEVELS = (0.0, 0.2)
@@ -113,7 +113,7 @@ class Worker:
         command = command or ("populate", "--as-worker")
         with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline.cli", *command],
+                [sys.executable, "-m", "pipeline.cli.main", *command],
                 cwd=REPOSITORY,
                 env=environment(settings) | variables,
                 stdin=subprocess.DEVNULL,

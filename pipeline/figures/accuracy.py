@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline import results
-from pipeline.conditions import conditions, settings
+from pipeline.experiments.planned import why_nothing
 from pipeline.figures.conditions import STARS, dots, height, styled
 from pipeline.figures.drawing import NothingToShowError, from_zero, legend_below, with_caveat
-from pipeline.planned import why_nothing
+from pipeline.results import frames as results
+from pipeline.results.conditions import conditions, settings
 
 
 def accuracy_figure(experiment: str | None = None, scale: str | None = None) -> Figure:

@@ -8,11 +8,12 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from pipeline import result_arrays, results
-from pipeline.conditions import conditions, settings
+from pipeline.experiments.planned import why_nothing
 from pipeline.figures.conditions import STARS, dots, height
 from pipeline.figures.drawing import NothingToShowError, with_caveat
-from pipeline.planned import why_nothing
+from pipeline.results import arrays as result_arrays
+from pipeline.results import frames as results
+from pipeline.results.conditions import conditions, settings
 
 COLUMNS = 4
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from pipeline import result_arrays, results
+from pipeline.experiments.planned import why_nothing
 from pipeline.figures.conditions import styled
 from pipeline.figures.drawing import NothingToShowError, legend_below, log_scales, with_caveat
-from pipeline.planned import why_nothing
+from pipeline.results import arrays as result_arrays
+from pipeline.results import frames as results
 
 
 def adversarial_figure(experiment: str | None = None, scale: str | None = None) -> Figure:

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 from matplotlib import colormaps
 
-from pipeline.comparisons import above_none
-from pipeline.conditions import CONDITION, conditions
+from pipeline.results.comparisons import above_none
+from pipeline.results.conditions import CONDITION, conditions
 
 # Colours that people with colour-blindness can tell apart (Okabe and Ito).
 COLOURS = {

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from pipeline import results
+from pipeline.results import frames as results
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline import results
+from pipeline.experiments.planned import why_nothing
 from pipeline.figures.conditions import error_bars, styled
 from pipeline.figures.drawing import NothingToShowError, legend_below, with_caveat
-from pipeline.planned import why_nothing
+from pipeline.results import frames as results
 
 
 def layer_weights_figure(experiment: str | None = None, scale: str | None = None) -> Figure:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pipeline import results
+from pipeline.experiments.planned import why_nothing
 from pipeline.figures.conditions import error_bars, styled
 from pipeline.figures.drawing import NothingToShowError, from_zero, legend_below, with_caveat
-from pipeline.planned import why_nothing
+from pipeline.results import frames as results
 
 AXES = {
     "gaussian": "standard deviation of Gaussian noise (pixels in 0 to 1)",

@@ -9,12 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import results
 from pipeline.figures.drawing import NothingToShowError
-from predictive_model.correlation import correlation
-from predictive_model.fitted import FittedEncoder, predict_recording
-from predictive_model.recording import Recording
-from predictive_model.stimuli import natural_stimuli
+from pipeline.results import frames as results
+from predictive_model.fits.fitted import FittedEncoder, predict_recording
+from predictive_model.recordings.recording import Recording
+from predictive_model.recordings.stimuli import natural_stimuli
+from predictive_model.scoring.correlation import correlation
 from schemas import encoding, prediction, recording
 
 MOST_SCANS = 4

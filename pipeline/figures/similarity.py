@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import leaves_list, linkage
 
-from pipeline import result_arrays
 from pipeline.figures.drawing import NothingToShowError, with_caveat
+from pipeline.results import arrays as result_arrays
 
 
 def similarity_figure(experiment: str | None = None, scale: str | None = None) -> Figure:

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 
-from pipeline import result_arrays, results
 from pipeline.figures.drawing import NothingToShowError, with_caveat
-from regularized_training.structure import extreme_pairs, pairs_of
+from pipeline.results import arrays as result_arrays
+from pipeline.results import frames as results
+from regularized_training.teachers.structure import extreme_pairs, pairs_of
 
 Row = dict[str, Any]
 

@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 
-from pipeline import result_arrays
+from pipeline.experiments.planned import why_nothing
 from pipeline.figures.drawing import NothingToShowError, with_caveat
-from pipeline.planned import why_nothing
-from regularized_training.structure import spectrum
+from pipeline.results import arrays as result_arrays
+from regularized_training.teachers.structure import spectrum
 
 SHOWN = 200  # stimuli in a matrix
 SPECTRUM = 1000  # stimuli whose eigenvalues are computed

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipeline.migrations import tables_in
+from pipeline.database.migrations import tables_in
 from pipeline.transfer.objects import (
     THREADS,
     Listed,

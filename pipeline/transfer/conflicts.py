@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pipeline.provenance import provenance_columns
+from pipeline.query.provenance import provenance_columns
 from pipeline.transfer.objects import ObjectStore, Reference, path_with_schema, references_of
 from pipeline.transfer.rows import Row, Table, described, digest_of, key_of, read_row, read_rows
 from pipeline.transfer.sources import Source

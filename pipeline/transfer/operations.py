@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline import migrations
-from pipeline.database import Database, connect, open_database
-from pipeline.populate import release_lost_jobs
-from pipeline.settings import Settings
+from pipeline.database import migrations
+from pipeline.database.opening import Database, connect, open_database
+from pipeline.database.settings import Settings
 from pipeline.transfer import check as checking
 from pipeline.transfer.archive import Archive, ArchiveSource
 from pipeline.transfer.conflicts import Target
@@ -23,6 +22,7 @@ from pipeline.transfer.rows import snapshot, tables_of
 from pipeline.transfer.selection import rows_of_experiment
 from pipeline.transfer.sources import DatabaseSource
 from pipeline.transfer.writing import write_archive
+from pipeline.workers.populate import release_lost_jobs
 from schemas.base import queued_tables
 
 TRANSFER_LOCK = 0x6E657572  # "neur" in ASCII

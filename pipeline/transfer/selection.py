@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline import populate
-from pipeline.planned import named
+from pipeline.experiments.planned import named
 from pipeline.transfer.rows import Row, Table, key_of, key_text, read_rows, tables_of
 from pipeline.transfer.sources import Wanted
+from pipeline.workers import populate
 from schemas import base
 
 Link = tuple[str, str]  # a table and a key in it

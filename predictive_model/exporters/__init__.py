@@ -10,7 +10,7 @@ from pathlib import Path
 from predictive_model.exporters.arrays import write_arrays
 from predictive_model.exporters.nwb import write_nwb
 from predictive_model.exporters.sensorium import write_sensorium
-from predictive_model.recording import Recording, RecordingError
+from predictive_model.recordings.recording import Recording, RecordingError
 
 __all__ = ["WRITERS", "write_arrays", "write_nwb", "write_recording", "write_sensorium"]
 

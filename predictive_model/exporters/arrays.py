@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from predictive_model.exporters.whole import written_whole
-from predictive_model.recording import Recording, RecordingError
+from predictive_model.recordings.recording import Recording, RecordingError
 
 
 def write_arrays(recording: Recording, path: Path | str, *, overwrite: bool = False) -> Path:

@@ -35,7 +35,7 @@ from pynwb.file import Subject
 from pynwb.image import ImageSeries
 
 from predictive_model.exporters.whole import written_whole
-from predictive_model.recording import Recording, RecordingError
+from predictive_model.recordings.recording import Recording, RecordingError
 
 TRIAL_PERIOD = 1.0  # seconds from one nominal start to the next
 PRESENTATION = 0.5  # seconds, as in Li et al. 2019

@@ -4,8 +4,8 @@
 writes ``meta/statistics/{images,responses,behavior,pupil_center}/{all,train}/{mean,std,min,max}``:
 over all trials, as in published trees, and over the train tier, as in this project, where an image
 counts once however often it was shown. So ``NeuroNormalizer(data, stats_source="train")`` scales as
-:class:`~predictive_model.recording.Normalisation` does, but for neurons that hardly respond: that
-divides them by a hundredth of the population's mean standard deviation, this leaves them as they
+:class:`~predictive_model.recordings.recording.Normalisation` does, but for neurons
+that hardly respond: that divides them by a hundredth of the population's mean standard deviation, this leaves them as they
 are. Images that were never shown have no trial to stand in, and are left out.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictive_model.exporters.whole import written_whole
-from predictive_model.recording import Recording
+from predictive_model.recordings.recording import Recording
 
 
 def write_sensorium(recording: Recording, path: Path | str, *, overwrite: bool = False) -> Path:

@@ -14,7 +14,7 @@ from predictive_model.importers.npy import UNREADABLE
 from predictive_model.importers.nwb import NwbOptions, describe_nwb, scan_nwb
 from predictive_model.importers.report import Format, ScanReport, report_of
 from predictive_model.importers.sensorium import describe_sensorium, scan_sensorium
-from predictive_model.recording import Recording, RecordingError
+from predictive_model.recordings.recording import Recording, RecordingError
 
 __all__ = [
     "Format",

@@ -25,7 +25,7 @@ and, in the second form, if there are any,
 ``behaviour`` (trial, k) and ``behaviour_names`` (k,), ``pupil`` (trial, 2), ``tier`` (trial,) of
 ``train``, ``validation`` and ``test``. ``neuron_ids`` (neuron,), ``cortical_positions``
 (neuron, 2 or 3), the texts ``species`` and ``area``, and ``simulated``, true or false, may stand in
-both. What each must hold is said in :class:`~predictive_model.recording.Recording`.
+both. What each must hold is said in :class:`~predictive_model.recordings.recording.Recording`.
 
     numpy.savez_compressed("scan.npz", images=images, responses=responses, image_index=shown)
 """
@@ -43,7 +43,7 @@ from numpy.typing import NDArray
 from predictive_model.importers import npy, pixels
 from predictive_model.importers.npy import UNREADABLE
 from predictive_model.importers.report import ScanReport, count_tiers
-from predictive_model.recording import Recording, RecordingError, assign_tiers
+from predictive_model.recordings.recording import Recording, RecordingError, assign_tiers
 
 REQUIRED = {"images"}
 ONE_OF = ("trials", "responses")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from predictive_model.recording import RecordingError
+from predictive_model.recordings.recording import RecordingError
 
 # What NumPy and zipfile raise for files that are damaged, or that are something else.
 UNREADABLE = (

@@ -56,7 +56,7 @@ from predictive_model.importers.nwb_presentations import (
     find_presentations,
 )
 from predictive_model.importers.report import ScanReport, count_tiers
-from predictive_model.recording import Recording, RecordingError, assign_tiers
+from predictive_model.recordings.recording import Recording, RecordingError, assign_tiers
 
 
 class NwbOptions(Config):

@@ -12,7 +12,7 @@ from pynwb.ophys import DfOverF, RoiResponseSeries
 
 from predictive_model.importers.npy import require_numbers
 from predictive_model.importers.nwb_presentations import Presentations, choose, times_of
-from predictive_model.recording import RecordingError
+from predictive_model.recordings.recording import RecordingError
 
 # Parts of names by which deconvolved activity and dF/F are told from raw fluorescence.
 DECONVOLVED = ("deconv", "event", "spike", "infer")

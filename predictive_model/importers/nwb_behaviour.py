@@ -12,7 +12,7 @@ from pynwb.base import ProcessingModule
 from pynwb.behavior import BehavioralTimeSeries, EyeTracking, PupilTracking
 
 from predictive_model.importers.nwb_presentations import times_of
-from predictive_model.recording import RecordingError
+from predictive_model.recordings.recording import RecordingError
 
 # Parts of names by which running is told from other behaviour.
 RUNNING = ("running", "speed", "velocity", "treadmill", "locomotion")

@@ -16,7 +16,7 @@ from pynwb.image import ImageSeries, IndexSeries
 
 from predictive_model.importers import pixels
 from predictive_model.importers.npy import require_numbers
-from predictive_model.recording import RecordingError
+from predictive_model.recordings.recording import RecordingError
 
 IMAGE_COLUMNS = (
     "image_index",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from predictive_model.recording import RecordingError
+from predictive_model.recordings.recording import RecordingError
 
 
 def check_downsample(factor: int, shape: tuple[int, ...]) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from predictive_model.recording import TIERS, Recording
+from predictive_model.recordings.recording import TIERS, Recording
 
 # With fewer images to train on, an encoder is hardly worth its fit.
 FEW_IMAGES = 100

@@ -42,7 +42,7 @@ from predictive_model.importers.npy import require_numbers
 from predictive_model.importers.report import ScanReport, count_tiers
 from predictive_model.importers.sensorium_layout import Layout, read_layout
 from predictive_model.importers.tree import Tree, open_tree
-from predictive_model.recording import Recording, RecordingError
+from predictive_model.recordings.recording import Recording, RecordingError
 
 
 def read_sensorium(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from predictive_model.importers.npy import require_numbers
 from predictive_model.importers.tree import Tree
-from predictive_model.recording import TIERS, RecordingError
+from predictive_model.recordings.recording import TIERS, RecordingError
 
 TIER_FILE = "meta/trials/tiers.npy"
 IDS_FILE = "meta/neurons/unit_ids.npy"

@@ -13,7 +13,7 @@ from typing import BinaryIO, Protocol, cast
 from numpy.typing import NDArray
 
 from predictive_model.importers import npy
-from predictive_model.recording import RecordingError
+from predictive_model.recordings.recording import RecordingError
 
 # What file managers leave in folders and archives.
 LITTER = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")

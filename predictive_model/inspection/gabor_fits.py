@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from predictive_model.gabor import gabor_pairs
+from predictive_model.recordings.gabor import gabor_pairs
 
 FINEST, COARSEST = 0.5, 0.01  # cycles per pixel
 # Relative length of the steps by which derivatives are taken: Gabors come in single precision.

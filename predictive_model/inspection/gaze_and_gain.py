@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from predictive_model.fitted import FittedEncoder
+from predictive_model.fits.fitted import FittedEncoder
 from predictive_model.inspection.receptive_fields import map_geometry
 
 

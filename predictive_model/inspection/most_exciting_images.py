@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from predictive_model.config import Config
-from predictive_model.fitted import FittedEncoder
+from predictive_model.fits.fitted import FittedEncoder
 from predictive_model.inspection.single_neurons import (
     SingleNeurons,
     neuron_indices,

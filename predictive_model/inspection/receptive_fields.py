@@ -15,14 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from predictive_model.fitted import FittedEncoder
+from predictive_model.encoders.readout import FactorisedReadout
+from predictive_model.fits.fitted import FittedEncoder
 from predictive_model.inspection.single_neurons import (
     SingleNeurons,
     grid_positions,
     neuron_indices,
     normalised_images,
 )
-from predictive_model.readout import FactorisedReadout
 
 
 @dataclass(frozen=True, eq=False)

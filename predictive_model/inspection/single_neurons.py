@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from predictive_model.fitted import FittedEncoder
-from predictive_model.readout import FactorisedReadout
-from predictive_model.recording import check_images
+from predictive_model.encoders.readout import FactorisedReadout
+from predictive_model.fits.fitted import FittedEncoder
+from predictive_model.recordings.recording import check_images
 
 
 class SingleNeurons:

@@ -27,7 +27,7 @@ def read_recipe(name: str) -> dict[str, Any]:
 
     Examples
     --------
-    >>> from predictive_model.encoder_config import EncoderConfig
+    >>> from predictive_model.encoders.config import EncoderConfig
     >>> EncoderConfig.model_validate(read_recipe("sensorium2022")["encoder"]).core.layers
     4
     """

@@ -11,10 +11,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from predictive_model.config import Config, Seed
-from regularized_training.batches import to_float
-from regularized_training.networks import LayerReader
-from regularized_training.regularizers import flatten_features
-from regularized_training.robustness.images import evaluating
+from regularized_training.lessons.similarity import flatten_features
+from regularized_training.networks.layer_reader import LayerReader
+from regularized_training.tasks.batches import to_float
+from regularized_training.tasks.chosen_images import evaluating
 
 BATCH = 256
 COMPONENTS = 50  # of which t-SNE is made, as van der Maaten and Hinton 2008 do

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from regularized_training.batches import to_float
-from regularized_training.robustness.images import evaluating
+from regularized_training.tasks.batches import to_float
+from regularized_training.tasks.chosen_images import evaluating
 
 BATCH = 256
 

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from regularized_training.batches import to_float
 from regularized_training.robustness.attack_config import AttackCheckConfig
 from regularized_training.robustness.attacks import seeded, without_parameter_gradients
 from regularized_training.robustness.foolbox_compat import foolbox
-from regularized_training.robustness.images import chosen_images, evaluating
+from regularized_training.tasks.batches import to_float
+from regularized_training.tasks.chosen_images import chosen_images, evaluating
 
 STEPS = (1, 3, 10, 30)
 UNBOUNDED_STEPS = 50

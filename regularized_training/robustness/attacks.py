@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from predictive_model.bootstrap import percentile_intervals
-from regularized_training.batches import to_float
+from predictive_model.scoring.bootstrap import percentile_intervals
 from regularized_training.robustness.attack_config import AttackConfig
 from regularized_training.robustness.foolbox_compat import foolbox
-from regularized_training.robustness.images import chosen_images, evaluating
 from regularized_training.robustness.queries import QueryCount, counted
+from regularized_training.tasks.batches import to_float
+from regularized_training.tasks.chosen_images import chosen_images, evaluating
 
 BOUNDARY_ATTACKS = {
     "L2": foolbox.attacks.L2BrendelBethgeAttack,

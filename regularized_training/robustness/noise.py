@@ -12,8 +12,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from predictive_model.config import Config, Seed
-from regularized_training.batches import to_float
-from regularized_training.robustness.images import chosen_images, evaluating
+from regularized_training.tasks.batches import to_float
+from regularized_training.tasks.chosen_images import chosen_images, evaluating
 
 NoiseKind = Literal["gaussian", "uniform", "salt_and_pepper"]
 BLOCK = 128  # images whose noise is drawn at once; changing it changes the noise

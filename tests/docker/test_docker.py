@@ -20,7 +20,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from pipeline.settings import FILE_SUFFIX, HOME_VARIABLE, SECRETS, VARIABLES
+from pipeline.database.settings import FILE_SUFFIX, HOME_VARIABLE, SECRETS, VARIABLES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCKER = REPOSITORY / "docker"
@@ -214,7 +214,7 @@ def test_what_waits_for_health_can_see_it() -> None:
 
 
 def test_a_stopped_worker_has_time_to_put_its_job_back() -> None:
-    from pipeline.workers import STOP_TIMEOUT
+    from pipeline.workers.processes import STOP_TIMEOUT
 
     worker = yaml.safe_load((DOCKER / "kubernetes" / "worker.yaml").read_text())
     assert worker["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > STOP_TIMEOUT
@@ -260,7 +260,7 @@ def test_encryption_changes_nothing_else() -> None:
 @pytest.mark.parametrize("name", ["init", "admin", "worker", "reader"])
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_settings_of_services_are_settings(name: str, encrypted: bool, tmp_path: Path) -> None:
-    from pipeline.settings import load_settings
+    from pipeline.database.settings import load_settings
 
     environment = dict(compose()["services"][name]["environment"])
     if encrypted:
@@ -297,7 +297,7 @@ def test_pods_are_confined(name: str) -> None:
 
 
 def test_liveness_asks_for_the_file_that_the_worker_touches(tmp_path: Path) -> None:
-    from pipeline.settings import load_settings
+    from pipeline.database.settings import load_settings
 
     settings = load_settings({HOME_VARIABLE: str(tmp_path)})
     manifest = yaml.safe_load((DOCKER / "kubernetes" / "worker.yaml").read_text())

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import psycopg2
 import pytest
 
-from pipeline.settings import Settings
+from pipeline.database.settings import Settings
 
 pytestmark = pytest.mark.database
 
@@ -75,8 +75,8 @@ def _run_script(environment: dict[str, str]) -> subprocess.CompletedProcess[str]
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """A server of its own: roles belong to a whole server."""
-    from pipeline.embedded_postgres import EmbeddedPostgres
-    from pipeline.postgres_binaries import find_binaries
+    from pipeline.database.binaries import find_binaries
+    from pipeline.database.embedded import EmbeddedPostgres
 
     root = Path(tempfile.mkdtemp(prefix="neuroteach-tests-"))
     subprocess.run([DOCKER / "make-secrets.sh", root / "secrets"], check=True, capture_output=True)
@@ -116,7 +116,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def with_tables(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Server:
     """The same after the admin's `neuroteach init`."""
-    from pipeline.database import open_database
+    from pipeline.database.opening import open_database
 
     with open_database(server.settings_of("admin", tmp_path_factory.mktemp("admin"))):
         pass
@@ -187,7 +187,7 @@ def test_strangers_do_not_get_in(server: Server) -> None:
 
 
 def test_worker_writes_rows_and_not_tables(with_tables: Server, tmp_path: Path) -> None:
-    from pipeline.database import open_database
+    from pipeline.database.opening import open_database
     from schemas.experiment import Seed
 
     with open_database(with_tables.settings_of("worker", tmp_path)):
@@ -201,8 +201,8 @@ def test_worker_writes_rows_and_not_tables(with_tables: Server, tmp_path: Path) 
 
 
 def test_worker_computes(with_tables: Server, tmp_path: Path) -> None:
-    from pipeline import populate
-    from pipeline.database import open_database
+    from pipeline.database.opening import open_database
+    from pipeline.workers import populate
 
     with open_database(with_tables.settings_of("worker", tmp_path)):
         assert populate.populate().failures == []
@@ -211,8 +211,8 @@ def test_worker_computes(with_tables: Server, tmp_path: Path) -> None:
 def test_reader_sees_rows_with_their_keys_and_changes_none(
     with_tables: Server, tmp_path: Path
 ) -> None:
-    from pipeline import populate
-    from pipeline.database import open_database
+    from pipeline.database.opening import open_database
+    from pipeline.workers import populate
     from schemas.experiment import Seed
 
     with open_database(with_tables.settings_of("reader", tmp_path), create=False):
@@ -229,7 +229,7 @@ def test_reader_sees_rows_with_their_keys_and_changes_none(
 
 @pytest.mark.parametrize("role", ["worker", "reader"])
 def test_rights_are_those_of_database_grant(with_tables: Server, role: str, tmp_path: Path) -> None:
-    from pipeline.roles import Role, grant
+    from pipeline.database.roles import Role, grant
 
     other = f"another_{role}"
     settings = with_tables.settings_of("admin", tmp_path)

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.database import Database, open_database
-from pipeline.populate import populate
-from pipeline.settings import Settings
+from pipeline.database.opening import Database, open_database
+from pipeline.database.settings import Settings
 from pipeline.transfer.check import Problem
 from pipeline.transfer.operations import check_database
+from pipeline.workers.populate import populate
 from schemas import base
 
 _FOUND: list[tuple[str, str, str]] = []

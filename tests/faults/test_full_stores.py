@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.database import Database
-from pipeline.populate import failures, populate
-from pipeline.settings import Settings
+from pipeline.database.opening import Database
+from pipeline.database.settings import Settings
+from pipeline.workers.populate import failures, populate
 from schemas import base, recording
 from schemas.stored import StoreError
 from tests.faults.conftest import damaged
@@ -26,7 +26,7 @@ needs_namespaces = pytest.mark.skipif(
 
 def populate_on(settings: Settings, mount: str) -> subprocess.CompletedProcess[str]:
     """Populate where the store is mounted anew, as told."""
-    command = f"{mount} && exec {sys.executable} -m pipeline.cli populate --quiet --retry"
+    command = f"{mount} && exec {sys.executable} -m pipeline.cli.main populate --quiet --retry"
     return subprocess.run(
         [*NAMESPACE, "sh", "-c", command],
         cwd=REPOSITORY,

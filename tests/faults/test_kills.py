@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.database import open_database
-from pipeline.populate import populate
-from pipeline.settings import Settings
+from pipeline.database.opening import open_database
+from pipeline.database.settings import Settings
+from pipeline.workers.populate import populate
 from schemas import base, training
 from schemas.encoding import FittedEncoder
 from schemas.worker import Worker

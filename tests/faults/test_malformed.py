@@ -14,13 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pipeline.cli import app
-from pipeline.database import Database
-from pipeline.experiment_file import ExperimentError, read_experiment
-from pipeline.query import QueryError, query
-from pipeline.settings import Settings
+from pipeline.cli.main import app
+from pipeline.database.opening import Database
+from pipeline.database.settings import Settings
+from pipeline.experiments.file import ExperimentError, read_experiment
+from pipeline.query.rows import QueryError, query
 from pipeline.transfer.operations import backup_database, import_archive
-from predictive_model.recording import RecordingError
+from predictive_model.recordings.recording import RecordingError
 from schemas import base
 from tests.tiny_experiment import REPOSITORY, environment, plan
 

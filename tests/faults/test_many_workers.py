@@ -16,10 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
-from pipeline import populate
-from pipeline.database import open_database
-from pipeline.embedded_postgres import EmbeddedPostgres
-from pipeline.settings import Settings
+from pipeline.database.embedded import EmbeddedPostgres
+from pipeline.database.opening import open_database
+from pipeline.database.settings import Settings
+from pipeline.workers import populate
 from schemas import base
 from schemas.base import dj
 from tests.tiny_experiment import REPOSITORY
@@ -133,7 +133,7 @@ def test_six_processes_race_a_clean_start(tmp_path: Path, report: Callable[..., 
         "NEUROTEACH_HOME": str(tmp_path / "home"),
         "NEUROTEACH_DEVICE": "cpu",
     }
-    command = [sys.executable, "-m", "pipeline.cli", "status", "--format", "json"]
+    command = [sys.executable, "-m", "pipeline.cli.main", "status", "--format", "json"]
     racers = [
         subprocess.Popen(
             command,

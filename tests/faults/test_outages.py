@@ -12,10 +12,10 @@ from typing import Any
 import psycopg2
 import pytest
 
-from pipeline.database import open_database
-from pipeline.embedded_postgres import EmbeddedPostgres
-from pipeline.populate import PopulateResult, failures, populate, populate_table, working
-from pipeline.settings import Settings
+from pipeline.database.embedded import EmbeddedPostgres
+from pipeline.database.opening import open_database
+from pipeline.database.settings import Settings
+from pipeline.workers.populate import PopulateResult, failures, populate, populate_table, working
 from schemas import base, training
 from schemas.worker import Worker
 from tests.faults.conftest import contents, wait_until

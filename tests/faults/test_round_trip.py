@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.database import open_database
-from pipeline.embedded_postgres import EmbeddedPostgres
-from pipeline.populate import populate
-from pipeline.settings import Settings
+from pipeline.database.embedded import EmbeddedPostgres
+from pipeline.database.opening import open_database
+from pipeline.database.settings import Settings
+from pipeline.workers.populate import populate
 from schemas import base
 from tests.servers import postgres_over_tcp
 from tests.tiny_experiment import REPOSITORY, plan
@@ -28,7 +28,7 @@ def at(home: Path) -> Settings:
 def neuroteach(home: Path, *command: str, **variables: str) -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("NEUROTEACH_")}
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *command],
+        [sys.executable, "-m", "pipeline.cli.main", *command],
         cwd=REPOSITORY,
         env={**environment, "NEUROTEACH_HOME": str(home), "NEUROTEACH_DEVICE": "cpu", **variables},
         capture_output=True,

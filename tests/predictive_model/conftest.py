@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from predictive_model.encoder_config import (
+from predictive_model.encoders.config import (
     CoreConfig,
     EncoderConfig,
     ModulatorConfig,
     ReadoutConfig,
     ShifterConfig,
 )
-from predictive_model.fitting import FitConfig, fit
-from predictive_model.recording import Recording
+from predictive_model.fits.config import FitConfig
+from predictive_model.fits.fitting import fit
+from predictive_model.recordings.recording import Recording
 
 
 def small_recording(seed: int = 0, **changes: object) -> Recording:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from predictive_model.encoder import Population, build_encoder
-from predictive_model.encoder_config import EncoderConfig
-from predictive_model.fitting import FitConfig
+from predictive_model.encoders.config import EncoderConfig
+from predictive_model.encoders.encoder import Population, build_encoder
+from predictive_model.fits.config import FitConfig
 from predictive_model.recipes import read_recipe, recipe_names
 
 NAMES = ["lurz2021", "sensorium2022", "sensorium2022ln", "sensorium2022plus", "walker2019"]

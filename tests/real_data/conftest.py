@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from predictive_model.importers.arrays import read_arrays
-from predictive_model.recording import Recording
+from predictive_model.recordings.recording import Recording
 
 HERE = Path(__file__).parent
 

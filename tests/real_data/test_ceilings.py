@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from predictive_model.ceilings import ceilings, signal_power
 from predictive_model.importers.arrays import read_arrays
-from predictive_model.recording import Recording
-from predictive_model.reliability import signal_and_noise
-from predictive_model.score_summary import summarise
-from predictive_model.scores import FEV_THRESHOLD, score_predictions
+from predictive_model.recordings.recording import Recording
+from predictive_model.scoring.ceilings import ceilings, signal_power
+from predictive_model.scoring.reliability import signal_and_noise
+from predictive_model.scoring.score_summary import summarise
+from predictive_model.scoring.scores import FEV_THRESHOLD, score_predictions
 
 # Means over neurons, all images. Split halves are random: other seeds differ by less than .005.
 PINNED = {

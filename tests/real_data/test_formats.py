@@ -8,7 +8,7 @@ import pytest
 
 from predictive_model.exporters import write_recording
 from predictive_model.importers import describe_recording, scan_recording
-from predictive_model.recording import Recording
+from predictive_model.recordings.recording import Recording
 from tests.predictive_model.importers.scans import assert_same
 
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional as F
 
-from predictive_model.fitted import FittedEncoder
-from predictive_model.published import (
+from predictive_model.fits.fitted import FittedEncoder
+from predictive_model.fits.published import (
     FIRST_KERNELS,
     RECIPES,
     PublishedEncoderError,
@@ -24,8 +24,8 @@ from predictive_model.published import (
     read_published,
     read_state_dict,
 )
-from predictive_model.stimuli import fit_images
-from regularized_training.similarity import similarity, similarity_correlation
+from predictive_model.recordings.stimuli import fit_images
+from regularized_training.teachers.similarity import similarity, similarity_correlation
 from tests.plain_encoder import plain_encoder
 
 SENSORIUM = RECIPES["sensorium"]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from predictive_model.importers.arrays import read_arrays
-from predictive_model.recording import Recording, RecordingError
-from predictive_model.reliability import reliability
+from predictive_model.recordings.recording import Recording, RecordingError
+from predictive_model.scoring.reliability import reliability
 
 
 def test_v4_session_has_4840_trials_of_640_repeated_images(v4: Recording) -> None:

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from predictive_model.importers.arrays import read_arrays
-from predictive_model.recording import Recording
-from regularized_training.populations import (
+from predictive_model.recordings.recording import Recording
+from regularized_training.teachers.populations import (
     NoCommonImagesError,
     Population,
     on_common_images,
     population,
     split_units,
 )
-from regularized_training.similarity import similarity
-from regularized_training.stability import repeat_spread, stability
-from regularized_training.structure import spectrum
+from regularized_training.teachers.similarity import similarity
+from regularized_training.teachers.stability import repeat_spread, stability
+from regularized_training.teachers.structure import spectrum
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regularized_training.batches import AugmentConfig
-from regularized_training.image_files import digits, read_image_folder
-from regularized_training.networks import NetworkConfig
-from regularized_training.rsm import RsmConfig
-from regularized_training.rsm_teachers import gaussian_teacher, teacher_from_pairs
-from regularized_training.teachers import SimilarityTeacher
+from regularized_training.lessons.config import RsmConfig
+from regularized_training.networks.config import NetworkConfig
+from regularized_training.tasks.config import AugmentConfig
+from regularized_training.tasks.image_files import digits, read_image_folder
+from regularized_training.teachers.rsm import gaussian_teacher, teacher_from_pairs
+from regularized_training.teachers.teacher import SimilarityTeacher
 from regularized_training.training import TrainingConfig, train
 
 

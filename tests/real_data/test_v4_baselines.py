@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from predictive_model.baselines import (
+from predictive_model.importers.arrays import read_arrays
+from predictive_model.recordings.gabor_config import GaborConfig
+from predictive_model.recordings.recording import Recording
+from predictive_model.scoring.baselines import (
     FittedBaseline,
     GaborRidgeConfig,
     fit_gabor_ridge,
     fit_linear_nonlinear,
 )
-from predictive_model.correlation import correlation
-from predictive_model.gabor import GaborConfig
-from predictive_model.importers.arrays import read_arrays
-from predictive_model.recording import Recording
+from predictive_model.scoring.correlation import correlation
 
 # What the whole search chooses for each of these sessions.
 CHOSEN = GaborRidgeConfig(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.experiment_file import read_experiment
-from predictive_model.fitted import predict_recording
-from predictive_model.fitting import FitConfig, fit
-from predictive_model.recording import Recording
-from predictive_model.scores import score_predictions
+from pipeline.experiments.file import read_experiment
+from predictive_model.fits.config import FitConfig
+from predictive_model.fits.fitted import predict_recording
+from predictive_model.fits.fitting import fit
+from predictive_model.recordings.recording import Recording
+from predictive_model.scoring.scores import score_predictions
 from tests.test_architecture import REPOSITORY
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from regularized_training.image_files import digits
-from regularized_training.tasks import ImageTask
+from regularized_training.tasks.image_files import digits
+from regularized_training.tasks.image_task import ImageTask
 
 
 @pytest.fixture(autouse=True)

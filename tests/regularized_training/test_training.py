@@ -11,16 +11,18 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 from predictive_model.checkpoint import CheckpointError
-from regularized_training.batches import AugmentConfig
-from regularized_training.networks import LayerReader, NetworkConfig, build_network
-from regularized_training.regularizers import (
-    RegularizerConfig,
+from regularized_training.lessons.config import RegularizerConfig
+from regularized_training.lessons.similarity import (
     cosine_similarity,
     flatten_features,
     prepare_stimuli,
 )
-from regularized_training.tasks import ImageTask
-from regularized_training.teachers import SimilarityTeacher
+from regularized_training.networks.architectures import build_network
+from regularized_training.networks.config import NetworkConfig
+from regularized_training.networks.layer_reader import LayerReader
+from regularized_training.tasks.config import AugmentConfig
+from regularized_training.tasks.image_task import ImageTask
+from regularized_training.teachers.teacher import SimilarityTeacher
 from regularized_training.training import (
     EpochRecord,
     TrainedNetwork,

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import distributed
 
-from regularized_training.batches import AugmentConfig
-from regularized_training.networks import NetworkConfig
-from regularized_training.regularizers import RegularizerConfig
-from regularized_training.tasks import ImageTask
-from regularized_training.teachers import SimilarityTeacher
+from regularized_training.lessons.config import RegularizerConfig
+from regularized_training.networks.config import NetworkConfig
+from regularized_training.tasks.config import AugmentConfig
+from regularized_training.tasks.image_task import ImageTask
+from regularized_training.teachers.teacher import SimilarityTeacher
 from regularized_training.training import EpochRecord, Training, TrainingConfig, train
 
 WORLD, SEED, RATE = 2, 3, 0.1

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from predictive_model.encoder_config import EncoderConfig
-from predictive_model.fitting import FitConfig
-from regularized_training.networks import NetworkConfig
-from regularized_training.regularizers import RegularizerConfig
+from predictive_model.encoders.config import EncoderConfig
+from predictive_model.fits.config import FitConfig
+from regularized_training.lessons.config import RegularizerConfig
+from regularized_training.networks.config import NetworkConfig
 from regularized_training.robustness.noise import NoiseConfig
-from regularized_training.teachers import TeacherConfig
+from regularized_training.teachers.config import TeacherConfig
 from regularized_training.training import TrainingConfig
 from schemas import base
 from schemas.base import config_hash

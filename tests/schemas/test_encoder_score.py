@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from predictive_model.scores import EncoderScores, score_trials
+from predictive_model.scoring.scores import EncoderScores, score_trials
 from schemas.prediction import EncoderScore
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from predictive_model.exporters import write_recording
-from predictive_model.recording import Recording
+from predictive_model.recordings.recording import Recording
 
 # The forms that a scan can be written in, by the ending of its name.
 FORMS = {".npz": "npz", "": "sensorium", ".zip": "sensorium", ".nwb": "nwb"}

@@ -29,7 +29,7 @@ from pynwb.ophys import (
 
 from predictive_model.importers import read_recording, scan_recording
 from predictive_model.importers.nwb import NwbOptions, read_nwb
-from predictive_model.recording import RecordingError
+from predictive_model.recordings.recording import RecordingError
 from tests.predictive_model.importers.scans import toy, written
 
 N = 12  # images

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.cli_encoders import _read_stimuli
+from pipeline.cli.encoders import _read_stimuli
 from predictive_model.importers.pictures import picture_files, read_pictures
-from predictive_model.stimuli import fit_images
+from predictive_model.recordings.stimuli import fit_images
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (36, 64)).astype(np.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from predictive_model.importers import report_of
-from predictive_model.recording import Recording
+from predictive_model.recordings.recording import Recording
 
 RNG = np.random.default_rng(0)
 

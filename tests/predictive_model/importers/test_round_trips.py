@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from predictive_model.encoders.neuralpredictors_compat import training
 from predictive_model.exporters import whole, write_recording, write_sensorium
 from predictive_model.importers import (
     describe_recording,
@@ -17,10 +18,9 @@ from predictive_model.importers import (
     recognise_format,
     scan_recording,
 )
-from predictive_model.neuralpredictors_compat import training
-from predictive_model.recording import Recording, RecordingError
-from predictive_model.simulation import SimulatedCortex, SimulatedCortexConfig
-from predictive_model.stimuli import natural_stimuli
+from predictive_model.recordings.recording import Recording, RecordingError
+from predictive_model.recordings.simulation import SimulatedCortex, SimulatedCortexConfig
+from predictive_model.recordings.stimuli import natural_stimuli
 from tests.predictive_model.importers.scans import FORMS, assert_same, toy, written
 
 every_form = pytest.mark.parametrize("ending", FORMS)

@@ -14,7 +14,7 @@ import pytest
 
 from predictive_model.importers import read_recording, scan_recording
 from predictive_model.importers.sensorium import read_sensorium
-from predictive_model.recording import RecordingError
+from predictive_model.recordings.recording import RecordingError
 from tests.predictive_model.importers.scans import assert_same, published, save, toy, zipped
 
 

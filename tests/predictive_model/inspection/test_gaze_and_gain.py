@@ -12,11 +12,13 @@ import pytest
 import torch
 from torch import nn
 
-from predictive_model.correlation import correlation
-from predictive_model.encoder import Population, build_encoder
-from predictive_model.encoder_config import CoreConfig, EncoderConfig, ShifterConfig
-from predictive_model.front_end import FrontEndConfig
-from predictive_model.gabor import GaborConfig
+from predictive_model.encoders.config import (
+    CoreConfig,
+    EncoderConfig,
+    FrontEndConfig,
+    ShifterConfig,
+)
+from predictive_model.encoders.encoder import Population, build_encoder
 from predictive_model.inspection.gaze_and_gain import (
     behaviour_range,
     gain_curves,
@@ -24,6 +26,8 @@ from predictive_model.inspection.gaze_and_gain import (
     gaze_shift,
     pupil_grid,
 )
+from predictive_model.recordings.gabor_config import GaborConfig
+from predictive_model.scoring.correlation import correlation
 from tests import clear_scan
 from tests.simulated_scan import cortex, fitted
 

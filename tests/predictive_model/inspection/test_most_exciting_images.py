@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from predictive_model.fitted import FittedEncoder
+from predictive_model.fits.fitted import FittedEncoder
 from predictive_model.inspection.gabor_fits import GaborFits, fit_gabors, orientation_difference
 from predictive_model.inspection.most_exciting_images import (
     MostExcitingImageConfig,
@@ -24,7 +24,7 @@ from predictive_model.inspection.most_exciting_images import (
     most_exciting_images,
     to_contrast,
 )
-from predictive_model.simulation import SimulatedCortex
+from predictive_model.recordings.simulation import SimulatedCortex
 from tests import clear_scan, simulated_scan
 
 FINE = MostExcitingImageConfig(smoothing=0.5)

@@ -7,17 +7,16 @@ import pytest
 import torch
 from torch import nn
 
-from predictive_model.encoder import Encoder, Population, build_encoder
-from predictive_model.encoder_config import (
+from predictive_model.encoders.config import (
     CoreConfig,
     EncoderConfig,
+    FrontEndConfig,
     ModulatorConfig,
     ReadoutConfig,
     ShifterConfig,
 )
-from predictive_model.fitted import FittedEncoder
-from predictive_model.front_end import FrontEndConfig
-from predictive_model.gabor import GaborConfig
+from predictive_model.encoders.encoder import Encoder, Population, build_encoder
+from predictive_model.fits.fitted import FittedEncoder
 from predictive_model.inspection.receptive_fields import (
     first_layer_filters,
     map_geometry,
@@ -26,7 +25,8 @@ from predictive_model.inspection.receptive_fields import (
     receptive_fields,
 )
 from predictive_model.inspection.single_neurons import SingleNeurons
-from predictive_model.recording import Normalisation
+from predictive_model.recordings.gabor_config import GaborConfig
+from predictive_model.recordings.recording import Normalisation
 from tests import clear_scan, simulated_scan
 
 SHAPE = (1, 24, 32)

@@ -14,8 +14,9 @@ from regularized_training.analysis.activations import (
     activation_variance,
     embed_activations,
 )
-from regularized_training.batches import to_float
-from regularized_training.networks import NetworkConfig, build_network
+from regularized_training.networks.architectures import build_network
+from regularized_training.networks.config import NetworkConfig
+from regularized_training.tasks.batches import to_float
 
 
 @pytest.mark.parametrize("batch", [7, 256])

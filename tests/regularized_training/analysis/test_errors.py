@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from regularized_training.analysis.errors import answers_of, superclass_share
-from regularized_training.networks import NetworkConfig, build_network
+from regularized_training.networks.architectures import build_network
+from regularized_training.networks.config import NetworkConfig
 
 SUPERCLASSES = np.repeat(np.arange(20), 5)
 

@@ -1,0 +1,255 @@
+"""The commands that import encoders of others, and stimuli, and predict responses to them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.printing import err
+from pipeline.cli.session import Session, reporting_errors
+
+
+@reporting_errors
+def import_encoder(
+    file: Annotated[Path, typer.Argument(help="A state dict (.pth) as torch.save writes it.")],
+    recipe: Annotated[
+        str, typer.Option(help="Whose network it is; see docs/published-encoders.md.")
+    ] = "sensorium",
+    name: Annotated[
+        str | None, typer.Option(help="Name of the scan; as the file calls it by default.")
+    ] = None,
+    image_mean: Annotated[
+        float | None, typer.Option(help="Of the images it was fitted to; the recipe's by default.")
+    ] = None,
+    image_std: Annotated[
+        float | None, typer.Option(help="Of the images it was fitted to; the recipe's by default.")
+    ] = None,
+    behaviour_mean: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="What a behaviour channel is held at, once for each; from the file by default."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and report only.")] = False,
+) -> None:
+    """Import an encoder that others fitted, to predict its scan's responses to any images.
+
+    Example: `neuroteach import encoder sensorium_sota_model.pth --recipe sensorium`
+    """
+    import hashlib
+
+    from predictive_model.fits.published import (
+        find_recipe,
+        read_layout,
+        read_published,
+        read_state_dict,
+    )
+
+    found = find_recipe(recipe)
+    fitted = read_published(
+        file,
+        recipe=recipe,
+        name=name,
+        image_mean=image_mean,
+        image_std=image_std,
+        behaviour_mean=behaviour_mean or None,
+    )
+    scan = name or read_layout(read_state_dict(file), found).scan
+    err.print(f"{scan}: {_described(fitted, found)}")
+    if dry_run:
+        return
+    with Session():
+        from schemas.encoding import FittedEncoder
+
+        added = FittedEncoder.add_imported(
+            scan,
+            fitted,
+            recipe=recipe,
+            source=file.name,
+            sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+            species=found.species,
+            area=found.area,
+        )
+    err.print("imported" if added else "was there already")
+
+
+def _described(fitted: Any, recipe: Any) -> str:
+    core, norm = fitted.config.core, fitted.normalisation
+    parts = [
+        f"{fitted.n_neurons} neurons of {recipe.species} {recipe.area}",
+        f"{core.layers} layers of {core.hidden_channels} channels",
+        f"images of {' x '.join(map(str, fitted.image_shape))}, mean {norm.image_mean:g}, "
+        f"standard deviation {norm.image_std:g}",
+    ]
+    if norm.behaviour_mean is None:
+        parts.append("no behaviour")
+    else:
+        held = zip(recipe.behaviour_names, norm.behaviour_mean, strict=True)
+        # Adding 0 makes a 0 of what is rounded to -0.
+        values = (f"{what} {round(float(mean), 2) + 0.0:g}" for what, mean in held)
+        parts.append("behaviour held at " + ", ".join(values))
+    parts.append("no shifter" if fitted.config.shifter is None else "pupil shifter")
+    return "; ".join(parts)
+
+
+@reporting_errors
+def import_stimuli(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder of pictures of any sizes; an .npy file, (n, 1 or 3, height, width); or "
+            "a folder or archive of {train,test}/CLASS/IMAGE, of which the training images are "
+            "taken."
+        ),
+    ],
+    height: Annotated[int, typer.Option(min=1, help="Of the stimuli.")] = 36,
+    width: Annotated[int, typer.Option(min=1, help="Of the stimuli.")] = 64,
+    number: Annotated[
+        int | None,
+        typer.Option(min=1, help="Take only the first so many, or as many of each class."),
+    ] = None,
+) -> None:
+    """Import grey stimuli without labels: cropped centrally and resized, never stretched.
+
+    Prints the key of the stimulus set.
+
+    Example: `neuroteach import stimuli photographs.tar --number 1000`
+    """
+    stimuli = _read_stimuli(source, (height, width), number)
+    err.print(f"{len(stimuli)} images of {height} x {width}, {source.name}")
+    with Session():
+        from schemas.recording import StimulusSet
+
+        key = StimulusSet.add(stimuli)
+    sys.stdout.write(key + "\n")
+
+
+@reporting_errors
+def import_rsm(
+    source: Annotated[Path, typer.Argument(help="An .npz file of stimuli and their similarity.")],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the RSM; the file's by default.")
+    ] = None,
+    images: Annotated[str, typer.Option(help="Array of the stimuli.")] = "images",
+    pairs: Annotated[str, typer.Option(help="Array (pair, 2) of places in them.")] = "pairs",
+    distances: Annotated[str, typer.Option(help="Array of cosine distances.")] = "distances",
+    similarity: Annotated[
+        str, typer.Option(help="Array of the whole matrix, where there are no pairs.")
+    ] = "similarity",
+) -> None:
+    """Import a representational similarity matrix as a teacher, whole or of some pairs.
+
+    Example: `neuroteach import rsm v1.npz --name v1 --pairs v1_pairs --distances v1_dissim`
+    """
+    from regularized_training.teachers.rsm import read_rsm
+
+    rsm = read_rsm(source, images=images, pairs=pairs, distances=distances, similarity=similarity)
+    n, known = len(rsm.stimuli), rsm.known_pairs.shape[1]
+    err.print(f"{n} stimuli, {known} of {n * (n - 1) // 2} pairs known")
+    with Session():
+        from schemas.teaching import Rsm
+
+        added = Rsm.add(name or source.stem, rsm, source=source.name)
+    err.print("imported" if added else "was there already")
+
+
+def _read_stimuli(source: Path, shape: tuple[int, int], number: int | None) -> Any:
+    import numpy as np
+
+    from predictive_model.importers.pictures import picture_files, read_pictures
+    from predictive_model.recordings.stimuli import fit_images
+    from regularized_training.tasks.image_files import read_image_folder
+    from regularized_training.tasks.image_task import balanced_indices
+
+    if source.is_dir() and (files := picture_files(source)):
+        return read_pictures(files[:number], shape)
+    if source.suffix == ".npy":
+        return fit_images(np.load(source, allow_pickle=False)[:number], shape)
+    task = read_image_folder(source, grey=True)
+    images = task.train_images
+    if number is not None and number < len(images):
+        images = images[balanced_indices(task.train_labels, number, seed=0)]
+    return fit_images(images, shape)
+
+
+@reporting_errors
+def predict(
+    scan: Annotated[str, typer.Argument(help="Name of a scan that has an encoder.")],
+    stimuli: Annotated[str, typer.Argument(help="Key of a stimulus set.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write (image, neuron) to an .npy file.")
+    ] = None,
+    experiment: Annotated[
+        str | None,
+        typer.Option("--experiment", "-e", help="Whose encoder, if the scan has several."),
+    ] = None,
+    scale: Annotated[str | None, typer.Option("--scale", "-s", help="Of the experiment.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file if it is there.")
+    ] = False,
+) -> None:
+    """Predict the responses of a scan's neurons to a stimulus set, and keep them.
+
+    Example: `neuroteach predict 26872-17-20 5d41402abc4b2a76 -o responses.npy`
+    """
+    import numpy as np
+
+    from predictive_model.exporters.whole import written_whole
+
+    if output is not None and output.suffix != ".npy":
+        raise ValueError(f"{output}: ending {output.suffix!r}, expected .npy")
+    with Session():
+        from schemas.prediction import PredictedResponses, PredictionPlan
+        from schemas.recording import StimulusSet
+
+        wanted = {"stimulus_set": stimuli}
+        if not StimulusSet & wanted:
+            raise LookupError(
+                f"stimuli: {stimuli} is not in the database; `neuroteach import stimuli` prints "
+                "the key of what it imports"
+            )
+        keys = _encoders_of(scan, experiment, scale)
+        if output is not None and len(keys) > 1:
+            described = "; ".join(_origin(key) for key in keys)
+            raise ValueError(
+                f"scan: {scan} has {len(keys)} encoders ({described}); say which by --experiment "
+                "and --scale, or leave --output out"
+            )
+        for key in keys:
+            PredictionPlan.add(key, stimuli)
+            PredictedResponses.populate({**key, **wanted})
+        if output is not None:
+            responses = (PredictedResponses & keys[0] & wanted).fetch1("responses")
+            with written_whole(output, overwrite=overwrite) as temporary:
+                np.save(temporary, np.asarray(responses))
+    err.print("predicted" if output is None else f"wrote {output}")
+
+
+def _encoders_of(scan: str, experiment: str | None, scale: str | None) -> list[dict[str, Any]]:
+    """Keys of a scan's encoders, or of those that an experiment asks for; at least one."""
+    from pipeline.experiments.planned import named
+    from schemas.encoding import FitPlan, FittedEncoder
+
+    encoders, where = FittedEncoder(), "the database"
+    if restriction := named(experiment, scale):
+        encoders = encoders & (FitPlan & restriction)
+        where = "experiment " + " ".join(restriction.values())
+    keys = list((encoders & {"scan": scan}).keys())
+    if not keys:
+        names = ", ".join(sorted(set(encoders.to_arrays("scan").tolist()))) or "none"
+        raise LookupError(f"scan: no encoder of {scan}; {where} has encoders of {names}")
+    return keys
+
+
+def _origin(key: dict[str, Any]) -> str:
+    """Which encoder it is: the experiments that ask for it, or where it is from."""
+    from schemas.encoding import FitPlan, FittedEncoder
+
+    name = key["encoder_hash"][:8]
+    plans = sorted(f"{p['experiment']} at {p['scale']}" for p in (FitPlan & key).keys())  # noqa: SIM118
+    if plans:
+        return f"{name} of {', '.join(plans)}"
+    return f"{name}, {(FittedEncoder & key).fetch1('origin')}, of no experiment"

@@ -1,0 +1,123 @@
+"""The commands that write scans, denoised responses and experiments to files for others."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.database import print_written, shown_progress
+from pipeline.cli.printing import err
+from pipeline.cli.session import Session, reporting_errors
+
+export_app = typer.Typer(help="Write recordings, denoised responses and experiments to files.")
+
+
+class ExportFormat(enum.StrEnum):
+    """Formats that recordings can be written in."""
+
+    sensorium = "sensorium"
+    nwb = "nwb"
+    npz = "npz"
+
+
+@export_app.command("scan")
+@reporting_errors
+def export_scan(
+    name: Annotated[str, typer.Argument(help="Name of a scan in the database.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="A file; for Sensorium trees a folder, or a .zip file."
+        ),
+    ],
+    format: Annotated[ExportFormat, typer.Option("--format", "-f")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what is there already.")
+    ] = False,
+) -> None:
+    """Write a recording to a file that others can read. It says so if it was simulated.
+
+    Example: `neuroteach export scan my-scan --format nwb -o my-scan.nwb`
+    """
+    from predictive_model.exporters import write_recording
+    from schemas.recording import Scan
+
+    with Session():
+        _require_scan(name)
+        recording = Scan.load({"scan": name})
+    written = write_recording(recording, output, format=format.value, overwrite=overwrite)
+    err.print(f"wrote {written}" + (", a simulated scan" if recording.simulated else ""))
+
+
+@export_app.command("responses")
+@reporting_errors
+def export_responses(
+    name: Annotated[str, typer.Argument(help="Name of a scan in the database.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="An .npz file.")],
+    experiment: Annotated[
+        str | None,
+        typer.Option("--experiment", "-e", help="Whose encoder, if the scan has several."),
+    ] = None,
+    scale: Annotated[str | None, typer.Option("--scale", "-s", help="Of the experiment.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file if it is there.")
+    ] = False,
+) -> None:
+    """Write the denoised responses to a scan's images: what its encoder predicts.
+
+    The file holds `images`, `responses` (image, neuron) with pupil and behaviour at their means,
+    `repeats` (image,), `neuron_ids`, `weight` (neuron,), which is w_a v_a of Li et al. 2019 and NaN
+    without repeated images, and `simulated`.
+
+    Example: `neuroteach export responses my-scan -o denoised.npz`
+    """
+    import numpy as np
+
+    from pipeline.results.arrays import denoised_responses
+    from predictive_model.exporters.whole import written_whole
+
+    if output.suffix != ".npz":
+        raise ValueError(f"{output}: ending {output.suffix!r}, expected .npz")
+    with Session():
+        _require_scan(name)
+        arrays: dict[str, Any] = denoised_responses(name, experiment, scale)
+    with written_whole(output, overwrite=overwrite) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    images, neurons = arrays["responses"].shape
+    err.print(f"wrote {output}: responses of {neurons} neurons to {images} images")
+
+
+@export_app.command("experiment")
+@reporting_errors
+def export_experiment(
+    name: Annotated[str, typer.Argument(help="Name of an experiment in the database.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .zip file.")],
+    scale: Annotated[str | None, typer.Option("--scale", "-s", help="Only this scale.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file if it is there.")
+    ] = False,
+) -> None:
+    """Write an experiment with all that it was made from, for `neuroteach import archive`.
+
+    Example: `neuroteach export experiment li2019 --scale small -o li2019.zip`
+    """
+    from pipeline.transfer import operations
+
+    with Session() as database, shown_progress() as progress:
+        manifest = operations.export_experiment(
+            database, name, output, scale=scale, overwrite=overwrite, on_progress=progress
+        )
+    print_written(output, manifest)
+
+
+def _require_scan(name: str) -> None:
+    from schemas.recording import Scan
+
+    names = sorted(Scan.to_arrays("scan").tolist())
+    if name not in names:
+        raise LookupError(
+            f"scan: {name} is not in the database, which has {', '.join(names) or 'none'}"
+        )

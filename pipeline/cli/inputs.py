@@ -1,0 +1,339 @@
+"""The commands that bring scans, images and archives into the database."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, cast, get_args
+
+import typer
+
+from pipeline.cli.database import print_brought, shown_progress
+from pipeline.cli.encoders import import_encoder, import_rsm, import_stimuli
+from pipeline.cli.printing import err, plain
+from pipeline.cli.session import Session, reporting_errors
+from pipeline.database.settings import load_settings
+
+import_app = typer.Typer(help="Bring recordings, encoders and images into the database.")
+import_app.command("encoder")(import_encoder)
+import_app.command("stimuli")(import_stimuli)
+import_app.command("rsm")(import_rsm)
+
+
+class ScanFormat(enum.StrEnum):
+    """Formats that recordings come in."""
+
+    npz = "npz"
+    sensorium = "sensorium"
+    nwb = "nwb"
+
+
+@import_app.command("scan")
+@reporting_errors
+def import_scan(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="An .npz file of arrays, a Sensorium file tree (folder or .zip), an .nwb file, or "
+            "a folder of such; several at once if you like."
+        ),
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the scan; the file's by default.")
+    ] = None,
+    format: Annotated[
+        ScanFormat | None, typer.Option("--format", "-f", help="What it looks like by default.")
+    ] = None,
+    test_images: Annotated[
+        int | None,
+        typer.Option(help="Hold out so many images, where all of them were repeated, or none."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Chooses test and validation images.")] = 0,
+    downsample: Annotated[
+        int, typer.Option(min=1, help="Average squares of so many pixels a side.")
+    ] = 1,
+    species: Annotated[str, typer.Option(help="For instance: macaque.")] = "",
+    area: Annotated[str, typer.Option(help="For instance: V4.")] = "",
+    responses: Annotated[
+        str | None, typer.Option(help="NWB: take the responses of this name, or `units`.")
+    ] = None,
+    images: Annotated[
+        str | None, typer.Option(help="NWB: take the stimulus template of this name.")
+    ] = None,
+    presentations: Annotated[
+        str | None, typer.Option(help="NWB: take the trials of this name.")
+    ] = None,
+    window_start: Annotated[
+        float,
+        typer.Option(
+            min=-10, max=10, help="NWB: seconds from onset to the window of the response."
+        ),
+    ] = 0.05,
+    window_length: Annotated[
+        float,
+        typer.Option(
+            min=0.001, max=60, help="NWB: seconds that the window of the response is long."
+        ),
+    ] = 0.5,
+    width_first: Annotated[
+        bool, typer.Option("--width-first", help="NWB: images are stored width first.")
+    ] = False,
+    clip_negative: Annotated[
+        bool, typer.Option("--clip-negative", help="NWB: set negative responses to 0.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and report only.")] = False,
+) -> None:
+    """Import recordings. All are read and checked before any is written.
+
+    Example: `neuroteach import scan session.npz --name v4-210325 --test-images 100`
+    """
+    from predictive_model.importers import NwbOptions, scan_recording
+
+    paths = _scans_among(files)
+    if name is not None and len(paths) > 1:
+        raise typer.BadParameter(
+            f"{len(paths)} scans cannot share one name; leave it to their files",
+            param_hint="--name",
+        )
+    options = NwbOptions(
+        window_start=window_start,
+        window_length=window_length,
+        responses=responses,
+        images=images,
+        presentations=presentations,
+        clip_negative=clip_negative,
+        width_first=width_first,
+    )
+
+    def read(path: Path) -> tuple[Any, Any]:
+        return scan_recording(
+            path,
+            format=None if format is None else format.value,
+            name=name,
+            test_images=test_images,
+            seed=seed,
+            downsample=downsample,
+            species=species,
+            area=area,
+            nwb=options,
+        )
+
+    checked = _check_all(paths, read)
+    if not dry_run:
+        _add_all(paths, checked, read)
+
+
+@import_app.command("images")
+@reporting_errors
+def import_images(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A folder or archive of {train,test}/CLASS/IMAGE; `digits`; or one of "
+            "torchvision's: CIFAR10, CIFAR100, MNIST, FashionMNIST, SVHN."
+        ),
+    ],
+    name: Annotated[str | None, typer.Option(help="Name of the image set.")] = None,
+    grey: Annotated[bool, typer.Option("--grey", help="Convert colour to grey.")] = False,
+    size: Annotated[
+        int | None, typer.Option(min=8, help="Resize to so many pixels a side.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Where torchvision keeps its sets.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Let torchvision fetch it.")] = False,
+    superclasses: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON object with the superclass of each class; by default superclasses.json of "
+            "the folder or archive, if it has one."
+        ),
+    ] = None,
+    coarse: Annotated[
+        bool, typer.Option("--coarse", help="Tell apart the superclasses instead of the classes.")
+    ] = False,
+) -> None:
+    """Import labelled images.
+
+    Example: `neuroteach import images cifar10.tar.xz --name cifar10-grey --grey`
+    """
+    from dataclasses import replace
+
+    from predictive_model.recordings.recording import check_name
+    from regularized_training.tasks import image_files
+    from schemas import training
+
+    if source == "digits":
+        task = image_files.digits(size or 32)
+    elif source in get_args(image_files.TorchvisionName):
+        folder = root or load_settings().home / "torchvision"
+        set_name = cast("image_files.TorchvisionName", source)
+        task = image_files.read_torchvision(set_name, folder, grey=grey, download=download)
+    else:
+        task = image_files.read_image_folder(source, grey=grey, size=size)
+    if superclasses is not None:
+        if not superclasses.is_file():
+            raise FileNotFoundError(f"{superclasses}: no such file; expected a JSON object")
+        found = image_files.read_superclasses(superclasses.read_bytes(), superclasses, task.classes)
+        task = replace(task, superclasses=found)
+    if coarse:
+        task = task.of_superclasses()
+    task = replace(task, name=name or task.name)
+    check_name(task.name)
+    err.print(
+        f"{task.name}: {len(task.train_images)} training and {len(task.test_images)} test images "
+        f"of {' x '.join(map(str, task.image_shape))}, {len(task.classes)} classes"
+        + (f" in {len(set(task.superclasses))} superclasses" if task.superclasses else "")
+    )
+    with Session():
+        added = training.ImageSet.add(task, source=Path(source).name)
+    err.print("imported" if added else "was there already")
+
+
+@import_app.command("archive")
+@reporting_errors
+def import_archive(
+    file: Annotated[
+        Path,
+        typer.Argument(help="What `neuroteach export experiment` or `database backup` wrote."),
+    ],
+    keep_existing: Annotated[
+        bool,
+        typer.Option(
+            "--keep-existing",
+            help="Leave what was computed here with another outcome as it is, and bring the rest.",
+        ),
+    ] = False,
+) -> None:
+    """Add an experiment from another database, with its results and all that they were made from.
+
+    Rows that are here with the same content are left as they are. The file is read whole and
+    checked before anything is written.
+
+    Example: `neuroteach import archive li2019.zip`
+    """
+    from pipeline.transfer import operations
+
+    with Session() as database, shown_progress() as progress:
+        result = operations.import_archive(
+            database, file, keep_existing=keep_existing, on_progress=progress
+        )
+    print_brought("imported", result)
+
+
+@reporting_errors
+def simulate(
+    name: Annotated[str, typer.Option(help="Name of the scan.")] = "simulated",
+    neurons: Annotated[int, typer.Option(min=1)] = 100,
+    images: Annotated[int, typer.Option(min=20, help="Distinct images.")] = 1000,
+    repeated: Annotated[int, typer.Option(min=3, help="How many of them are repeated.")] = 60,
+    repeats: Annotated[int, typer.Option(min=2, help="How often.")] = 10,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    height: Annotated[int, typer.Option(min=16)] = 36,
+    width: Annotated[int, typer.Option(min=16)] = 64,
+) -> None:
+    """Simulate a recording of visual cortex: Gabor-energy neurons, gaze, running, Poisson noise.
+
+    Example: `neuroteach simulate --name sim-a --neurons 200 --images 2000 --seed 1`
+    """
+    from predictive_model.recordings.simulation import SimulatedCortex, SimulatedCortexConfig
+    from predictive_model.recordings.stimuli import natural_stimuli
+
+    if repeated >= images:
+        raise typer.BadParameter(
+            "expected fewer repeated images than images", param_hint="--repeated"
+        )
+    config = SimulatedCortexConfig(n_neurons=neurons, image_shape=(height, width))
+    cortex = SimulatedCortex(config, seed=seed)
+    # The stimuli do not depend on the scan's seed: scans of the same size share them.
+    stimuli = natural_stimuli(images, (height, width), seed=0)
+    recording = cortex.record(stimuli, n_repeated=repeated, n_repeats=repeats, seed=seed, name=name)
+    _describe(recording)
+    _add_scan(recording, source=f"SimulatedCortex, seed {seed}: {config.model_dump_json()}")
+
+
+def _scans_among(files: list[Path]) -> list[Path]:
+    """The paths given, and what is in those that are folders of scans."""
+    from predictive_model.importers import is_recording
+
+    paths: list[Path] = []
+    for file in files:
+        if not file.is_dir() or is_recording(file):
+            paths.append(file)
+            continue
+        found = [path for path in sorted(file.iterdir()) if is_recording(path)]
+        if not found:
+            raise ValueError(
+                f"{file}: holds neither a file tree of `data` and `meta` nor .npz, .zip or .nwb "
+                "files"
+            )
+        paths += found
+    names: dict[str, Path] = {}
+    for path in paths:
+        name = path.name.removesuffix(path.suffix) if path.is_file() else path.name
+        if name in names:
+            raise ValueError(
+                f"{path}: would have the same name as {names[name]}; import them one by one, each "
+                "with its --name"
+            )
+        names[name] = path
+    return paths
+
+
+def _check_all(paths: list[Path], read: Callable[[Path], tuple[Any, Any]]) -> Any:
+    """Read and report all scans. Returns the only one; of several, memory holds one at a time."""
+    only = None
+    failed = 0
+    for path in paths:
+        try:
+            recording, report = read(path)
+            only = recording if len(paths) == 1 else None
+            del recording
+        except (ValueError, OSError) as error:
+            if len(paths) == 1:
+                raise
+            failed += 1
+            err.print(f"[red]error:[/red] {plain(str(error))}")
+        else:
+            err.print(plain(str(report)))
+    if failed:
+        raise ValueError(
+            f"{failed} of {len(paths)} scans cannot be imported, so none was; mend or omit them"
+        )
+    return only
+
+
+def _add_all(paths: list[Path], only: Any, read: Callable[[Path], tuple[Any, Any]]) -> None:
+    """Insert scans, each whole or not at all. Several are read once more, one after the other."""
+    from schemas.recording import Scan
+
+    failed = 0
+    with Session():
+        for path in paths:
+            try:
+                recording = read(path)[0] if only is None else only
+                added = Scan.add(recording, source=path.name)
+                del recording
+            except (ValueError, OSError) as error:
+                if only is not None:
+                    raise
+                failed += 1
+                err.print(f"[red]error:[/red] {plain(f'{path}: {error}')}")
+            else:
+                said = "imported" if added else "was there already"
+                err.print(said if only is not None else plain(f"{path.name}: {said}"))
+    if failed:
+        raise ValueError(f"{failed} of {len(paths)} scans were not imported")
+
+
+def _describe(recording: Any) -> None:
+    from predictive_model.importers.report import report_of
+
+    err.print(plain(str(report_of(recording))))
+
+
+def _add_scan(recording: Any, *, source: str) -> None:
+    from schemas.recording import Scan
+
+    with Session():
+        added = Scan.add(recording, source=source)
+    err.print("imported" if added else "was there already")

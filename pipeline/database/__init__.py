@@ -1,0 +1,1 @@
+"""Settings, the connection, the embedded server, tables bound and brought up to date."""

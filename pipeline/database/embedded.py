@@ -1,0 +1,628 @@
+"""A private PostgreSQL server for one person: nothing to install, no account, no open port.
+
+`EmbeddedPostgres` keeps the server of one data root. It listens on a Unix socket only and lives
+on, as a daemon, when the program that started it ends, so that the next program finds it warm.
+
+    ROOT/pg18/          data folder, named for the major version that made it and has to read it
+    ROOT/password       password of the database user, readable by its owner only
+    ROOT/pgpass         the same as libpq's passfile, once someone asked for a URL
+    ROOT/server.lock    held while a server is made, started or stopped
+    ROOT/server.alive   locked by the server itself for as long as it lives
+    ROOT/postgres.log   what the server says
+
+A server counts as alive when a process works in its data folder. A process number alone proves
+nothing: after a crash it may belong to a stranger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar
+
+import psutil
+import psycopg2
+from filelock import FileLock, Timeout
+from pydantic import SecretStr
+
+from pipeline.database.binaries import EmbeddedPostgresError, PostgresBinaries, find_binaries
+from pipeline.database.settings import ServerAddress
+
+try:
+    import fcntl
+except ImportError as error:
+    raise ImportError(
+        "the embedded database needs Linux or macOS. On Windows work in WSL, or set "
+        "NEUROTEACH_DATABASE=postgresql://USER:PASSWORD@HOST/DATABASE"
+    ) from error
+
+Result = TypeVar("Result")
+
+USER = DATABASE = "neuroteach"
+PORT = 5432  # names the socket file; no network port is opened
+_USER_NAMESPACE = ("unshare", "-U", "--map-user=1000", "--map-group=1000")
+_PROGRAMS = ("postgres", "initdb", "unshare")  # unshare: what the other two are as root, at first
+_UNFINISHED = "initdb-"
+_SOCKET_PATH_LIMIT = 103  # bytes; Linux takes 107, macOS 103
+
+_LOCK_TIMEOUT = 240.0  # seconds; longer than a start or stop may take
+_START_TIMEOUT = 120.0  # recovery after a crash included
+_STOP_TIMEOUT = 60.0
+_LEFTOVER_TIMEOUT = 30.0
+_CLAIM_TIMEOUT = 5.0
+_DYING_GRACE = 2.0
+_SESSION_GRACE = 1.0  # a session that was closed or killed a moment ago is still listed
+_POLL = 0.02
+_LOG_LIMIT = 10_000_000  # bytes
+
+_SETTINGS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "100",
+    "shared_buffers": "64MB",
+    # systemd removes a user's shared memory at logout, and containers have little of it.
+    "dynamic_shared_memory_type": "mmap",
+    # Ends the query of a client that was killed, so that it does not hold the server up.
+    "client_connection_check_interval": "5s",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_checkpoints": "off",
+    "logging_collector": "off",
+    "log_destination": "stderr",
+}
+_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a client needs to connect; the socket folder takes the place of the host."""
+
+    socket_folder: Path
+    port: int
+    user: str
+    password: str
+    database: str
+
+    def __repr__(self) -> str:
+        return f"Server({self.user}@{self.socket_folder}:{self.port}/{self.database})"
+
+    @property
+    def address(self) -> ServerAddress:
+        """The same as clients of any server take it."""
+        return ServerAddress(
+            backend="postgresql",
+            host=str(self.socket_folder),
+            port=self.port,
+            user=self.user,
+            password=SecretStr(self.password),
+            database=self.database,
+        )
+
+
+@dataclass(frozen=True)
+class StopResult:
+    """`stopped`: no server runs now. `sessions`: those that kept it up, or were cut by force."""
+
+    stopped: bool
+    sessions: int
+
+    def __str__(self) -> str:
+        if self.stopped:
+            return "the database is stopped"
+        return f"the database stays up: {self.sessions} other session(s) are open"
+
+
+@dataclass(frozen=True)
+class Status:
+    """`sessions` is None where no server runs or it does not answer."""
+
+    running: bool
+    data_folder: Path | None
+    socket_folder: Path | None
+    pid: int | None
+    sessions: int | None
+
+
+@dataclass(frozen=True)
+class _Postmaster:
+    """A live server process and what its ``postmaster.pid`` says."""
+
+    process: psutil.Process
+    port: int
+    socket_folder: Path
+    state: str  # "starting", "ready" or "stopping"
+
+
+class EmbeddedPostgres:
+    """The PostgreSQL server whose data live in `root`; making this object touches nothing.
+
+    Parameters
+    ----------
+    root : Path
+        Data root, for example ``~/.neuroteach/database``; made when missing.
+    durable : bool
+        False gives up safety against power failure for speed: for tests. Holds for a server that
+        is started, not for one that runs already.
+    settings : mapping, optional
+        More of PostgreSQL's own for a server that is started, such as ``listen_addresses``.
+
+    Raises
+    ------
+    EmbeddedPostgresError
+        From every method that cannot do its work; the message says what to do.
+    """
+
+    def __init__(
+        self, root: Path, *, durable: bool = True, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self.root = Path(root).expanduser().resolve()
+        self.durable = durable
+        self._settings = dict(settings or {})
+        self._lock = FileLock(self.root / "server.lock", timeout=_LOCK_TIMEOUT, mode=0o600)
+
+    def start(self) -> Server:
+        """Make the database where there is none, start its server where none runs, and wait."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._locked():
+            data = self._data_folder() or self._initialise()
+            while self._settled_postmaster(data) is not None:
+                if (server := self._await_ready(data)) is not None:
+                    return server
+            return self._await_launched(data, self._launch(data))
+
+    def connected(self, connect: Callable[[Server], Result]) -> Result:
+        """Start, and return ``connect(server)``; no one can stop the server in between."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._locked():
+            return connect(self.start())
+
+    def stop(self, force: bool = False) -> StopResult:
+        """Stop the server unless other sessions are open; with `force`, cut them off.
+
+        Close your own sessions first: they count too.
+        """
+        if self._data_folder() is None:
+            return StopResult(stopped=True, sessions=0)
+        with self._locked():
+            data = self._data_folder()
+            if data is None or self._settled_postmaster(data) is None:
+                return StopResult(stopped=True, sessions=0)
+            if force:
+                sessions = self.status().sessions or 0
+            else:
+                server = self._await_ready(data)
+                sessions = self._count_sessions(server, _SESSION_GRACE) if server else 0
+                if sessions:
+                    return StopResult(stopped=False, sessions=sessions)
+            self._shut_down(data)
+            return StopResult(stopped=True, sessions=sessions)
+
+    def running(self) -> bool:
+        """Whether a server process works in the data folder; waits for no lock."""
+        data = self._data_folder()
+        return data is not None and self._postmaster(data) is not None
+
+    def status(self) -> Status:
+        """What runs now; waits for no lock."""
+        data = self._data_folder()
+        postmaster = self._postmaster(data) if data else None
+        if postmaster is None:
+            return Status(False, data, None, None, None)
+        sessions = None
+        if postmaster.state == "ready":
+            with suppress(EmbeddedPostgresError):
+                sessions = self._count_sessions(self._server(postmaster))
+        return Status(True, data, postmaster.socket_folder, postmaster.process.pid, sessions)
+
+    def passfile(self, server: Server) -> Path:
+        """File from which psql and its kin take the password; written anew."""
+        fields = (server.socket_folder, server.port, server.database, server.user, server.password)
+        line = ":".join(str(f).replace("\\", "\\\\").replace(":", "\\:") for f in fields)
+        path = self.root / "pgpass"
+        self._write_private(path, line)
+        return path
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise EmbeddedPostgresError(
+                f"another process has held {self._lock.lock_file} for {_LOCK_TIMEOUT:.0f} s. "
+                "See which one with: lsof " + self._lock.lock_file
+            ) from None
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    # ----------------------------------------------------------------- data folder and password
+
+    def _data_folder(self) -> Path | None:
+        """The newest data folder; the version that made it is the version that must read it."""
+        found: dict[int, Path] = {}
+        for folder in self.root.glob("pg*"):
+            major = re.fullmatch(r"pg(\d+)", folder.name)
+            if major is None:
+                continue
+            if folder.stat().st_uid != os.geteuid():
+                raise EmbeddedPostgresError(
+                    f"{folder} belongs to user number {folder.stat().st_uid} and you are "
+                    f"{os.geteuid()}. Run as its owner, or choose another folder for the database"
+                )
+            if (folder / "PG_VERSION").exists():
+                found[int(major[1])] = folder
+        return found[max(found)] if found else None
+
+    def _initialise(self) -> Path:
+        """Make the database in a temporary folder, then give it its name: all of it or nothing."""
+        binaries = find_binaries()
+        self._sweep_unfinished()
+        password = self.root / "password"
+        if not password.exists():
+            self._write_private(password, secrets.token_urlsafe(24))
+        with tempfile.TemporaryDirectory(
+            prefix=_UNFINISHED, dir=self.root, ignore_cleanup_errors=True
+        ) as unfinished:
+            data = Path(unfinished) / "data"
+            command = [binaries.program("initdb"), "-D", str(data), f"--username={USER}"]
+            command += ["--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8"]
+            command += ["--locale=C", "--no-instructions"]
+            command += [] if self.durable else ["--no-sync"]
+            _run(command, working_folder=Path(unfinished))
+            self._run_single_user(binaries, data, f"CREATE DATABASE {DATABASE}")
+            return data.rename(self.root / f"pg{binaries.major}")
+
+    def _sweep_unfinished(self) -> None:
+        """Remove what a killed start left behind; its initdb may still be at work."""
+        for unfinished in self.root.glob(f"{_UNFINISHED}*"):
+            deadline = time.monotonic() + _LEFTOVER_TIMEOUT
+            while unfinished.exists():  # a child that initdb has just made may be seen late
+                if not _end(unfinished, signal.SIGKILL, 5.0) or time.monotonic() > deadline:
+                    raise EmbeddedPostgresError(f"{unfinished} cannot be removed: do so by hand")
+                shutil.rmtree(unfinished, ignore_errors=True)
+
+    def _run_single_user(self, binaries: PostgresBinaries, data: Path, statement: str) -> None:
+        settings = {"exit_on_error": "on", "log_checkpoints": "off"}
+        settings |= {} if self.durable else _NOT_DURABLE
+        command = [binaries.program("postgres"), "--single", "-D", str(data)]
+        _run([*command, *_options(settings), "postgres"], working_folder=data, stdin=statement)
+
+    def _write_private(self, path: Path, line: str) -> None:
+        unfinished = path.with_name(f"{path.name}.new")
+        unfinished.unlink(missing_ok=True)
+        with _open_private(unfinished, os.O_EXCL) as file:
+            file.write(line.encode() + b"\n")
+        unfinished.rename(path)
+
+    # -------------------------------------------------------------------- what runs at the moment
+
+    def _postmaster(self, data: Path) -> _Postmaster | None:
+        """The live server; None if the process that ``postmaster.pid`` names works elsewhere."""
+        try:
+            lines = (data / "postmaster.pid").read_text().splitlines()
+            process = psutil.Process(int(lines[0]))
+        except (FileNotFoundError, IndexError, ValueError, OverflowError, psutil.Error):
+            return None
+        if not _works_in(process, data):
+            return None
+        lines += [""] * 8  # a server that has just begun has not written all lines yet
+        port = int(lines[3]) if lines[3].isdigit() else PORT
+        return _Postmaster(process, port, Path(lines[4]), lines[7].strip() or "starting")
+
+    def _settled_postmaster(self, data: Path) -> _Postmaster | None:
+        """The live server, after waiting for one on its way out and for children of a dead one."""
+        deadline = time.monotonic() + _LEFTOVER_TIMEOUT
+        while time.monotonic() < deadline:
+            postmaster = self._postmaster(data)
+            if postmaster is not None and postmaster.state != "stopping":
+                return postmaster
+            if postmaster is None and not _processes_in(data):
+                return None
+            time.sleep(_POLL)
+        if not _end(data, signal.SIGQUIT, _LEFTOVER_TIMEOUT):
+            raise EmbeddedPostgresError(f"a postgres process in {data} cannot be ended")
+        return None
+
+    def _await_ready(self, data: Path) -> Server | None:
+        """The server once it takes connections; None if it ends before."""
+        deadline = time.monotonic() + _START_TIMEOUT
+        while (postmaster := self._postmaster(data)) is not None:
+            if postmaster.state == "ready":
+                server = self._server(postmaster)
+                try:
+                    self._connect(server).close()
+                    return server
+                except EmbeddedPostgresError:
+                    # A server killed this instant still looks alive: look once more.
+                    if _lives(postmaster.process, for_seconds=_DYING_GRACE):
+                        raise
+            elif time.monotonic() > deadline:
+                raise EmbeddedPostgresError(f"no answer in {_START_TIMEOUT} s: {self._log_tail()}")
+            time.sleep(_POLL)
+        return None
+
+    def _await_launched(self, data: Path, launched: psutil.Process) -> Server:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while self._postmaster(data) is None and _lives(launched) and time.monotonic() < deadline:
+            time.sleep(_POLL)
+        server = self._await_ready(data)
+        if server is None:
+            raise EmbeddedPostgresError(f"the server ended at once: {self._log_tail()}")
+        return server
+
+    def _server(self, postmaster: _Postmaster) -> Server:
+        if not postmaster.socket_folder.exists():
+            raise EmbeddedPostgresError(
+                f"the server runs (process {postmaster.process.pid}) but its socket folder "
+                f"{postmaster.socket_folder} was removed. Stop it by force, then start it again"
+            )
+        _require_private(postmaster.socket_folder)
+        try:
+            password = (self.root / "password").read_text().strip()
+        except FileNotFoundError:
+            raise EmbeddedPostgresError(
+                f"{self.root / 'password'} is missing. Stop the server by force: the next start "
+                "makes a new password"
+            ) from None
+        return Server(postmaster.socket_folder, postmaster.port, USER, password, DATABASE)
+
+    def _connect(self, server: Server) -> psycopg2.extensions.connection:
+        try:
+            return psycopg2.connect(
+                host=str(server.socket_folder),
+                port=server.port,
+                user=server.user,
+                password=server.password,
+                dbname=server.database,
+                connect_timeout=10,
+            )
+        except psycopg2.OperationalError as error:
+            raise EmbeddedPostgresError(
+                f"the server of {self.root} refuses a connection: {str(error).strip()}"
+            ) from error
+
+    def _count_sessions(self, server: Server, grace: float = 0.0) -> int:
+        """Client sessions beside the one that asks; asks again for `grace` seconds if there are."""
+        deadline = time.monotonic() + grace
+        with closing(self._connect(server)) as connection, connection.cursor() as cursor:
+            connection.autocommit = True  # one transaction would see one frozen list
+            while True:
+                cursor.execute(
+                    "SELECT count(*) FROM pg_stat_activity "
+                    "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+                )
+                (sessions,) = cursor.fetchone() or (0,)
+                if not sessions or time.monotonic() >= deadline:
+                    return int(sessions)
+                time.sleep(_POLL)
+
+    # ------------------------------------------------------------------------------ start and stop
+
+    def _launch(self, data: Path) -> psutil.Process:
+        """Start the server as a daemon: own session, nobody's child, no pipe to its starter."""
+        binaries = self._binaries_for(data)
+        sockets = self._make_socket_folder()
+        self._sweep_unfinished()
+        with self._open_log() as log, _open_private(self.root / "server.alive") as alive:
+            self._claim(alive)
+            # No process works in the data folder, so these are left from a crash. PostgreSQL itself
+            # would take any process that now has the old number for a rival.
+            for stale in (data / "postmaster.pid", *sockets.glob(".s.PGSQL.*")):
+                stale.unlink(missing_ok=True)
+            if not (self.root / "password").exists():
+                password = secrets.token_urlsafe(24)
+                statement = f"ALTER ROLE {USER} PASSWORD '{password}'"
+                self._run_single_user(binaries, data, statement)
+                self._write_private(self.root / "password", password)
+            settings = _SETTINGS | {"unix_socket_directories": str(sockets), "port": str(PORT)}
+            settings |= {} if self.durable else _NOT_DURABLE
+            settings |= self._settings
+            command = [binaries.program("postgres"), "-D", str(data), *_options(settings)]
+            # The shell ends at once; the server keeps the open file, and with it the lock on it.
+            shell = subprocess.run(
+                ["/bin/sh", "-c", '"$@" >&2 & echo $!', "sh", *_unprivileged(command)],
+                cwd=data,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=(alive.fileno(),),
+                check=True,
+                text=True,
+            )
+        try:
+            return psutil.Process(int(shell.stdout))
+        except psutil.NoSuchProcess:
+            raise EmbeddedPostgresError(f"the server ended at once: {self._log_tail()}") from None
+
+    def _binaries_for(self, data: Path) -> PostgresBinaries:
+        major = int(data.name.removeprefix("pg"))
+        try:
+            return find_binaries(major)
+        except EmbeddedPostgresError as error:
+            raise EmbeddedPostgresError(
+                f"the data in {data} were made by PostgreSQL {major}, and only {major} can read "
+                f"them, but {error}. To begin an empty database instead, move {data} away"
+            ) from None
+
+    def _claim(self, alive: IO[bytes]) -> None:
+        """Lock the file the server will hold: seen from other containers and other machines too.
+
+        A server there, on the same shared folder, has no process here; two would ruin the data.
+        """
+        deadline = time.monotonic() + _CLAIM_TIMEOUT
+        while True:
+            try:
+                return fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise EmbeddedPostgresError(
+                        f"{self.root} is in use by a server that is not visible from here: another "
+                        "machine or container shares this folder. Stop it there first"
+                    ) from None
+            time.sleep(_POLL)
+
+    def _make_socket_folder(self) -> Path:
+        """A short private folder, the same at every start so that clients can reconnect.
+
+        Not below XDG_RUNTIME_DIR, and below TMPDIR only where /tmp is closed: both may vanish with
+        the login or the batch job that started the server.
+        """
+        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
+        name = f"neuroteach-{os.geteuid()}-{digest}"
+        places = [Path("/tmp") / name, Path(tempfile.gettempdir()) / name]
+        for folder in places:
+            path_length = len(os.fsencode(folder / f".s.PGSQL.{PORT}"))
+            if os.access(folder.parent, os.W_OK | os.X_OK) and path_length <= _SOCKET_PATH_LIMIT:
+                with suppress(FileExistsError):
+                    folder.mkdir(mode=0o700)
+                _require_private(folder)
+                return folder
+        raise EmbeddedPostgresError(
+            f"no place for the server's socket: {places[0].parent} and {places[1].parent} are "
+            f"not writable or too long. Set TMPDIR to a writable folder with a short path"
+        )
+
+    def _open_log(self) -> IO[bytes]:
+        path = self.root / "postgres.log"
+        if path.exists() and path.stat().st_size > _LOG_LIMIT:
+            path.rename(path.with_suffix(".log.old"))
+        return _open_private(path, os.O_APPEND)
+
+    def _log_tail(self, lines: int = 12) -> str:
+        log = self.root / "postgres.log"
+        text = log.read_text(errors="replace") if log.exists() else ""
+        return "\n".join([f"the end of {log} is:", *text.splitlines()[-lines:]])
+
+    def _shut_down(self, data: Path) -> None:
+        postmaster = self._postmaster(data)
+        if postmaster is None:
+            return
+        with suppress(psutil.NoSuchProcess):
+            postmaster.process.send_signal(signal.SIGINT)  # ends sessions, writes a checkpoint
+        if not _gone(data, _STOP_TIMEOUT) and not _end(data, signal.SIGQUIT, _LEFTOVER_TIMEOUT):
+            raise EmbeddedPostgresError(f"the server does not stop: {self._log_tail()}")
+        with suppress(OSError):
+            postmaster.socket_folder.rmdir()
+
+
+def _open_private(path: Path, flags: int = 0) -> IO[bytes]:
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600), "wb")
+
+
+def _options(settings: dict[str, str]) -> list[str]:
+    return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+
+
+def _environment() -> dict[str, str]:
+    """The environment without PGDATA and its kin, which would change what PostgreSQL does."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return kept | {"LC_ALL": "C"}
+
+
+def _run(command: list[str], *, working_folder: Path, stdin: str = "") -> None:
+    """Run a program in `working_folder`, where a later start will find it if this one is killed."""
+    done = subprocess.run(
+        _unprivileged(command),
+        cwd=working_folder,
+        env=_environment(),
+        input=stdin,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise EmbeddedPostgresError(
+            f"{command[0]} failed (status {done.returncode}): {done.stderr.strip()[-2000:]}"
+            + (
+                "\nAs root it runs without root's special rights: the database folder, the Python "
+                "environment and the folders above them must be open to root's own account"
+                if os.geteuid() == 0
+                else ""
+            )
+        )
+
+
+def _unprivileged(command: list[str]) -> list[str]:
+    """PostgreSQL refuses root; root's processes run in a user namespace as an ordinary user.
+
+    To the world outside they are still root's, so no user is made and no permission changed.
+    """
+    if os.geteuid() != 0:
+        return command
+    try:
+        subprocess.run([*_USER_NAMESPACE, "true"], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "stderr", None) or str(error)
+        raise EmbeddedPostgresError(
+            "PostgreSQL does not run as root, and a user namespace for it is not permitted here "
+            f"({' '.join(_USER_NAMESPACE)}: {reason.strip()}). Run as a normal user, or set "
+            "NEUROTEACH_DATABASE=postgresql://USER:PASSWORD@HOST/DATABASE"
+        ) from error
+    return [*_USER_NAMESPACE, *command]
+
+
+def _require_private(folder: Path) -> None:
+    """Raise unless `folder` is a real folder of ours alone: anyone may make names in /tmp."""
+    facts = folder.lstat()
+    if (
+        not stat.S_ISDIR(facts.st_mode)
+        or facts.st_uid != os.geteuid()
+        or stat.S_IMODE(facts.st_mode) & 0o077
+    ):
+        raise EmbeddedPostgresError(
+            f"{folder} should be a folder of user number {os.geteuid()} with mode 0700, but is "
+            f"{stat.filemode(facts.st_mode)} of user number {facts.st_uid}. It may be a trap set "
+            "by someone else: remove it, or have it removed, and start again"
+        )
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return Path(process.cwd()).is_relative_to(folder) and process.name() in _PROGRAMS
+    except psutil.Error:  # ended, a zombie, or someone else's
+        return False
+
+
+def _processes_in(folder: Path) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if _works_in(process, folder)]
+
+
+def _lives(process: psutil.Process, for_seconds: float = 0.0) -> bool:
+    deadline = time.monotonic() + for_seconds
+    with suppress(psutil.NoSuchProcess):
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() >= deadline:
+                return True
+            time.sleep(_POLL)
+    return False
+
+
+def _gone(folder: Path, seconds: float) -> bool:
+    """Wait until no PostgreSQL process works in `folder`; False if some still do."""
+    deadline = time.monotonic() + seconds
+    while _processes_in(folder):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+    return True
+
+
+def _end(folder: Path, ending: signal.Signals, seconds: float) -> bool:
+    for process in _processes_in(folder):
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(ending)
+    return _gone(folder, seconds)

@@ -1,0 +1,219 @@
+"""Open the database: embedded or a server, every table bound, nothing left behind on failure."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pipeline.database import migrations
+from pipeline.database.connection import PATIENCE, Connection, DatabaseError
+from pipeline.database.settings import ServerAddress, Settings, load_settings
+from schemas import base
+
+if TYPE_CHECKING:
+    from pipeline.database.embedded import EmbeddedPostgres
+
+# One number for all users of a database, so that they wait for one another: "neurteac" in ASCII.
+ACTIVATION_LOCK = 0x6E65757274656163
+MYSQL_LOCK_TIMEOUT = 300  # seconds
+
+
+class Database:
+    """An open database with every table bound to it; use it in a ``with`` statement.
+
+    Attributes
+    ----------
+    settings : Settings
+    connection : Connection
+    """
+
+    def __init__(self, settings: Settings, connection: Connection) -> None:
+        self.settings = settings
+        self.connection = connection
+
+    def close(self) -> None:
+        """Close the session. An embedded server stays up for the next one."""
+        base.deactivate()
+        self.connection.close()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def open_database(
+    settings: Settings | None = None,
+    *,
+    create: bool = True,
+    any_version: bool = False,
+    patience: float = PATIENCE,
+) -> Database:
+    """Connect, start the embedded server if need be, and bind all tables.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        From the environment by default.
+    create : bool
+        Declare tables where there are none; False for users who may not.
+    any_version : bool
+        Take tables of an earlier version as they are, to bring them up to date.
+    patience : float
+        Seconds for which a server that fails later is waited for.
+
+    Raises
+    ------
+    DatabaseError
+        If the server cannot be reached, or the tables are of another version, or are not there
+        and may not be made.
+
+    Examples
+    --------
+    >>> from pipeline.database.opening import open_database
+    >>> with open_database() as database:  # doctest: +SKIP
+    ...     print(Scan())
+    """
+    settings = settings or load_settings()
+    connection = connect(settings, patience=patience)
+    try:
+        with activation_lock(connection):
+            _bind(connection, settings, create=create, any_version=any_version)
+    except BaseException as error:
+        base.deactivate()
+        connection.close()
+        if isinstance(error, base.dj.DataJointError):
+            raise DatabaseError(
+                f"{settings.database_for_display}: tables of schema {settings.schema_name!r} "
+                f"cannot be used ({one_line(error)}); whoever owns the schema can make them by "
+                "`neuroteach init`"
+            ) from error
+        raise
+    base.configure(
+        device=choose_device(settings.device),
+        user=connection.get_user().split("@")[0],
+        checkpoints=settings.checkpoints,
+        alive=settings.worker_alive,
+    )
+    return Database(settings, connection)
+
+
+def connect(settings: Settings, *, patience: float = PATIENCE) -> Connection:
+    """A connection that no table is bound to yet; an embedded server is started for it.
+
+    Raises
+    ------
+    DatabaseError
+        If the server cannot be reached.
+    """
+    server = embedded_server(settings)
+    if server is None:
+        return _connected(settings, settings.server_address, patience)
+    return server.connected(lambda s: _connected(settings, s.address, patience))
+
+
+def _bind(connection: Connection, settings: Settings, *, create: bool, any_version: bool) -> None:
+    """Bind the tables, declaring what is missing, if they are of this version."""
+    schema = settings.schema_name
+    version = migrations.current_version(connection, schema)
+    if settings.store.protocol != "s3":
+        if settings.store_is_shared and version is not None and not settings.store.is_dir():
+            raise DatabaseError(
+                f"store: {settings.store} is not there; is it mounted on this machine? If it was "
+                "lost, make the folder and take what was in it from a backup"
+            )
+        settings.store.mkdir(parents=True, exist_ok=True)
+    if version is None:  # there is nothing yet
+        base.activate(connection, schema, create=create)
+        migrations.stamp(migrations.LATEST, "made")
+        return
+    if version != migrations.LATEST and not any_version:
+        _refuse_version(settings, version)
+    # Whoever declared them first may have been killed before the end.
+    missing = {table.table_name for table in base.all_tables()} - migrations.tables_in(
+        connection, schema
+    )
+    base.activate(connection, schema, create=create and bool(missing))
+
+
+def require_store(database: Database) -> None:
+    """Refuse to compute with an empty store, where others have put what the rows refer to.
+
+    Raises
+    ------
+    DatabaseError
+    """
+    store = database.settings.store
+    if store.protocol == "s3" or any(store.iterdir()):
+        return
+    if any(len(table()) for table, _ in migrations.array_columns()):
+        raise DatabaseError(
+            f"store: {store} is empty, and the database has arrays in it; is it mounted on this "
+            "machine, and does NEUROTEACH_STORE name the folder that the others use?"
+        )
+
+
+def _refuse_version(settings: Settings, version: int) -> None:
+    found = f"{settings.database_for_display}: the tables of schema {settings.schema_name!r} are "
+    if version > migrations.LATEST:
+        raise DatabaseError(
+            f"{found}of version {version}, newer than this program, which knows "
+            f"{migrations.LATEST}; install a newer neuroteach"
+        )
+    raise DatabaseError(
+        f"{found}of version {version}, this program needs {migrations.LATEST}; run `neuroteach "
+        "database upgrade`, which saves a backup first"
+    )
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return " ".join(str(error).split())
+
+
+def embedded_server(settings: Settings) -> EmbeddedPostgres | None:
+    """The embedded server of these settings, running or not; None if they name another."""
+    if settings.embedded_folder is None:
+        return None
+    from pipeline.database.embedded import EmbeddedPostgres  # only on systems that can run it
+
+    return EmbeddedPostgres(settings.embedded_folder)
+
+
+def choose_device(device: str) -> str:
+    """``auto`` as the GPU if there is one, else the CPU; anything else as it is."""
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _connected(settings: Settings, address: ServerAddress, patience: float) -> Connection:
+    config = base.dj.settings.Config()
+    config.safemode = False
+    config.stores = {"default": "main", "main": settings.store_for_datajoint()}
+    try:
+        return Connection(address, config, patience=patience)
+    except Exception as error:  # each driver has its own
+        raise DatabaseError(
+            f"{settings.database_for_display}: cannot connect ({one_line(error)}); "
+            "check NEUROTEACH_DATABASE and that the server is up"
+        ) from error
+
+
+@contextlib.contextmanager
+def activation_lock(connection: Any) -> Iterator[None]:
+    """One session at a time declares tables: sessions that race to declare them crash."""
+    if connection.adapter.backend == "postgresql":
+        connection.query(f"SELECT pg_advisory_lock({ACTIVATION_LOCK})")
+        release = f"SELECT pg_advisory_unlock({ACTIVATION_LOCK})"
+    else:
+        connection.query(f"SELECT GET_LOCK('neuroteach', {MYSQL_LOCK_TIMEOUT})")
+        release = "SELECT RELEASE_LOCK('neuroteach')"
+    try:
+        yield
+    finally:
+        connection.query(release)

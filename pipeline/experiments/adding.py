@@ -1,0 +1,261 @@
+"""Experiments in the database: checked, planned whole or not at all, and removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from pipeline.experiments import planning
+from pipeline.experiments.file import ExperimentError, ExperimentSettings, Source
+from pipeline.experiments.planned import named
+from predictive_model.encoders.encoder import Population, build_encoder
+from predictive_model.fits.trials import check_together
+from predictive_model.recordings.recording import check_name
+from schemas import base, encoding, experiment, recording, teaching, training
+from schemas.base import transaction
+
+DEFAULT_PRIORITY = 5
+PRIORITIES = range(0, 256)  # the lowest comes first
+
+
+def add_experiment(
+    settings: ExperimentSettings, *, name: str, scale: str, priority: int = DEFAULT_PRIORITY
+) -> bool:
+    """Plan an experiment: everything it needs stands in the plan tables, or nothing does.
+
+    Parameters
+    ----------
+    settings : ExperimentSettings
+    name, scale : str
+    priority : int
+        Of its computations, from 0 to 255; the lowest come first.
+
+    Returns
+    -------
+    bool
+        False if the very same experiment was there already.
+
+    Raises
+    ------
+    ExperimentError
+        If a scan or the image set is missing, or another experiment has the name and scale.
+    """
+    check_name(name)
+    _check_priority(priority)
+    key = {"experiment": name, "scale": scale}
+    described = settings.model_dump(mode="json")
+    present = (experiment.Experiment & key).to_dicts()
+    if present:
+        if present[0]["settings"] == described:
+            return False
+        raise ExperimentError(
+            f"experiment {name!r} at scale {scale!r} is in the database with other settings; give "
+            "this one another name with --name, or remove that one with `neuroteach experiment "
+            "remove`"
+        )
+    check_scans(settings)
+    _check_encoder(settings)
+    check_shared_core(settings)
+    if settings.teachers:
+        _check_images(settings)
+    rsms = [entry.rsm for entry in settings.teachers if entry.rsm]
+    _check_known(teaching.Rsm, "rsm", rsms, "neuroteach import rsm")
+    sources = {name: _members_of(name, source) for name, source in settings.sources.items()}
+    with transaction(experiment.Experiment.connection):
+        experiment.Experiment.insert1(
+            {
+                **key,
+                "title": settings.title,
+                "settings": described,
+                "added": datetime.now(UTC).replace(tzinfo=None, microsecond=0),
+                "added_by": base.computing().user[:64],
+                "priority": priority,
+            }
+        )
+        planning.plan(settings, key, sources)
+    return True
+
+
+def set_priority(name: str, scale: str, priority: int) -> None:
+    """Have an experiment computed earlier or later; workers take note within seconds.
+
+    Raises
+    ------
+    LookupError
+        If there is no such experiment.
+    ExperimentError
+        If there is no such priority.
+    """
+    _check_priority(priority)
+    named(name, scale)
+    key = {"experiment": name, "scale": scale}
+    experiment.Experiment.update1({**key, "priority": priority})
+
+
+def _check_priority(priority: int) -> None:
+    if priority not in PRIORITIES:
+        raise ExperimentError(
+            f"priority: {priority}, expected {PRIORITIES.start} to {PRIORITIES.stop - 1}; the "
+            f"lowest comes first, {DEFAULT_PRIORITY} is usual"
+        )
+
+
+def remove_experiment(name: str, scale: str) -> None:
+    """Forget what an experiment asks for. What was computed for it stays.
+
+    Its waiting and failed computations are forgotten too, unless another asks for them.
+
+    Raises
+    ------
+    LookupError
+        If there is no such experiment.
+    """
+    key = {"experiment": name, "scale": scale}
+    named(name, scale)
+    with transaction(experiment.Experiment.connection):
+        (experiment.Experiment & key).delete(
+            transaction=False, prompt=False, part_integrity="cascade"
+        )
+        for table in base.computed_tables():
+            jobs = table().jobs & "status IN ('pending', 'error')"
+            wanted = base.dj.Not(table().key_source.proj())
+            jobs.restrict(wanted, semantic_check=False).delete_quick()
+
+
+def _check_known(table: Any, column: str, names: Sequence[str], how: str) -> None:
+    known = set(table.to_arrays(column))
+    if missing := [n for n in names if n not in known]:
+        raise ExperimentError(
+            f"{column}: {', '.join(missing)} not in the database, which has "
+            f"{', '.join(sorted(known)) or 'none'}; add it with `{how}` first"
+        )
+
+
+def _check_images(settings: ExperimentSettings) -> None:
+    assert settings.images is not None
+    _check_known(training.ImageSet, "image_set", [settings.images], "neuroteach import images")
+    images = (training.ImageSet & {"image_set": settings.images}).proj("n_train", "n_test")
+    sizes = images.fetch1()
+    asked = [
+        *(("training.n_train", t.n_train, sizes["n_train"]) for _, t in settings.variations),
+        *(("training.n_test", t.n_test, sizes["n_test"]) for _, t in settings.variations),
+        *(("noise.n_images", noise.n_images, sizes["n_test"]) for noise in settings.noise),
+        (
+            "activations.n_shown",
+            settings.activations and settings.activations.n_shown,
+            sizes["n_test"],
+        ),
+        *(("attacks.n_images", attack.n_images, sizes["n_test"]) for attack in settings.attacks),
+    ]
+    for field, wanted, there in asked:
+        if isinstance(wanted, int) and wanted > there:
+            raise ExperimentError(
+                f"{field}: {wanted}, but image set {settings.images!r} has {there}; lower it"
+            )
+
+
+def check_scans(settings: ExperimentSettings) -> None:
+    """Raise an ExperimentError if a scan is missing, or lacks what its encoder needs."""
+    _check_known(recording.Scan, "scan", settings.recordings, "neuroteach import scan")
+    encoder = settings.encoder
+    for scan in settings.recordings:
+        row = (recording.Scan & {"scan": scan}).proj("has_pupil", "n_behaviour", "n_trials")
+        has_pupil, n_behaviour, n_trials = row.fetch1("has_pupil", "n_behaviour", "n_trials")
+        for field, lacks, what in (
+            ("recordings", not n_trials, "trials, only an encoder of its neurons; leave it out"),
+            (
+                "encoder.shifter",
+                encoder.shifter and not has_pupil,
+                "pupil position; leave the shifter out",
+            ),
+            (
+                "encoder.modulator",
+                encoder.modulator and not n_behaviour,
+                "behaviour; leave the modulator out",
+            ),
+            (
+                "encoder.behaviour_channels",
+                encoder.behaviour_channels and not n_behaviour,
+                "behaviour; set behaviour_channels to false",
+            ),
+        ):
+            if lacks:
+                raise ExperimentError(f"{field}: scan {scan!r} has no {what}")
+
+
+def _check_encoder(settings: ExperimentSettings) -> None:
+    """Build each scan's encoder, since what cannot be built had better not be planned."""
+    sizes = recording.StimulusSet.proj("channels", "height", "width")
+    for scan in settings.recordings:
+        row = recording.Scan & {"scan": scan}
+        shape = (row.proj("stimulus_set") * sizes).fetch1("channels", "height", "width")
+        n_behaviour, positions = row.fetch1("n_behaviour", "cortical_positions")
+        positions = np.asarray(positions)
+        population = Population(
+            n_neurons=len(positions) or 1,
+            n_behaviour=n_behaviour,
+            cortical_positions=positions if len(positions) else None,
+        )
+        try:
+            build_encoder(settings.encoder, {"scan": population}, image_shape=shape)
+        except ValueError as error:
+            raise ExperimentError(f"encoder of scan {scan!r}: {error}") from error
+
+
+def _members_of(name: str, source: Source) -> list[dict[str, Any]]:
+    """Encoders of a source and the stimuli they speak of, by their keys."""
+    known = recording.StimulusSet & {"stimulus_set": source.stimuli}
+    if not known:
+        raise ExperimentError(
+            f"sources.{name}.stimuli: {source.stimuli!r} is not in the database; add images with "
+            "`neuroteach import stimuli`, which prints their key, and give it with --stimuli"
+        )
+    shape = known.fetch1("channels", "height", "width")
+    members = []
+    for scan in source.encoders:
+        keys = (encoding.FittedEncoder & {"scan": scan}).keys()
+        imported = (encoding.FittedEncoder & {"scan": scan, "origin": "imported"}).keys()
+        keys = imported or keys
+        if len(keys) != 1:
+            raise ExperimentError(
+                f"sources.{name}.encoders: scan {scan!r} has {len(keys)} encoders, expected one; "
+                "import one with `neuroteach import encoder`"
+            )
+        expected = encoding.FittedEncoder.load(keys[0]).image_shape
+        if tuple(shape) != expected:
+            raise ExperimentError(
+                f"sources.{name}.stimuli: images of {tuple(shape)}, but the encoder of {scan!r} "
+                f"takes {expected}; import them at that size"
+            )
+        members.append({**keys[0], "stimulus_set": source.stimuli})
+    return members
+
+
+def check_shared_core(settings: ExperimentSettings) -> None:
+    """Raise an ExperimentError if the scans are to share a core and cannot."""
+    if not settings.share_core:
+        return
+    sizes = recording.StimulusSet.proj("channels", "height", "width")
+    scans = [{"scan": scan} for scan in settings.recordings]
+    rows = (recording.Scan.proj("stimulus_set") * sizes & scans).to_dicts()
+    shapes = sorted({(row["channels"], row["height"], row["width"]) for row in rows})
+    if len(shapes) > 1:
+        raise ExperimentError(
+            f"share_core: the scans' images have shapes {shapes}, expected one shape; leave "
+            "share_core out, or import the images at one size"
+        )
+    recordings = [recording.Scan.load(scan) for scan in scans]
+    for r in recordings:
+        n = len(r.trials_of("validation"))
+        if n < 2:
+            raise ExperimentError(
+                f"share_core: scan {r.name!r} has {n} validation trials, expected at least 2, "
+                "which say when to stop; leave it out, or import it with more"
+            )
+    try:
+        check_together(recordings)
+    except ValueError as error:
+        raise ExperimentError(f"share_core: {error}") from error

@@ -1,0 +1,402 @@
+"""Experiment files: what to compute, read from TOML and checked without a database."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from predictive_model.config import Config, Seed, what_is_wrong
+from predictive_model.encoders.config import EncoderConfig
+from predictive_model.fits.config import FitConfig
+from predictive_model.recipes import read_recipe
+from regularized_training.alignment.layers import RepresentationConfig
+from regularized_training.analysis.activations import ActivationConfig
+from regularized_training.lessons.config import RsmConfig
+from regularized_training.networks.architectures import compared_layers
+from regularized_training.networks.config import NetworkConfig
+from regularized_training.robustness.attack_config import AttackCheckConfig, AttackConfig
+from regularized_training.robustness.noise import NoiseConfig
+from regularized_training.teachers.config import OF_TRIALS, TeacherConfig
+from regularized_training.training_config import TrainingConfig
+
+
+class ExperimentError(ValueError):
+    """An experiment that cannot be planned: says what was found and what to do."""
+
+
+class Source(Config):
+    """Encoders that are in the database already, and images for them to speak of.
+
+    Attributes
+    ----------
+    encoders : tuple of str
+        Names of scans, each with one encoder, as `neuroteach import encoder` brings them.
+    stimuli : str
+        Key of the images, which `neuroteach import stimuli` prints.
+    """
+
+    encoders: tuple[str, ...] = Field(min_length=1)
+    stimuli: str = Field(min_length=1)
+
+    @field_validator("encoders")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"{', '.join(value)}: expected every encoder once")
+        return value
+
+
+class TeacherEntry(TeacherConfig):
+    """A teacher in an experiment: which, from whom, and how it teaches.
+
+    Attributes
+    ----------
+    source : str, optional
+        One of the experiment's sources; its recordings by default.
+    regularizer : dict
+        Settings that differ from those of ``training.regularizer``.
+    alphas : tuple of float
+        Train with each of these weights of the similarity loss, or ratios of an RSM; by default
+        with the regulariser's.
+    """
+
+    source: str | None = None
+    regularizer: dict[str, Any] = {}
+    alphas: tuple[float, ...] = ()
+
+    @property
+    def teacher(self) -> TeacherConfig:
+        """The teacher alone."""
+        return TeacherConfig(**{name: getattr(self, name) for name in TeacherConfig.model_fields})
+
+    def trainings(self, config: TrainingConfig) -> list[TrainingConfig]:
+        """How networks are trained with it: one setting for each alpha."""
+        if self.kind == "none":
+            return [config.model_copy(update={"regularizer": None})]
+        described = {} if config.regularizer is None else config.regularizer.model_dump()
+        described |= self.regularizer
+        strength = "ratio" if "method" in described else "alpha"
+        changes = [{strength: alpha} for alpha in self.alphas] or [{}]
+        regularizers = [{"regularizer": {**described, **change}} for change in changes]
+        whole = config.model_dump()
+        return [TrainingConfig.model_validate({**whole, **changed}) for changed in regularizers]
+
+
+class Variant(Config):
+    """Settings of network and training that differ from the experiment's.
+
+    Attributes
+    ----------
+    network, training : dict
+        As in the tables of these names.
+    """
+
+    network: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+
+
+class ExperimentSettings(Config):
+    """What to compute.
+
+    Attributes
+    ----------
+    title : str
+    recordings : tuple of str
+        Names of scans, whose similarity is averaged. May be empty if every teacher has a source.
+    sources : dict of str to Source
+        Encoders that are not fitted here.
+    images : str, optional
+        Name of the image set the networks learn. Without teachers, only encoders are fitted.
+    encoder, fit, encoder_seed
+        How each scan's encoder is built and fitted.
+    share_core : bool
+        Fit all scans together, with one core.
+    teachers : tuple of TeacherEntry
+        A plain string is the kind of a teacher.
+    network, training, seeds
+        Trained once for each teacher, alpha and seed. ``training.regularizer`` is left out for the
+        teacher ``none``.
+    variants : tuple of Variant
+        Train all of these with each variant of network and training, instead of as they are.
+    noise : tuple of NoiseConfig
+        A single table, or a list of them.
+    attacks : tuple of AttackConfig
+    attack_checks : AttackCheckConfig, optional
+        Ask of every network whether attacks on it can be believed.
+    representation : RepresentationConfig, optional
+        Compare every network's layers with each ``neural_model`` teacher of the experiment, on the
+        stimuli that this holds out.
+    activations : ActivationConfig, optional
+        Look at the activations of a layer of every network over the test images.
+    """
+
+    title: str = Field(min_length=1, max_length=255)
+    recordings: tuple[str, ...] = ()
+    sources: dict[str, Source] = {}
+    images: str | None = None
+    encoder: EncoderConfig = EncoderConfig()
+    fit: FitConfig = FitConfig()
+    encoder_seed: Seed = 0
+    share_core: bool = False
+    teachers: tuple[TeacherEntry, ...] = ()
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig | None = None
+    seeds: tuple[Seed, ...] = ()
+    variants: tuple[Variant, ...] = ()
+    noise: tuple[NoiseConfig, ...] = (NoiseConfig(),)
+    attacks: tuple[AttackConfig, ...] = ()
+    attack_checks: AttackCheckConfig | None = None
+    representation: RepresentationConfig | None = None
+    activations: ActivationConfig | None = None
+
+    @field_validator("teachers", mode="before")
+    @classmethod
+    def _kinds(cls, value: Any) -> Any:
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return tuple({"kind": t} if isinstance(t, str) else t for t in value)
+        return value
+
+    @field_validator("noise", mode="before")
+    @classmethod
+    def _one_noise(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, dict | NoiseConfig) else value
+
+    @field_validator("recordings", "seeds", "teachers", "variants", "noise", "attacks")
+    @classmethod
+    def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        described = [v.model_dump_json() if isinstance(v, Config) else v for v in value]
+        if len(set(described)) != len(described):
+            raise ValueError("expected distinct values")
+        return value
+
+    @model_validator(mode="after")
+    def _complete(self) -> ExperimentSettings:
+        needed = {"images": self.images, "training": self.training, "seeds": self.seeds}
+        missing = [name for name, value in needed.items() if not value]
+        if self.teachers and missing:
+            raise ValueError(
+                f"{', '.join(missing)}: missing, but networks are to be taught; give them, or "
+                "leave out teachers to fit encoders only"
+            )
+        if not self.recordings and not self.teachers:
+            raise ValueError("recordings: none, expected scans to fit encoders to, or teachers")
+        if self.variants and not self.teachers:
+            raise ValueError("variants: given, but no network is trained; add teachers")
+        for network, training in self.variations:
+            for entry in self.teachers:
+                self._check_teacher(entry, network, training)
+            if self.activations is not None:
+                compared_layers(network.architecture, (self.activations.layer,))
+        self._check_distinct_trainings()
+        kinds = [entry.kind for entry in self.teachers]
+        if self.representation is not None and "neural_model" not in kinds:
+            raise ValueError(
+                "representation: compares networks with neural_model teachers, of which there is "
+                "none; add one, or leave out the table [representation]"
+            )
+        return self
+
+    @property
+    def variations(self) -> list[tuple[NetworkConfig, TrainingConfig]]:
+        """Networks and how they are trained: as they are, or one pair for each variant.
+
+        Raises
+        ------
+        ValueError
+            If a variant has a setting that cannot work.
+        """
+        if self.training is None:
+            return []
+        found = []
+        for i, variant in enumerate(self.variants or (Variant(),)):
+            network = merged(self.network.model_dump(), variant.network)
+            training = merged(self.training.model_dump(), variant.training)
+            try:
+                pair = (
+                    NetworkConfig.model_validate(network),
+                    TrainingConfig.model_validate(training),
+                )
+            except ValidationError as error:
+                raise ValueError(f"variants.{i}: {what_is_wrong(error)}") from error
+            found.append(pair)
+        return found
+
+    def with_stimuli(self, key: str) -> ExperimentSettings:
+        """The same, all sources speaking of other stimuli.
+
+        Raises
+        ------
+        ExperimentError
+            If there are no sources.
+        """
+        if not self.sources:
+            raise ExperimentError(
+                "stimuli: given, but no teacher has a source of imported encoders; scans teach "
+                "with the images that they saw"
+            )
+        sources = {
+            name: Source(encoders=s.encoders, stimuli=key) for name, s in self.sources.items()
+        }
+        return self.model_copy(update={"sources": sources})
+
+    def _check_distinct_trainings(self) -> None:
+        seen = set()
+        for network, training in self.variations:
+            for entry in self.teachers:
+                for config in entry.trainings(training):
+                    described = (
+                        network.model_dump_json(),
+                        entry.teacher.model_dump_json(),
+                        entry.source,
+                        config.model_dump_json(),
+                    )
+                    if described in seen:
+                        weight = config.regularizer and f" with alpha {config.regularizer.alpha:g}"
+                        raise ValueError(
+                            f"teachers: {entry.kind} teaches twice in the same way{weight or ''}; "
+                            "leave one out, or the variant that makes no difference to it"
+                        )
+                    seen.add(described)
+
+    def _check_teacher(
+        self, entry: TeacherEntry, network: NetworkConfig, training: TrainingConfig
+    ) -> None:
+        if entry.source is not None and entry.source not in self.sources:
+            raise ValueError(
+                f"teachers: {entry.kind} has the source {entry.source!r}, expected one of "
+                f"{', '.join(self.sources) or 'none, as there is no table [sources.NAME]'}"
+            )
+        if entry.kind == "none":
+            return
+        rsm = bool(entry.rsm)
+        if rsm and entry.source is not None:
+            raise ValueError(
+                f"teachers: {entry.kind} has the source {entry.source!r}, but speaks of the "
+                "stimuli of its RSM; leave out the source"
+            )
+        if not rsm and entry.source is None and not self.recordings:
+            raise ValueError(
+                f"teachers: {entry.kind} needs recordings or a source; give it one of them"
+            )
+        if entry.source is not None and entry.kind in OF_TRIALS:
+            raise ValueError(
+                f"teachers: {entry.kind} needs recorded trials, which the source "
+                f"{entry.source!r} has not; leave out its source to use the recordings"
+            )
+        if training.regularizer is None and not entry.regularizer:
+            raise ValueError(
+                f"training.regularizer: teacher {entry.kind!r} needs one; add a table "
+                "[training.regularizer]"
+            )
+        for config in entry.trainings(training):
+            assert config.regularizer is not None
+            sparse = rsm and entry.kind != "gaussian"
+            if sparse and not isinstance(config.regularizer, RsmConfig):
+                raise ValueError(
+                    f"teachers: {entry.kind} need not know all pairs of the RSM {entry.rsm!r}; set "
+                    "method = 'rsm' in [training.regularizer]"
+                )
+            compared_layers(network.architecture, config.regularizer.layers)
+
+
+def read_experiment(path: Path | str, scale: str, **changes: Any) -> ExperimentSettings:
+    """Read an experiment file at one scale.
+
+    The table ``scales.SCALE`` of the file overrides what stands outside of ``scales``, key by key.
+    ``extends`` names another experiment file beside it, whose content the file's overrides
+    likewise, scales and all; lists are replaced whole. ``recipe`` names a published model, whose
+    ``encoder`` and ``fit`` the file's override.
+
+    Parameters
+    ----------
+    path : Path or str
+    scale : str
+        One of the file's scales.
+    **changes
+        Values for ``recordings``, ``images`` and other fields, instead of the file's.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ExperimentError
+        If it is not TOML, lacks the scale, or holds a setting that cannot work.
+    """
+    path = Path(path)
+    content = _with_extended(path)
+    scales = content.pop("scales", {})
+    if not scales:
+        raise ExperimentError(
+            f"{path}: has no scale; add a table [scales.{scale}], which may be empty"
+        )
+    if not isinstance(scales, dict) or scale not in scales:
+        raise ExperimentError(f"{path}: scale {scale!r} is not among {sorted(scales)}")
+    if not isinstance(scales[scale], dict):
+        raise ExperimentError(f"{path}: scales.{scale} is no table; write [scales.{scale}]")
+    whole = with_recipe(merged(merged(content, scales[scale]), changes), path)
+    try:
+        return ExperimentSettings.model_validate(whole)
+    except ValidationError as error:
+        raise ExperimentError(f"{path}, scale {scale}: {what_is_wrong(error)}") from error
+
+
+def scales_of(path: Path | str) -> list[str]:
+    """Names of an experiment file's scales, in its order.
+
+    Raises
+    ------
+    FileNotFoundError, ExperimentError
+        If there is no such file, or it is not TOML.
+    """
+    scales = _with_extended(Path(path)).get("scales", {})
+    return list(scales) if isinstance(scales, dict) else []
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Content of a TOML file; FileNotFoundError or ExperimentError say what was expected."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected {what} (TOML)")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ExperimentError(f"{path}: not valid TOML ({error})") from error
+
+
+def with_recipe(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A file's content, put over that of the recipe it names."""
+    content = dict(content)
+    if (recipe := content.pop("recipe", None)) is None:
+        return content
+    try:
+        return merged(read_recipe(recipe), content)
+    except ValueError as error:
+        raise ExperimentError(f"{path}: {error}") from error
+
+
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Tables of settings, those of `over` in place of those of `base`, key by key."""
+    found = dict(base)
+    for key, value in over.items():
+        old = found.get(key)
+        both_tables = isinstance(old, dict) and isinstance(value, dict)
+        found[key] = merged(old, value) if both_tables else value  # type: ignore[arg-type]
+    return found
+
+
+def _with_extended(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Content of an experiment file, put over that of the file it extends."""
+    content = read_toml(path, "an experiment file")
+    if (name := content.pop("extends", None)) is None:
+        return content
+    if not isinstance(name, str):
+        raise ExperimentError(f"{path}: extends: {name!r}, expected the name of a file")
+    base = path.parent / name
+    if base.resolve() in (chain := (*below, path.resolve())):
+        raise ExperimentError(f"{path}: extends {name}, which extends this file in turn")
+    if not base.is_file():
+        raise ExperimentError(f"{path}: extends {name}, which is not in {path.parent}")
+    return merged(_with_extended(base, chain), content)

@@ -1,0 +1,1 @@
+"""Any rows of any tables, and where a row comes from."""

@@ -1,0 +1,1 @@
+"""What an encoder is made of: core, front end, readout, modulator, shifter."""

@@ -1,0 +1,1 @@
+"""Recordings of visual cortex, simulated ones, and the images that they show."""

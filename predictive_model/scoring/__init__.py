@@ -1,0 +1,1 @@
+"""How reliable neurons are, how well they are predicted, and what an encoder has to beat."""

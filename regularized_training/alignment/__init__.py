@@ -1,0 +1,1 @@
+"""How brain-like the layers of a network are."""

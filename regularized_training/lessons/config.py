@@ -1,0 +1,145 @@
+"""How a network learns from a teacher, as configurations."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from predictive_model.config import Config
+
+
+class RegularizerConfig(Config):
+    """How the similarity of features is pulled toward the teacher's.
+
+    The paper leaves most of these open; the defaults are this package's choice.
+
+    Attributes
+    ----------
+    alpha : float
+        Weight of the similarity loss against the task's, Eq. 7.
+    alpha_warmup : float
+        Fraction of the training during which the weight rises from 0, linearly.
+    eps : float
+        Both similarities are shrunk by ``1 - eps`` before arctanh, which keeps it finite.
+    centering : {"running", "batch"}
+        What stands for the mean feature of Eq. 9: an exponential mean over training steps, through
+        which no gradient flows, or the mean of the batch, differentiated like everything else.
+    mean_momentum : float
+        How much of the running mean a step keeps.
+    n_stimuli : int
+        Stimuli in each step, which all processes share.
+    pair_sampling : {"all_pairs", "independent"}
+        Compare all pairs among the stimuli of a step, n (n - 1) / 2 of them, or, as in the paper,
+        n / 2 pairs drawn independently of each other: the gradients of the former have less
+        noise at the same cost.
+    batchnorm : {"task", "both"}
+        Whether only task images update the running statistics of batch normalisation, which the
+        network uses when it is tested, or stimuli as well. Each pass is normalised by its own
+        batch in either case.
+    stimulus_size : (int, int), optional
+        Height and width to resize the stimuli to; as they were shown by default.
+    layers : tuple of str, optional
+        Layers that may be compared, among those of the architecture; all of them by default. Eq. 10
+        chooses between these.
+    """
+
+    alpha: float = Field(default=10.0, ge=0)
+    alpha_warmup: float = Field(default=0.0, ge=0, le=1)
+    # Below 1e-6 the shrunk value would round to 1 in float32.
+    eps: float = Field(default=1e-3, ge=1e-6, lt=1)
+    centering: Literal["running", "batch"] = "running"
+    mean_momentum: float = Field(default=0.9, ge=0, lt=1)
+    n_stimuli: int = Field(default=16, ge=2)
+    pair_sampling: Literal["all_pairs", "independent"] = "all_pairs"
+    batchnorm: Literal["task", "both"] = "task"
+    stimulus_size: tuple[int, int] | None = None
+    layers: tuple[str, ...] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> RegularizerConfig:
+        if self.pair_sampling == "independent" and self.n_stimuli % 2:
+            raise ValueError(
+                f"n_stimuli: {self.n_stimuli}, expected an even number, two for each pair"
+            )
+        if self.n_stimuli < self.fewest_stimuli:
+            raise ValueError(
+                "n_stimuli: 2, expected at least 3 with centering='batch'; two stimuli centred by "
+                "their own mean are always opposite to each other"
+            )
+        if self.stimulus_size is not None and min(self.stimulus_size) < 8:
+            raise ValueError(f"stimulus_size: {self.stimulus_size}, expected at least 8 x 8 pixels")
+        return self
+
+    def alpha_at(self, epoch: float, epochs: int) -> float:
+        """Weight of the similarity loss after so many epochs of a training."""
+        done = epoch / epochs
+        return self.alpha * min(1.0, done / self.alpha_warmup) if self.alpha_warmup else self.alpha
+
+    def teaches_at(self, epoch: float) -> bool:
+        """Whether stimuli are shown after so many epochs."""
+        return True
+
+    @property
+    def fewest_stimuli(self) -> int:
+        """With fewer in a batch there is nothing to compare."""
+        return 3 if self.centering == "batch" else 2
+
+
+class RsmConfig(Config):
+    """How the similarity of one layer's features is pulled toward the teacher's.
+
+    Attributes
+    ----------
+    method : "rsm"
+        Tells this apart from the regulariser of Li et al. 2019.
+    layer : str
+        Which layer is taught, among the similarity layers of the architecture: ``V1``, ``V2``,
+        ``V4`` or ``IT`` of CORnet-Z, ``features.6`` for the third convolution of VGG-16.
+    ratio : float
+        r, the teacher's cost over the task's.
+    weighting : {"ratio", "static"}
+        Keep r constant, or lambda at what it was in the first step.
+    taught_epochs : int or "all"
+        Teach during the first so many epochs, 10 in the paper; during all of them if "all".
+    decay : bool
+        Let r fall linearly, to 0 at the end of the training.
+    n_pairs : int
+        Pairs of stimuli in each step, drawn among those that the teacher knows; 50 in the paper.
+    stimulus_size : (int, int), optional
+        Height and width to resize the stimuli to; as they were shown by default.
+    """
+
+    method: Literal["rsm"]
+    layer: str = "V1"
+    ratio: float = Field(default=0.1, ge=0)
+    weighting: Literal["ratio", "static"] = "ratio"
+    taught_epochs: Annotated[int, Field(ge=1)] | Literal["all"] = 10
+    decay: bool = False
+    n_pairs: int = Field(default=50, ge=1)
+    stimulus_size: tuple[int, int] | None = None
+
+    @property
+    def alpha(self) -> float:
+        """What weighs the teacher, r here."""
+        return self.ratio
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layer, alone."""
+        return (self.layer,)
+
+    @property
+    def n_stimuli(self) -> int:
+        """In a step, two for each pair."""
+        return 2 * self.n_pairs
+
+    def alpha_at(self, epoch: float, epochs: int) -> float:
+        """r after so many epochs of a training."""
+        if not self.teaches_at(epoch):
+            return 0.0
+        return self.ratio * (1 - epoch / epochs) if self.decay else self.ratio
+
+    def teaches_at(self, epoch: float) -> bool:
+        """Whether stimuli are shown after so many epochs."""
+        return self.taught_epochs == "all" or epoch < self.taught_epochs

@@ -1,0 +1,114 @@
+"""A representational similarity matrix as a teacher of one layer: Federer et al. 2020."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from regularized_training import parallel
+from regularized_training.lessons.config import RsmConfig
+from regularized_training.lessons.similarity import (
+    flatten_features,
+    kept_batchnorm_statistics,
+    prepare_stimuli,
+)
+from regularized_training.lessons.weighting import RatioWeight
+from regularized_training.networks.layer_reader import LayerReader
+
+if TYPE_CHECKING:
+    from regularized_training.teachers.teacher import SimilarityTeacher
+
+
+def uncentred_cosine(first: Tensor, second: Tensor) -> Tensor:
+    """Eq. 1 of Federer et al. 2020 of rows of features, (pair,); 0 with a row of zeros."""
+    norms = first.square().sum(1) * second.square().sum(1)
+    silent = norms <= torch.finfo(norms.dtype).tiny
+    scale = torch.where(silent, 1, norms).rsqrt().masked_fill(silent, 0)
+    return (first * second).sum(1) * scale
+
+
+def rsm_cost(features: Tensor, target: Tensor) -> Tensor:
+    """First term of Eq. 2 of Federer et al. 2020, without lambda: sum over pairs.
+
+    Parameters
+    ----------
+    features : (2 * pair, channels, height, width) Tensor
+        The first stimulus of each pair, then the second of each; in float32 also under mixed
+        precision.
+    target : (pair,) Tensor
+        Similarity of the pairs according to the teacher.
+
+    Returns
+    -------
+    scalar Tensor
+    """
+    with torch.autocast(target.device.type, enabled=False):
+        first, second = flatten_features(features).chunk(2)
+        return (uncentred_cosine(first, second) - target).square().sum()
+
+
+class RsmLesson:
+    """What one step learns from an RSM: draw pairs, read one layer, compare.
+
+    Parameters
+    ----------
+    network : nn.Module
+        On its device already.
+    layers : tuple of str
+        The one layer that is taught.
+    teacher : SimilarityTeacher
+        Whose similarity is uncentred. Not all pairs need be known.
+    config : RsmConfig
+    n_channels : int
+        Channels of the network.
+    rng : torch.Generator
+        On the CPU; draws the pairs.
+    """
+
+    layer_weights: tuple[float, ...] = (1.0,)
+
+    def __init__(
+        self,
+        network: nn.Module,
+        layers: tuple[str, ...],
+        teacher: SimilarityTeacher,
+        config: RsmConfig,
+        n_channels: int,
+        rng: torch.Generator,
+    ) -> None:
+        teacher = teacher.teaching
+        pairs = teacher.known_pairs
+        if not pairs.size:
+            raise ValueError(
+                f"similarity: teacher {teacher.name!r} knows of no pair among the stimuli that "
+                "teach; hold out fewer"
+            )
+        device = next(network.parameters()).device
+        self.config = config
+        self.rng = rng
+        self.regularizer = RatioWeight(config.weighting == "static").to(device)
+        self._share = parallel.Share(config.n_pairs, at_least=1)
+        self._network = network
+        self._read = LayerReader(network, layers)
+        self._stimuli = prepare_stimuli(teacher.stimuli, n_channels, config.stimulus_size).to(
+            device
+        )
+        self._pairs = torch.from_numpy(pairs).to(device)
+        known = teacher.similarity[pairs[0], pairs[1]].astype(np.float32)
+        self._target = torch.from_numpy(known).to(device)
+
+    def weight(self, alpha: float, task_loss: Tensor, loss: Tensor) -> Tensor:
+        """lambda of Eq. 2."""
+        return self.regularizer(alpha, task_loss, loss)
+
+    def loss(self) -> Tensor:
+        """Cost of newly drawn pairs, which pass through the network up to the taught layer."""
+        chosen = torch.randint(self._pairs.shape[1], (self.config.n_pairs,), generator=self.rng)
+        chosen = self._share.of(chosen).to(self._pairs.device)
+        stimuli = self._stimuli[self._pairs[:, chosen].flatten()]
+        with kept_batchnorm_statistics(self._network):
+            (features,) = self._read(stimuli.contiguous(memory_format=torch.channels_last))
+        return rsm_cost(features, self._target[chosen])

@@ -1,0 +1,319 @@
+"""What pulls a network's features toward a teacher: Eq. 8 to 10 of Li et al. 2019."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from regularized_training import parallel
+from regularized_training.lessons.config import RegularizerConfig
+from regularized_training.networks.layer_reader import LayerReader
+
+if TYPE_CHECKING:
+    from regularized_training.teachers.teacher import SimilarityTeacher
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
+
+
+class SimilarityRegularizer(nn.Module):
+    """Similarity loss between a network's features and a teacher.
+
+    State is a running mean of the features of each layer, as a buffer that takes its shape from
+    the first batch, and trainable logits of the layer weights. The mean is updated, then used, in
+    training mode, and only used in evaluation mode; while there is none yet, the mean of the batch
+    stands in.
+
+    Parameters
+    ----------
+    config : RegularizerConfig
+    n_layers : int
+        Number of layers compared, K in the paper.
+    """
+
+    logits: nn.Parameter
+
+    def __init__(self, config: RegularizerConfig, n_layers: int) -> None:
+        super().__init__()
+        if n_layers < 1:
+            raise ValueError(f"n_layers: {n_layers}, expected at least 1")
+        self.config = config
+        self.logits = nn.Parameter(torch.zeros(n_layers))
+        for k in range(n_layers):
+            self.register_buffer(_mean_name(k), None)
+
+    @property
+    def layer_weights(self) -> Tensor:
+        """The gamma of Eq. 10, (layer,): positive, sum to one."""
+        return self.logits.softmax(0)
+
+    def forward(self, features: Sequence[Tensor], target: Tensor, pairs: Tensor) -> Tensor:
+        """Eq. 8 of Li et al. 2019, mean over pairs; in float32 also under mixed precision.
+
+        Parameters
+        ----------
+        features : sequence of (stimulus, channels, height, width) Tensor
+            One entry for each layer.
+        target : (stimulus, stimulus) Tensor
+            Similarity of the same stimuli according to the teacher, in [-1, 1].
+        pairs : (2, pair) int64 Tensor
+            Which stimuli to compare.
+
+        Returns
+        -------
+        scalar Tensor
+        """
+        with torch.autocast(target.device.type, enabled=False):
+            similarity = self.similarity(features)
+            first, second = pairs
+            error = shrunk_arctanh(similarity[first, second], self.config.eps) - shrunk_arctanh(
+                target[first, second].to(similarity.dtype), self.config.eps
+            )
+            return error.square().mean()
+
+    def similarity(self, features: Sequence[Tensor]) -> Tensor:
+        """Eq. 10 of Li et al. 2019: similarities of all layers, weighted; (stimulus, stimulus)."""
+        if len(features) != len(self.logits):
+            raise ValueError(f"features: of {len(features)} layers, expected {len(self.logits)}")
+        with torch.autocast(self.logits.device.type, enabled=False):
+            layers = []
+            for k, feature in enumerate(features):
+                flat = flatten_features(feature)
+                layers.append(cosine_similarity(flat - self._mean(k, flat)))
+            return torch.tensordot(self.layer_weights.to(layers[0].dtype), torch.stack(layers), 1)
+
+    def _mean(self, k: int, flat: Tensor) -> Tensor:
+        """Mean feature of layer k, after an update with this batch in training mode."""
+        if self.config.centering == "batch":
+            return flat.mean(0)
+        mean = getattr(self, _mean_name(k))
+        if mean is not None and mean.shape != flat.shape[1:]:
+            raise ValueError(
+                f"features: layer {k} has {flat.shape[1]} of them, expected {len(mean)} as before; "
+                "all stimuli need one size"
+            )
+        if mean is None or self.training:
+            batch_mean = parallel.averaged(flat.detach().mean(0))
+            mean = batch_mean if mean is None else mean.lerp(batch_mean, 1 - self._momentum)
+        if self.training:
+            setattr(self, _mean_name(k), mean)
+        return mean
+
+    @property
+    def _momentum(self) -> float:
+        return self.config.mean_momentum
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        # Buffers get their shape from data, so those of a saved regulariser must be made first.
+        for k in range(len(self.logits)):
+            saved = state_dict.get(prefix + _mean_name(k))
+            empty = None if saved is None else torch.empty_like(saved, device=self.logits.device)
+            setattr(self, _mean_name(k), empty)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def flatten_features(feature: Tensor) -> Tensor:
+    """One row of features for each image, at least float32: (image, height * width * channels).
+
+    Channels come last, so that features of a channels-last network are not copied.
+    """
+    dtype = torch.promote_types(feature.dtype, torch.float32)
+    return feature.to(dtype).movedim(1, -1).flatten(1)
+
+
+def cosine_similarity(centred: Tensor) -> Tensor:
+    """Eq. 9 of Li et al. 2019: cosine of all pairs of rows, 0 with a row of zeros.
+
+    Parameters
+    ----------
+    centred : (image, feature) Tensor
+        Features less their mean.
+
+    Returns
+    -------
+    (image, image) Tensor, in [-1, 1] up to rounding
+    """
+    products = centred @ centred.mT
+    squared_norm = products.diagonal()
+    silent = squared_norm <= torch.finfo(squared_norm.dtype).tiny
+    scale = torch.where(silent, 1, squared_norm).rsqrt().masked_fill(silent, 0)
+    return products * scale[:, None] * scale
+
+
+def shrunk_arctanh(similarity: Tensor, eps: float) -> Tensor:
+    """arctanh of ``(1 - eps) * similarity``, finite on [-1, 1] and where rounding has left it."""
+    return torch.atanh((1 - eps) * similarity.clamp(-1, 1))
+
+
+class SimilarityLesson:
+    """What one step learns from a teacher: draw stimuli, read the network, compare.
+
+    Parameters
+    ----------
+    network : nn.Module
+        On its device already.
+    layers : tuple of str
+        Layers to compare.
+    teacher : SimilarityTeacher
+    config : RegularizerConfig
+    n_channels : int
+        Channels of the network.
+    rng : torch.Generator
+        On the CPU; draws the stimuli.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        layers: tuple[str, ...],
+        teacher: SimilarityTeacher,
+        config: RegularizerConfig,
+        n_channels: int,
+        rng: torch.Generator,
+    ) -> None:
+        teacher = teacher.teaching
+        if teacher.sparse:
+            raise ValueError(
+                f"similarity: of teacher {teacher.name!r} not known for all pairs of stimuli; give "
+                "one that knows them all, or a regularizer with method = 'rsm'"
+            )
+        self._share = parallel.Share(
+            config.n_stimuli,
+            at_least=config.fewest_stimuli,
+            parts=2 if config.pair_sampling == "independent" else 1,
+        )
+        sample_stimuli(
+            len(teacher.stimuli), config, torch.Generator()
+        )  # too few stimuli: say so before training
+        device = next(network.parameters()).device
+        self.config = config
+        self.rng = rng
+        self.regularizer = SimilarityRegularizer(config, len(layers)).to(device)
+        self._network = network
+        self._read = LayerReader(network, layers)
+        stimuli = prepare_stimuli(teacher.stimuli, n_channels, config.stimulus_size)
+        self._stimuli = stimuli.to(device)
+        self._similarity = torch.from_numpy(teacher.similarity.astype(np.float32)).to(device)
+
+    @property
+    def layer_weights(self) -> tuple[float, ...]:
+        """The gamma of Eq. 10."""
+        return tuple(self.regularizer.layer_weights.tolist())
+
+    def weight(self, alpha: float, task_loss: Tensor, loss: Tensor) -> Tensor:
+        """What the similarity loss is multiplied with in Eq. 7."""
+        return loss.new_tensor(alpha)
+
+    def loss(self) -> Tensor:
+        """Similarity loss, Eq. 8, of newly drawn stimuli, which pass through the trunk only."""
+        chosen, pairs = sample_stimuli(len(self._stimuli), self.config, self.rng)
+        if self._share.world > 1:
+            chosen, pairs = self._share.of_pairs(chosen, pairs)
+        chosen, pairs = chosen.to(self._stimuli.device), pairs.to(self._stimuli.device)
+        stimuli = self._stimuli[chosen].contiguous(memory_format=torch.channels_last)
+        with kept_batchnorm_statistics(self._network, keep=self.config.batchnorm == "task"):
+            features = self._read(stimuli)
+        return self.regularizer(features, self._similarity[chosen[:, None], chosen], pairs)
+
+
+# -- stimuli -------------------------------------------------------------------------------
+
+
+def prepare_stimuli(
+    stimuli: NDArray, n_channels: int, size: tuple[int, int] | None = None
+) -> Tensor:
+    """Stimuli as a network takes its task images.
+
+    Parameters
+    ----------
+    stimuli : (n, 1 or 3, height, width) uint8 or float32
+        Bytes are divided by 255. Floats, whose unit is unknown, are brought to [0, 1] by the
+        smallest and largest value of the whole set.
+    n_channels : int
+        Channels of the network, 1 or 3. Grey stimuli are repeated for a colour network; colour
+        becomes ITU-R 601 luma for a grey one.
+    size : (int, int), optional
+        Height and width to resize to, bilinear with antialiasing.
+
+    Returns
+    -------
+    (n, n_channels, height, width) float32 Tensor in [0, 1], channels-last in memory
+    """
+    if stimuli.ndim != 4 or stimuli.shape[1] not in (1, 3):
+        raise ValueError(
+            f"stimuli: shape {stimuli.shape}, expected (n, 1 or 3 channels, height, width)"
+        )
+    images = torch.from_numpy(stimuli.astype(np.float32))
+    if stimuli.dtype == np.uint8:
+        images /= 255
+    else:
+        low, high = images.aminmax()
+        if not (torch.isfinite(low) and torch.isfinite(high) and low < high):
+            raise ValueError(
+                f"stimuli: values from {low:g} to {high:g}, expected finite and not all the same"
+            )
+        images = (images - low) / (high - low)
+    if n_channels == 1 and images.shape[1] == 3:
+        images = torch.einsum("nchw,c->nhw", images, torch.tensor(LUMA))[:, None]
+    elif n_channels == 3 and images.shape[1] == 1:
+        images = images.expand(-1, 3, -1, -1)
+    if size is not None and images.shape[2:] != size:
+        images = F.interpolate(images, size, mode="bilinear", antialias=True)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def sample_stimuli(
+    n: int, config: RegularizerConfig, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw the stimuli of one step and the pairs among them to compare.
+
+    Parameters
+    ----------
+    n : int
+        Number of stimuli there are.
+    config : RegularizerConfig
+    rng : torch.Generator
+        On the CPU.
+
+    Returns
+    -------
+    stimuli : (config.n_stimuli,) int64 Tensor
+        Distinct for ``all_pairs``. For ``independent``, each pair is of two different stimuli,
+        uniform among all such pairs.
+    pairs : (2, pair) int64 Tensor
+        Places in `stimuli`; no stimulus is compared with itself.
+    """
+    k = config.n_stimuli
+    if config.pair_sampling == "all_pairs":
+        if k > n:
+            raise ValueError(f"n_stimuli: {k}, expected 2 to {n}, the number of stimuli there are")
+        return torch.randperm(n, generator=rng)[:k], torch.triu_indices(k, k, 1)
+    if n < 2:
+        raise ValueError(f"stimuli: {n}, expected at least 2 to form pairs")
+    first = torch.randint(n, (k // 2,), generator=rng)
+    second = (first + torch.randint(1, n, (k // 2,), generator=rng)) % n
+    return torch.cat([first, second]), torch.arange(k).view(2, k // 2)
+
+
+@contextmanager
+def kept_batchnorm_statistics(network: nn.Module, keep: bool = True) -> Iterator[None]:
+    """Normalise by the batch, as in training, but leave the running statistics as they are."""
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    tracked = [norm.track_running_stats for norm in norms]
+    for norm, track in zip(norms, tracked, strict=True):
+        norm.track_running_stats = track and not keep
+    try:
+        yield
+    finally:
+        for norm, track in zip(norms, tracked, strict=True):
+            norm.track_running_stats = track
+
+
+def _mean_name(k: int) -> str:
+    return f"mean_{k}"

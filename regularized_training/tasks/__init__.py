@@ -1,0 +1,1 @@
+"""Labelled images: what networks learn beside a teacher."""

@@ -1,0 +1,68 @@
+"""Batches of training images: random order, random crops and mirror images, bytes to floats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from regularized_training.tasks.config import AugmentConfig
+
+
+def augment(images: Tensor, rng: torch.Generator, config: AugmentConfig) -> Tensor:
+    """Crop each image at random out of its reflect-padded copy and mirror half of them.
+
+    One gather for the whole batch: nothing is padded and no image is handled alone.
+
+    Parameters
+    ----------
+    images : (batch, channels, height, width) Tensor
+        Of any type, on any device.
+    rng : torch.Generator
+        On the CPU, so that every device sees the same crops.
+    config : AugmentConfig
+        Its padding must be less than the height and the width.
+
+    Returns
+    -------
+    (batch, channels, height, width) Tensor, of the same type and on the same device
+    """
+    padding = config.padding
+    batch, channels, height, width = images.shape
+    if padding >= min(height, width):
+        raise ValueError(
+            f"padding: {padding}, expected 0 to {min(height, width) - 1}; images of {height} x "
+            f"{width} pixels cannot be reflected further"
+        )
+    shift = torch.randint(-padding, padding + 1, (2, batch, 1), generator=rng)
+    rows = _reflect(torch.arange(height) + shift[0], height)
+    columns = _reflect(torch.arange(width) + shift[1], width)
+    if config.flip:
+        mirrored = torch.rand(batch, 1, generator=rng) < 0.5
+        columns = torch.where(mirrored, columns.flip(1), columns)
+    index = (rows[:, :, None] * width + columns[:, None, :]).view(batch, 1, height * width)
+    index = index.to(images.device).expand(-1, channels, -1)
+    return images.reshape(batch, channels, height * width).gather(2, index).view_as(images)
+
+
+def batches(n: int, batch_size: int, rng: torch.Generator) -> Iterator[Tensor]:
+    """Indices of one epoch in random order, in batches of equal size.
+
+    What does not fill a batch is left out of this epoch, so that every step is the same size; with
+    fewer than `batch_size` images the epoch is one smaller batch.
+    """
+    batch_size = min(batch_size, n)
+    for batch in torch.randperm(n, generator=rng).split(batch_size):
+        if len(batch) == batch_size:
+            yield batch
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Bytes as float32 in [0, 1], channels-last in memory: (batch, channels, height, width)."""
+    return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
+
+
+def _reflect(index: Tensor, size: int) -> Tensor:
+    """Reflect indices up to ``size - 1`` outside 0 ... size - 1 without repeating the edge."""
+    return (size - 1) - ((size - 1) - index.abs()).abs()

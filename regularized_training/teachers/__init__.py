@@ -1,0 +1,1 @@
+"""What the brain says, and controls that have no brain."""

@@ -1,0 +1,110 @@
+"""Which teacher, as a configuration."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from predictive_model.config import Config, Seed
+
+TeacherKind = Literal[
+    "none",
+    "neural_model",
+    "neural_data",
+    "oracle",
+    "shuffle",
+    "shuffle_entries",
+    "low_rank",
+    "gabor",
+    "pixels",
+    "vgg",
+    "vgg_untrained",
+    "rsm",
+    "recorded_rsm",
+    "shuffle_neurons",
+    "gaussian",
+]
+
+
+OF_RSM = ("rsm", "gaussian")  # kinds whose stimuli are those of an RSM that is given
+
+
+OF_TRIALS = ("neural_data", "oracle", "recorded_rsm", "shuffle_neurons")  # not of an encoder
+
+
+MAYBE_OF_RSM = ("shuffle", "shuffle_entries")
+
+
+V1_MEAN, V1_SD = 0.495, 0.582  # of firing rates in macaque V1, as Federer et al. 2020 give them
+
+
+class TeacherConfig(Config):
+    """Which teacher: the paper's conditions, and controls that tell apart what matters.
+
+    ``none``
+        Nobody teaches.
+    ``neural_model``
+        Similarity of the denoised responses, Eq. 6.
+    ``neural_data``
+        Similarity of the recorded responses, one trial of each image, Eq. 2.
+    ``oracle``
+        Similarity averaged over all pairs of trials, Eq. 3, where the images were repeated.
+    ``shuffle``
+        ``neural_model``, or an RSM that is given, with its images exchanged: rows and columns are
+        permuted together, which keeps every value and the spectrum and breaks only the link to
+        the images.
+    ``shuffle_entries``
+        The same two with their pairs exchanged: keeps the values alone.
+    ``low_rank``
+        ``neural_model`` along its strongest directions only.
+    ``gabor``
+        Similarity of a textbook model of V1, amplitudes of Gabors, for the same stimuli.
+    ``pixels``
+        Similarity of the stimuli's pixels.
+    ``vgg``, ``vgg_untrained``
+        Similarity of features of VGG-19's conv3-1, trained on ImageNet or not at all.
+    ``rsm``
+        An RSM that is given (Federer et al. 2020), of which not all pairs need be known.
+    ``recorded_rsm``
+        Uncentred similarity of recorded rates, averaged over trials and then over scans (Eq. 1 of
+        Federer et al. 2020).
+    ``shuffle_neurons``
+        ``recorded_rsm``, the rates of each neuron said of other images, in an order of its own.
+    ``gaussian``
+        Uncentred similarity of random vectors, one for each stimulus of an RSM.
+
+    Attributes
+    ----------
+    kind : str
+        As above.
+    seed : int
+        Of permutations, random vectors, untrained weights, and the trials that ``neural_data``
+        uses.
+    held_out : float
+        Fraction of the stimuli that never teaches, so that it can tell whether the similarity was
+        learned or learned by heart. The same stimuli for every kind and seed.
+    rank : int
+        Directions kept by ``low_rank``.
+    rsm : str
+        Name of the RSM, of ``rsm`` and ``gaussian``, and of ``shuffle`` and ``shuffle_entries`` if
+        they are to shuffle one.
+    mean, deviation : float
+        Of the elements of ``gaussian``: those of rates in macaque V1 by default.
+    """
+
+    kind: TeacherKind
+    seed: Seed = 0
+    held_out: float = Field(default=0.1, ge=0, le=0.5)
+    rank: int = Field(default=8, ge=1)
+    rsm: str = ""
+    mean: float = V1_MEAN
+    deviation: float = Field(default=V1_SD, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> TeacherConfig:
+        if self.kind in OF_RSM and not self.rsm:
+            raise ValueError(f"rsm: missing, expected the name of an RSM, as kind is {self.kind!r}")
+        if self.kind not in OF_RSM + MAYBE_OF_RSM and self.rsm:
+            raise ValueError(f"rsm: {self.rsm!r}, but kind is {self.kind!r}; leave it out")
+        return self

@@ -1,0 +1,203 @@
+"""Teachers that are not the brain, or are it in part: each says what one property is worth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torchvision.models import VGG19_Weights, vgg19
+
+from predictive_model.recordings.gabor import GaborEnergies
+from predictive_model.recordings.gabor_config import GaborConfig
+from regularized_training.lessons.similarity import prepare_stimuli
+from regularized_training.networks.normalisation import Normalise
+from regularized_training.teachers.similarity import similarity
+from regularized_training.teachers.teacher import SimilarityTeacher
+
+CONV3_1 = 12  # modules of torchvision's vgg19().features up to the ReLU behind conv3-1
+GABOR_POOL = 4  # pixels; a mouse's receptive fields are larger
+BATCH = 64
+
+
+def shuffle_teacher(teacher: SimilarityTeacher, seed: int = 0) -> SimilarityTeacher:
+    """The same similarity values said of the wrong images: rows and columns permuted together.
+
+    Images that are held out are left as they are: a network is judged by the truth.
+    """
+    order = np.arange(len(teacher.stimuli))
+    taught = np.setdiff1d(order, teacher.held_out)
+    order[taught] = np.random.default_rng(seed).permutation(taught)
+    matrix = np.ascontiguousarray(teacher.similarity[np.ix_(order, order)])
+    return replace(teacher, name="shuffle", similarity=matrix)
+
+
+def shuffle_entries_teacher(teacher: SimilarityTeacher, seed: int = 0) -> SimilarityTeacher:
+    """The same similarity values said of the wrong pairs, which in general no features can have.
+
+    The matrix stays symmetric with 1 on the diagonal; it is no longer positive semidefinite.
+    Pairs of held-out images are left as they are, and what is not known stays unknown.
+    """
+    n = len(teacher.stimuli)
+    taught = np.setdiff1d(np.arange(n), teacher.held_out)
+    i, j = np.triu_indices(len(taught), 1)
+    i, j = taught[i], taught[j]
+    if teacher.sparse:
+        known = np.isfinite(teacher.similarity[i, j])
+        i, j = i[known], j[known]
+    matrix = teacher.similarity.copy()
+    matrix[i, j] = np.random.default_rng(seed).permutation(teacher.similarity[i, j])
+    matrix[j, i] = matrix[i, j]
+    return replace(teacher, name="shuffle_entries", similarity=matrix)
+
+
+def low_rank_teacher(teacher: SimilarityTeacher, rank: int) -> SimilarityTeacher:
+    """Similarity along the strongest `rank` directions alone.
+
+    The unit vectors e of Eq. 6 are projected on the eigenvectors of the matrix with the largest
+    eigenvalues, and brought to unit length again.
+
+    Raises
+    ------
+    ValueError
+        If the rank is as large as the number of stimuli or larger.
+    """
+    n = len(teacher.stimuli)
+    if not 1 <= rank < n:
+        raise ValueError(f"rank: {rank}, expected 1 to {n - 1}, less than the number of stimuli")
+    values, vectors = torch.linalg.eigh(torch.from_numpy(teacher.similarity).double())
+    e = (vectors[:, -rank:] * values[-rank:].clamp(min=0).sqrt()).numpy()
+    norm = np.linalg.norm(e, axis=1, keepdims=True)
+    e = np.divide(e, norm, out=np.zeros_like(e), where=norm > 1e-9)
+    matrix = np.clip(e @ e.T, -1, 1).astype(np.float32)
+    np.fill_diagonal(matrix, 1)
+    return replace(teacher, name="low_rank", similarity=matrix)
+
+
+def pixel_teacher(stimuli: NDArray) -> SimilarityTeacher:
+    """Similarity of the stimuli themselves, Eq. 2 with pixels for neurons."""
+    return SimilarityTeacher("pixels", stimuli, similarity(stimuli.reshape(len(stimuli), -1)))
+
+
+def gabor_teacher(stimuli: NDArray, config: GaborConfig | None = None) -> SimilarityTeacher:
+    """Similarity of a textbook model of V1: amplitudes of Gabors, as complex cells have them.
+
+    Each amplitude is divided by its standard deviation over the stimuli, as responses are
+    before an encoder is fitted, so that coarse and fine Gabors count alike.
+
+    Parameters
+    ----------
+    stimuli : (n, channels, height, width)
+    config : GaborConfig, optional
+        By default 8 orientations and those of its wavelengths whose Gabors fit into the image.
+    """
+    images = prepare_stimuli(stimuli, 1)
+    shape: tuple[int, int, int] = (1, *images.shape[2:])
+    energies = GaborEnergies(config or _gabors_that_fit(shape), shape)
+    with torch.inference_mode():
+        amplitudes = torch.cat([energies(part).flatten(1) for part in images.split(BATCH)]).numpy()
+    std = amplitudes.std(0)
+    weight = np.divide(1, std, out=np.zeros_like(std), where=std > 1e-6 * std.max())
+    return SimilarityTeacher("gabor", stimuli, similarity(amplitudes, weight))
+
+
+def _gabors_that_fit(shape: tuple[int, int, int]) -> GaborConfig:
+    wavelengths = GaborConfig().wavelengths
+    while wavelengths:
+        config = GaborConfig(wavelengths=wavelengths, pool=GABOR_POOL)
+        try:
+            GaborEnergies(config, shape)
+        except ValueError:
+            wavelengths = wavelengths[:-1]
+        else:
+            return config
+    raise ValueError(f"stimuli: {shape[1]} x {shape[2]} pixels, too small for any Gabor")
+
+
+def vgg_teacher(
+    stimuli: NDArray,
+    *,
+    trained: bool = True,
+    weights_file: Path | str | None = None,
+    seed: int = 0,
+) -> SimilarityTeacher:
+    """Similarity of VGG-19's features at conv3-1, behind the ReLU: the paper's control ``vgg``.
+
+    Parameters
+    ----------
+    stimuli : (n, channels, height, width)
+        Grey ones are repeated for the three channels.
+    trained : bool
+        With torchvision's ImageNet weights; without, they are random, which says what the
+        architecture alone is worth.
+    weights_file : path, optional
+        A file of torchvision's ``vgg19`` weights. By default the one in torch's own cache,
+        ``$TORCH_HOME/hub/checkpoints``, which is downloaded into it if missing.
+    seed : int
+        Of random weights.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is missing, or does not hold these weights.
+    OSError
+        If there is no file and it cannot be downloaded; the message says where to put it.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        features = vgg19(weights=None).features[:CONV3_1].eval()
+    if trained:
+        _load_vgg(features, weights_file)
+    trunk = nn.Sequential(Normalise(3), features).to(memory_format=torch.channels_last)
+    images = prepare_stimuli(stimuli, 3)
+    with torch.inference_mode():
+        rows = [trunk(part).flatten(1) for part in images.split(BATCH)]
+    matrix = similarity(torch.cat(rows).numpy())
+    return SimilarityTeacher("vgg" if trained else "vgg_untrained", stimuli, matrix)
+
+
+def _load_vgg(features: nn.Module, file: Path | str | None) -> None:
+    file = _downloaded() if file is None else Path(file)
+    state = _read(file)
+    wanted = {name: state.get(f"features.{name}") for name in features.state_dict()}
+    missing = [name for name, value in wanted.items() if not isinstance(value, torch.Tensor)]
+    if missing:
+        raise ValueError(
+            f"{file}: has no features.{missing[0]}, expected torchvision's weights of vgg19"
+        )
+    try:
+        features.load_state_dict(wanted)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{file}: expected torchvision's weights of vgg19, but they do not fit ({error})"
+        ) from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: no such file; expected torchvision's weights of vgg19")
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged archives make torch raise nearly anything
+        raise ValueError(
+            f"{file}: cannot be read as torch's weights ({type(error).__name__}); download it again"
+        ) from error
+    return state if isinstance(state, dict) else {}
+
+
+def _downloaded() -> Path:
+    weights = VGG19_Weights.IMAGENET1K_V1
+    place = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
+    if not place.is_file():
+        try:
+            weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        except (OSError, RuntimeError) as error:  # the latter if what came has another hash
+            raise OSError(
+                f"VGG-19's weights are neither at {place} nor to be had from {weights.url} "
+                f"({error}); put the file there, or use the teacher vgg_untrained"
+            ) from error
+    return place

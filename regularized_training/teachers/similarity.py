@@ -1,0 +1,262 @@
+"""Representational similarity of a population: recorded, averaged over repeats, predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictive_model.fits.fitted import FittedEncoder, predict_recording
+from predictive_model.recordings.recording import Recording
+from predictive_model.scoring.correlation import correlation
+from predictive_model.scoring.reliability import reliability
+
+BLOCK = 2**18  # responses that are made unit vectors at once, few enough to stay in the cache
+
+
+def similarity(
+    responses: NDArray, weight: NDArray[np.float64] | None = None
+) -> NDArray[np.float32]:
+    """Eq. 2 and 6 of Li et al. 2019: S_ij = e_i . e_j, e_i = (r_i - mean_i r) / norm.
+
+    Parameters
+    ----------
+    responses : (stimulus, neuron)
+        rho, recorded or predicted.
+    weight : (neuron,), optional
+        w_a for recorded responses (r = w rho), w_a v_a for predicted ones.
+
+    Returns
+    -------
+    (stimulus, stimulus) float32
+        1 on the diagonal. A stimulus that evokes exactly the mean response has no direction:
+        its similarity to all others is 0.
+    """
+    e = unit_vectors(responses, weight)
+    matrix = e @ e.T
+    np.clip(matrix, -1, 1, out=matrix)
+    np.fill_diagonal(matrix, 1)
+    return matrix
+
+
+def unit_vectors(
+    responses: NDArray, weight: NDArray[np.float64] | None = None
+) -> NDArray[np.float32]:
+    """Centred, weighted population vectors of unit length: e_i of Eq. 2, (stimulus, neuron)."""
+    responses = np.asarray(responses)
+    if responses.ndim != 2:
+        raise ValueError(f"responses: shape {responses.shape}, expected (stimulus, neuron)")
+    if weight is not None and weight.shape != responses.shape[1:]:
+        raise ValueError(
+            f"weight: shape {weight.shape}, expected {responses.shape[1:]}, one for each neuron"
+        )
+    # Rounding leaves a vector at the mean with a direction; a deviation that single precision
+    # cannot tell from none has none.
+    largest = np.maximum(responses.max(0, initial=0), -responses.min(0, initial=0))
+    if weight is not None:
+        largest = largest * weight
+    floor = 4 * np.finfo(np.float32).eps * np.linalg.norm(largest)
+    mean = responses.mean(0, dtype=np.float64)
+    vectors = np.empty(responses.shape, np.float32)
+    rows = max(1, BLOCK // max(1, responses.shape[1]))
+    for start in range(0, len(responses), rows):
+        e = vectors[start : start + rows]
+        # Centring in double precision; the vectors themselves are kept in single.
+        np.subtract(responses[start : start + rows], mean, out=e, casting="same_kind")
+        if weight is not None:
+            e *= weight.astype(np.float32)
+        norm = np.linalg.norm(e, axis=1, keepdims=True)
+        directed = norm > floor
+        np.divide(e, norm, out=e, where=directed)
+        e[~directed[:, 0]] = 0
+    return vectors
+
+
+def oracle_similarity(
+    trials: NDArray[np.float32], weight: NDArray[np.float64] | None = None
+) -> NDArray[np.float32]:
+    """Eq. 3 of Li et al. 2019: mean similarity over all pairs of trials of two images.
+
+    Each trial counts as a stimulus of its own; the pair of a trial with itself is left out. The
+    mean over pairs is the product of the images' mean unit vectors, so no matrix over trials is
+    ever made.
+
+    Parameters
+    ----------
+    trials : (image, repeat, neuron)
+        NaN where an image has fewer repeats.
+    weight : (neuron,), optional
+        w_a of Eq. 1.
+
+    Returns
+    -------
+    (image, image) float32
+        The diagonal is the mean similarity of different trials of one image, and NaN for an
+        image with one trial.
+    """
+    valid = np.isfinite(trials).all(2)
+    n = valid.sum(1)
+    if (n == 0).any():
+        raise ValueError(f"trials: image {int(np.flatnonzero(n == 0)[0])} has no trial at all")
+    e = unit_vectors(trials[valid], weight)
+    image = np.nonzero(valid)[0]
+    total = np.zeros((len(trials), e.shape[1]), np.float64)
+    np.add.at(total, image, e)
+    mean = total / n[:, None]
+    matrix = mean @ mean.T
+    # Trials with themselves contribute their own squared length: 1, or 0 for one without direction.
+    own = np.bincount(image, (e.astype(np.float64) ** 2).sum(1), len(trials))
+    pairs = n * (n - 1.0)
+    diagonal = np.divide(
+        (total**2).sum(1) - own, pairs, out=np.full(len(trials), np.nan), where=pairs > 0
+    )
+    np.fill_diagonal(matrix, diagonal)
+    return matrix.astype(np.float32)
+
+
+def similarity_correlation(a: NDArray, b: NDArray) -> float:
+    """Pearson correlation of two similarity matrices over pairs i < j (Fig. 1D of Li et al. 2019).
+
+    0 where either matrix is constant off its diagonal.
+    """
+    if a.shape != b.shape or a.ndim != 2 or a.shape[0] != a.shape[1]:
+        raise ValueError(f"shapes {a.shape} and {b.shape}: expected two square matrices of a size")
+    if len(a) < 3:
+        raise ValueError(f"{len(a)} stimuli: expected at least 3, or there is nothing to correlate")
+    upper = np.triu_indices(len(a), 1)
+    return float(correlation(a[upper][:, None], b[upper][:, None])[0])
+
+
+def model_weight(recording: Recording, fitted: FittedEncoder) -> NDArray[np.float64]:
+    """w_a v_a of Eq. 6 of Li et al. 2019: reliability times predictability of each neuron.
+
+    v_a is the correlation of predicted with recorded single-trial responses on the validation
+    tier, which neither trained the encoder nor is used to judge the similarity. A neuron that is
+    predicted worse than by chance gets 0: the paper does not say, and a negative weight would
+    turn its response around.
+    """
+    return reliability(recording).weight * predictability(recording, fitted)
+
+
+def predictability(recording: Recording, fitted: FittedEncoder) -> NDArray[np.float64]:
+    """v_a of Eq. 6 of Li et al. 2019, (neuron,); 0 where it is below, see :func:`model_weight`."""
+    predicted = predict_recording(fitted, recording, "validation")
+    recorded = recording.responses[recording.trials_of("validation")]
+    return np.maximum(correlation(predicted, recorded), 0)
+
+
+def model_similarity(
+    predicted: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[np.float64]]
+) -> NDArray[np.float32]:
+    """Eq. 6 of Li et al. 2019, averaged over scans.
+
+    Parameters
+    ----------
+    predicted : sequence of (stimulus, neuron)
+        Predictions of each scan's encoder for the same stimuli, pupil and behaviour at their
+        means. The number of neurons differs between scans.
+    weights : sequence of (neuron,)
+        :func:`model_weight` of each scan.
+
+    Returns
+    -------
+    (stimulus, stimulus) float32
+    """
+    if not predicted or len(predicted) != len(weights):
+        raise ValueError(
+            f"{len(predicted)} predictions and {len(weights)} weights: expected one of each for "
+            "every scan, and at least one scan"
+        )
+    total = similarity(predicted[0], weights[0])
+    for responses, weight in zip(predicted[1:], weights[1:], strict=True):
+        total += similarity(responses, weight)
+    return total / np.float32(len(predicted))
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarityQuality:
+    """Does the model see the same similarity as the average over many trials? (Fig. 1D)
+
+    All over the same held-out repeated images. Each trial in turn is taken out of the oracle; the
+    correlations are means over these.
+
+    Attributes
+    ----------
+    oracle, model, data : (image, image)
+        S_oracle from all trials, S_model, and S_data from the first trial of each image.
+    model_correlation : float
+        corr(S_oracle, S_model), the oracle made without one trial of each image.
+    data_correlation : float
+        corr(S_oracle, S_data), S_data from just the trials that the oracle was made without.
+    oracle_ceiling : float
+        How well the oracle agrees with what it would become with endless trials: the square root
+        of its reliability, the Spearman-Brown corrected correlation of oracles from two halves of
+        the trials. An estimate, and too low where noise dominates; the average of similarities
+        of noisy trials is also compressed unlike the similarity of noise-free responses, so that
+        even a perfect model may stay below it.
+    n_repeats : int
+        How many trials of each image took turns.
+    """
+
+    oracle: NDArray[np.float32]
+    model: NDArray[np.float32]
+    data: NDArray[np.float32]
+    model_correlation: float
+    data_correlation: float
+    oracle_ceiling: float
+    n_repeats: int
+
+
+def similarity_quality(
+    recording: Recording, fitted: FittedEncoder, *, n_splits: int = 10, seed: int = 0
+) -> SimilarityQuality:
+    """Compare model and single-trial similarity with the oracle's, on the test tier's images.
+
+    Raises
+    ------
+    RecordingError
+        If the test tier has fewer than two repeated images.
+    ValueError
+        If it has fewer than three.
+    """
+    images = recording.require_repeats(recording.images_of("test"))
+    trials = recording.repeated_trials(images)
+    weight = reliability(recording).weight
+    model = similarity(fitted.predict(recording.images[images]), model_weight(recording, fitted))
+    # A missing repeat stands at the end, so the first `depth` repeats are there for all images.
+    depth = int(np.isfinite(trials[:, :, 0]).sum(1).min())
+    model_r, data_r = [], []
+    for repeat in range(depth):
+        oracle = oracle_similarity(np.delete(trials, repeat, axis=1), weight)
+        model_r.append(similarity_correlation(oracle, model))
+        data_r.append(similarity_correlation(oracle, similarity(trials[:, repeat], weight)))
+    return SimilarityQuality(
+        oracle=oracle_similarity(trials, weight),
+        model=model,
+        data=similarity(trials[:, 0], weight),
+        model_correlation=float(np.mean(model_r)),
+        data_correlation=float(np.mean(data_r)),
+        oracle_ceiling=_oracle_ceiling(trials, weight, n_splits, seed),
+        n_repeats=depth,
+    )
+
+
+def _oracle_ceiling(
+    trials: NDArray[np.float32], weight: NDArray[np.float64], n_splits: int, seed: int
+) -> float:
+    rng = np.random.default_rng(seed)
+    valid = np.isfinite(trials[:, :, 0])
+    reliabilities = []
+    for _ in range(n_splits):
+        # A random order of each image's trials, the missing ones last.
+        order = np.argsort(np.where(valid, rng.random(valid.shape), np.inf), axis=1)
+        shuffled = np.take_along_axis(trials, order[:, :, None], axis=1)
+        depth = int(valid.sum(1).min())
+        half = depth // 2
+        a = oracle_similarity(shuffled[:, :half], weight)
+        b = oracle_similarity(shuffled[:, half : 2 * half], weight)
+        r = max(similarity_correlation(a, b), 0.0)
+        reliabilities.append(2 * r / (1 + r))
+    return float(np.sqrt(np.mean(reliabilities)))

@@ -1,0 +1,354 @@
+"""Experiment files: read at a scale, checked before anything is planned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.experiments.file import (
+    ExperimentError,
+    ExperimentSettings,
+    read_experiment,
+    scales_of,
+)
+
+FOLDER = Path(__file__).resolve().parents[3] / "experiments"
+FILES = sorted(FOLDER.glob("*.toml"))
+
+MINIMAL = """
+title = "a study"
+recordings = ["scan"]
+images = "digits"
+teachers = ["none", "shuffle"]
+seeds = [0, 1]
+
+[training]
+epochs = 8
+
+[training.regularizer]
+alpha = 3
+
+[scales.paper]
+
+[scales.smoke]
+seeds = [0]
+
+[scales.smoke.training]
+epochs = 1
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "study.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "file, scale",
+    [(file, scale) for file in FILES for scale in scales_of(file)],
+    ids=lambda value: value.stem if isinstance(value, Path) else value,
+)
+def test_every_published_file_is_valid_at_each_of_its_scales(file: Path, scale: str) -> None:
+    settings = read_experiment(file, scale)
+    taught = [t for t in settings.teachers if t.kind != "none"]
+    assert not taught or (settings.training and settings.training.regularizer)
+    assert not settings.noise or any(0 in noise.levels for noise in settings.noise), (
+        "without the accuracy on clean images"
+    )
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_published_file_has_a_smoke_scale_that_is_the_smallest(file: Path) -> None:
+    def size(scale: str) -> int:
+        s = read_experiment(file, scale)
+        if s.training is None:
+            return s.fit.max_epochs
+        return s.training.epochs * len(s.seeds) * len(s.teachers)
+
+    assert "smoke" in scales_of(file)
+    assert size("smoke") == min(size(scale) for scale in scales_of(file))
+
+
+def test_a_file_extends_another_scales_and_all(tmp_path: Path) -> None:
+    write(tmp_path, MINIMAL)
+    path = tmp_path / "more.toml"
+    path.write_text(
+        """
+extends = "study.toml"
+title = "another"
+teachers = ["none"]
+[scales.smoke.training]
+batch_size = 32
+"""
+    )
+    whole, extended = (
+        read_experiment(tmp_path / "study.toml", "smoke"),
+        read_experiment(path, "smoke"),
+    )
+    assert scales_of(path) == ["paper", "smoke"]
+    assert (extended.title, [t.kind for t in extended.teachers]) == ("another", ["none"])
+    assert (extended.training.epochs, extended.training.batch_size) == (1, 32)
+    assert extended.seeds == whole.seeds == (0,)
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("nosuch.toml", "which is not in"),
+        ("study.toml", "which extends this file in turn"),
+        (3, "expected the name of a file"),
+    ],
+)
+def test_a_file_that_extends_nothing_sensible_is_refused(
+    tmp_path: Path, name: str | int, message: str
+) -> None:
+    path = write(tmp_path, f"extends = {name!r}\n" + MINIMAL)
+    with pytest.raises(ExperimentError, match=message):
+        read_experiment(path, "smoke")
+
+
+VARIANTS = MINIMAL.replace("[training]", "[[variants]]\n{}\n[[variants]]\n{}\n\n[training]", 1)
+
+
+def test_variants_train_every_teacher_with_each_change(tmp_path: Path) -> None:
+    text = VARIANTS.format("training = { shuffled_labels = 0.3 }", "network = { width = 8 }")
+    settings = read_experiment(write(tmp_path, text), "smoke")
+    (_, corrupted), (narrow, plain) = settings.variations
+    assert (corrupted.shuffled_labels, plain.shuffled_labels) == (0.3, 0)
+    assert narrow.width == 8
+    assert corrupted.epochs == plain.epochs == 1
+    assert corrupted.regularizer == settings.training.regularizer
+
+
+@pytest.mark.parametrize(
+    "first, second, message",
+    [
+        ("training = { epochs = 0 }", "", r"variants\.0: epochs"),
+        ("training = { epoch = 3 }", "", r"variants\.0: epoch"),
+        ("", "network = { width = 64 }", "the variant that makes no difference"),
+        ("", "training.regularizer.alpha = 5", "none teaches twice"),
+        ("", "network = { architecture = 'vgg' }", r"variants\.1: architecture"),
+    ],
+)
+def test_a_variant_that_cannot_work_or_changes_nothing_is_refused(
+    tmp_path: Path, first: str, second: str, message: str
+) -> None:
+    with pytest.raises(ExperimentError, match=message):
+        read_experiment(write(tmp_path, VARIANTS.format(first, second)), "smoke")
+
+
+def test_a_scale_overrides_key_by_key_and_leaves_the_rest(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL)
+    paper, smoke = read_experiment(path, "paper"), read_experiment(path, "smoke")
+    assert (paper.seeds, smoke.seeds) == ((0, 1), (0,))
+    assert (paper.training.epochs, smoke.training.epochs) == (8, 1)
+    assert paper.training.regularizer == smoke.training.regularizer
+    assert smoke.training.regularizer is not None
+    assert smoke.training.regularizer.alpha == 3
+
+
+def test_a_plain_string_is_the_kind_of_a_teacher(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"teachers": ["none", {"kind": "shuffle", "seed": 4}]}
+    settings = read_experiment(write(tmp_path, MINIMAL), "paper", **changes)
+    assert [(t.kind, t.seed) for t in settings.teachers] == [("none", 0), ("shuffle", 4)]
+
+
+def test_changes_go_before_the_file(tmp_path: Path) -> None:
+    settings = read_experiment(write(tmp_path, MINIMAL), "smoke", recordings=["a", "b"])
+    assert settings.recordings == ("a", "b")
+
+
+def test_a_recipe_is_what_the_file_overrides(tmp_path: Path) -> None:
+    text = 'recipe = "sensorium2022"\n' + MINIMAL + "\n[encoder.core]\nlayers = 2\n"
+    settings = read_experiment(write(tmp_path, text), "smoke")
+    assert (settings.encoder.core.layers, settings.encoder.core.hidden_channels) == (2, 64)
+    assert settings.fit.learning_rate == 0.009
+
+
+def test_settings_survive_a_round_trip_through_json(tmp_path: Path) -> None:
+    settings = read_experiment(write(tmp_path, MINIMAL), "paper")
+    assert ExperimentSettings.model_validate_json(settings.model_dump_json()) == settings
+
+
+SOURCE = """
+[sources.mouse]
+encoders = ["a", "b"]
+stimuli = "0123456789abcdef"
+"""
+
+
+def taught_by(tmp_path: Path, *teachers: dict[str, Any], **changes: Any) -> ExperimentSettings:
+    path = write(tmp_path, MINIMAL + SOURCE)
+    return read_experiment(path, "paper", teachers=list(teachers), **changes)
+
+
+def test_a_teacher_changes_single_settings_of_the_regulariser(tmp_path: Path) -> None:
+    own = {"layers": ["stage1"], "stimulus_size": [32, 32]}
+    settings = taught_by(
+        tmp_path,
+        {"kind": "neural_model", "source": "mouse", "regularizer": own},
+        {"kind": "shuffle"},
+        {"kind": "none"},
+    )
+    assert settings.training is not None
+    first, second, nobody = (t.trainings(settings.training)[0] for t in settings.teachers)
+    assert first.regularizer is not None and second.regularizer is not None
+    assert (first.regularizer.alpha, first.regularizer.layers) == (3, ("stage1",))
+    assert first.regularizer.stimulus_size == (32, 32)
+    assert second == settings.training
+    assert nobody.regularizer is None
+
+
+def test_a_teacher_teaches_once_with_each_alpha(tmp_path: Path) -> None:
+    settings = taught_by(tmp_path, {"kind": "shuffle", "alphas": [1, 10]})
+    assert settings.training is not None
+    trainings = settings.teachers[0].trainings(settings.training)
+    assert [t.regularizer.alpha for t in trainings if t.regularizer] == [1, 10]
+
+
+def test_only_the_teacher_itself_is_what_a_teacher_is_known_by(tmp_path: Path) -> None:
+    """However it teaches and whoever its source is, its matrix is made by the same recipe."""
+    settings = taught_by(
+        tmp_path, {"kind": "shuffle", "source": "mouse", "alphas": [1]}, {"kind": "shuffle"}
+    )
+    assert settings.teachers[0].teacher == settings.teachers[1].teacher
+
+
+def test_without_recordings_every_teacher_needs_a_source(tmp_path: Path) -> None:
+    settings = taught_by(
+        tmp_path, {"kind": "none"}, {"kind": "gabor", "source": "mouse"}, recordings=[]
+    )
+    assert settings.recordings == ()
+    with pytest.raises(ExperimentError, match="shuffle needs recordings or a source"):
+        taught_by(tmp_path, {"kind": "shuffle"}, recordings=[])
+    with pytest.raises(ExperimentError, match="recordings: none, expected scans"):
+        taught_by(tmp_path, recordings=[])
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        ({"kind": "shuffle", "source": "rat"}, "the source 'rat', expected one of mouse"),
+        ({"kind": "neural_data", "source": "mouse"}, "neural_data needs recorded trials"),
+        ({"kind": "oracle", "source": "mouse"}, "oracle needs recorded trials"),
+        ({"kind": "shuffle", "regularizer": {"alpa": 3}}, "alpa"),
+        ({"kind": "shuffle", "alphas": [-1]}, "alpha"),
+        (
+            {"kind": "shuffle", "regularizer": {"layers": ["conv9"]}},
+            "conv9 are not among those of resnet18 .*: stem, stage1",
+        ),
+    ],
+)
+def test_a_teacher_that_cannot_teach_is_refused(
+    tmp_path: Path, teacher: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ExperimentError, match=message):
+        taught_by(tmp_path, teacher)
+
+
+@pytest.mark.parametrize(
+    "again", [{"alphas": [3]}, {"alphas": [5, 5]}, {"regularizer": {"alpha": 3}}]
+)
+def test_a_teacher_that_teaches_twice_in_the_same_way_is_refused(
+    tmp_path: Path, again: dict[str, Any]
+) -> None:
+    with pytest.raises(ExperimentError, match="shuffle teaches twice in the same way with alpha"):
+        taught_by(tmp_path, {"kind": "shuffle"}, {"kind": "shuffle", **again})
+
+
+def test_networks_are_compared_with_neural_teachers_alone(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match="representation: .* of which there is none"):
+        taught_by(tmp_path, {"kind": "shuffle"}, representation={})
+    taught_by(tmp_path, {"kind": "neural_model"}, representation={})
+
+
+def test_another_regulariser_has_a_ratio_for_its_alphas(tmp_path: Path) -> None:
+    text = MINIMAL.replace("alpha = 3", 'method = "rsm"') + SOURCE
+    network = {"architecture": "cornet_z"}
+    teachers = [{"kind": "gabor", "alphas": [0.1, 1]}]
+    path = write(tmp_path, text)
+    settings = read_experiment(path, "paper", network=network, teachers=teachers)
+    assert settings.training is not None
+    (entry,) = settings.teachers
+    ratios = [t.regularizer.ratio for t in entry.trainings(settings.training)]  # type: ignore[union-attr]
+    assert ratios == [0.1, 1]
+    path = write(tmp_path, text.replace('"rsm"', '"rsm"\nlayr = "V1"'))
+    with pytest.raises(ExperimentError, match=r"training\.regularizer\.layr: Extra inputs"):
+        read_experiment(path, "paper", network=network)
+
+
+def test_an_encoder_speaks_once_in_a_source(tmp_path: Path) -> None:
+    sources = {"mouse": {"encoders": ["m", "m"], "stimuli": "k"}}
+    with pytest.raises(ExperimentError, match="m, m: expected every encoder once"):
+        taught_by(tmp_path, {"kind": "gabor", "source": "mouse"}, sources=sources)
+
+
+def test_other_stimuli_are_for_sources_alone(tmp_path: Path) -> None:
+    settings = taught_by(tmp_path, {"kind": "gabor", "source": "mouse"})
+    assert settings.with_stimuli("f" * 16).sources["mouse"].stimuli == "f" * 16
+    with pytest.raises(ExperimentError, match="no teacher has a source"):
+        read_experiment(write(tmp_path, MINIMAL), "paper").with_stimuli("f" * 16)
+
+
+def test_one_table_of_noise_is_a_list_of_one(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL)
+    single = read_experiment(path, "paper", noise={"levels": [0, 0.5]})
+    several = read_experiment(path, "paper", noise=[{"kind": "uniform"}, {"clamp": False}])
+    assert [n.levels for n in single.noise] == [(0, 0.5)]
+    assert [(n.kind, n.clamp) for n in several.noise] == [("uniform", True), ("gaussian", False)]
+    with pytest.raises(ExperimentError, match="noise: .*distinct"):
+        read_experiment(path, "paper", noise=[{}, {}])
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("[training]", "[training", "not valid TOML"),
+        ("scales.smoke", "scales.tiny", r"scale 'smoke' is not among \['paper', 'tiny'\]"),
+        ('images = "digits"', "", "images: missing, but networks are to be taught; give them, or"),
+        ("title", 'recipe = "walker"\ntitle', "recipe: 'walker', expected one of .*walker2019"),
+        ("seeds = [0, 1]\n", "sedes = [0]\n", "sedes: Extra inputs are not permitted"),
+        ("seeds = [0]\n", "seeds = [0, 0]\n", "seeds: .*expected distinct values"),
+        ("seeds = [0]\n", "seeds = []\n", "seeds: missing, but networks are to be taught"),
+        ('"shuffle"', '"neural"', "teachers.1.kind: "),
+        ("epochs = 1", "epochs = 0", "training.epochs: .*greater than or equal to 1"),
+        ("alpha = 3", "alpha = -1", "training.regularizer.alpha: "),
+        ("alpha = 3", "alpa = 3", "training.regularizer.alpa: Extra inputs"),
+    ],
+)
+def test_what_cannot_work_is_named_with_the_file(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    assert old in MINIMAL
+    path = write(tmp_path, MINIMAL.replace(old, new))
+    with pytest.raises(ExperimentError, match=message) as info:
+        read_experiment(path, "smoke")
+    assert str(info.value).startswith(str(path))
+    assert "\n" not in str(info.value)
+
+
+def test_a_scale_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    text = MINIMAL.split("[scales.paper]")[0] + "[scales]\nsmoke = 3\n"
+    with pytest.raises(ExperimentError, match=r"scales\.smoke is no table"):
+        read_experiment(write(tmp_path, text), "smoke")
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    text = MINIMAL.replace("epochs = 1", "epochs = 0").replace('"shuffle"', '"neural"')
+    with pytest.raises(ExperimentError, match=r"teachers\.1\.kind: .*; training\.epochs: "):
+        read_experiment(write(tmp_path, text), "smoke")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"study\.toml: no such file; expected an exp"):
+        read_experiment(tmp_path / "study.toml", "smoke")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_bytes(b"title = '\xff\xfe'")
+    with pytest.raises(ExperimentError, match="not valid TOML"):
+        read_experiment(path, "smoke")

@@ -1,0 +1,581 @@
+"""From a scan to scores in the database, alone, beside others and after deaths."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import psycopg2
+import pytest
+import torch
+
+from pipeline import figures
+from pipeline.database.opening import Database, open_database
+from pipeline.database.settings import Settings
+from pipeline.experiments.adding import add_experiment
+from pipeline.experiments.file import ExperimentSettings
+from pipeline.results import frames as results
+from pipeline.workers import populate
+from predictive_model.fits import fitting
+from predictive_model.fits.fitted import predict_recording
+from predictive_model.scoring.ceilings import ceilings
+from predictive_model.scoring.score_summary import summarise
+from predictive_model.scoring.scores import score_predictions
+from regularized_training import training
+from schemas import base, encoding, prediction, recording, robustness, teaching
+from schemas import training as trainings
+from schemas import worker as workers
+from tests.tiny_experiment import (
+    LEVELS,
+    N_IMAGES,
+    N_REPEATED,
+    TEACHERS,
+    Worker,
+    few_digits,
+    job_states,
+    plan,
+    rows_of_all_tables,
+    tiny_experiment,
+    tiny_recording,
+    wait_for_checkpoint,
+)
+
+pytestmark = pytest.mark.database
+
+# The one scan shares its core with no other, and no attack or comparison is asked for; digits have
+# no superclasses.
+UNPLANNED = (
+    "SharedCore",
+    "SuperclassErrors",
+    "LayerActivations",
+    "LayerSimilarity",
+    "AdversarialDistance",
+    "AttackChecks",
+)
+
+
+@pytest.fixture(scope="class")
+def opened(
+    new_settings: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    with open_database(new_settings(tmp_path_factory.mktemp("tiny"))) as database:
+        yield database
+
+
+@pytest.fixture(scope="class")
+def progress(opened: Database) -> list[populate.Progress]:
+    """What populate reported on the way to the finished experiment."""
+    plan(teachers=TEACHERS, seeds=(0, 1))
+    reported: list[populate.Progress] = []
+    result = populate.populate(on_progress=reported.append)
+    assert result.failures == []
+    assert result.computed == rows_of_all_tables()
+    return reported
+
+
+class TestATinyExperiment:
+    """One scan, four teachers, two seeds: computed once, read by every test of the class."""
+
+    @pytest.fixture(autouse=True)
+    def _finished(self, progress: list[populate.Progress]) -> None:
+        """Every test starts from the finished experiment."""
+
+    def test_everything_planned_is_computed_once(self, progress: list[populate.Progress]) -> None:
+        expected = {
+            "Reliability": 1,
+            "FittedEncoder": 1,
+            "EncoderScore": 1,
+            "PredictedResponses": 1,
+            "SimilarityQuality": 1,
+            "SimilarityStructure": 1,
+            "SimilarityStability": 1,
+            "Teacher": 4,
+            "TrainedNetwork": 8,
+            "NoiseAccuracy": 8,
+        }
+        alone = dict.fromkeys(UNPLANNED, 0)
+        assert rows_of_all_tables() == expected | alone
+        assert {p.table: (p.done, p.total) for p in progress} == {
+            table: (n, n) for table, n in expected.items()
+        }
+        assert [p.done for p in progress if p.table == "TrainedNetwork"] == list(range(1, 9))
+        assert {p.table: p.total for p in populate.progress("tiny", "smoke")} == (expected | alone)
+        assert len(trainings.TrainedNetwork.Epoch()) == 8
+        assert len(robustness.NoiseAccuracy.Level()) == 8 * len(LEVELS)
+
+    def test_tables_are_joined_as_the_documentation_does(self) -> None:
+        taught = trainings.TrainedNetwork * teaching.TeacherConfig.proj("teacher")
+        taught = taught * trainings.TrainingConfig.proj("alpha") & "teacher = 'neural_model'"
+        found = taught.proj("test_accuracy", "alpha", "seconds").to_pandas()
+        assert len(found) == 2
+        assert trainings.TrainedNetwork.load(taught.keys()[0]) is not None
+
+    def test_a_second_populate_computes_nothing(self) -> None:
+        def times() -> list[Any]:
+            return [list(t.to_arrays("computed")) for t in base.computed_tables()]
+
+        before = times()
+        result = populate.populate()
+        assert set(result.computed.values()) == {0}
+        assert times() == before
+        assert all(job_states(table) == [] for table in base.computed_tables())
+
+    def test_every_computed_row_says_what_made_it(self) -> None:
+        for table in base.computed_tables():
+            for row in table.proj("package_version", "device", "seconds", "computed").to_dicts():
+                assert row["package_version"] == base.code_version()["package_version"]
+                assert row["device"] == "cpu"
+                assert 0 < row["seconds"] < 300
+
+    def test_checkpoints_of_finished_computations_are_gone(self, opened: Database) -> None:
+        assert list(opened.settings.checkpoints.iterdir()) == []
+
+    def test_the_teacher_none_teaches_nothing_and_the_others_the_same_images(self) -> None:
+        table = teaching.Teacher * teaching.TeacherConfig.proj("teacher")
+        rows = table.proj("n_stimuli", "teacher").to_dicts()
+        n = {row["teacher"]: row["n_stimuli"] for row in rows}
+        taught = N_IMAGES - N_REPEATED
+        assert n == {"none": 0, "neural_model": taught, "neural_data": taught, "shuffle": taught}
+
+        def load(kind: str) -> Any:
+            return teaching.Teacher.load((table & {"teacher": kind}).fetch1("KEY"))
+
+        assert load("none") is None
+        model, shuffled = load("neural_model"), load("shuffle")
+        assert np.array_equal(model.stimuli, shuffled.stimuli)
+        assert not np.array_equal(model.similarity, shuffled.similarity)
+        assert np.array_equal(np.sort(model.similarity, None), np.sort(shuffled.similarity, None))
+        held_out = tiny_recording().images[tiny_recording().images_of("test")]
+        shown = {image.tobytes() for image in model.stimuli}
+        assert not shown & {image.tobytes() for image in held_out}
+
+    def test_only_taught_networks_have_a_similarity_loss(self) -> None:
+        query = trainings.TrainedNetwork * teaching.TeacherConfig.proj("teacher")
+        for row in query.proj("similarity_loss", "layers", "teacher").to_dicts():
+            taught = row["teacher"] != "none"
+            assert (row["similarity_loss"] is not None) == taught
+            assert bool(row["layers"]) == taught
+
+    def test_a_network_read_back_answers_as_its_scores_say(self) -> None:
+        task = few_digits()
+        for key in trainings.TrainedNetwork.keys():  # noqa: SIM118 - a query, not a dict
+            network = trainings.TrainedNetwork.load(key)
+            with torch.inference_mode():
+                answers = network(torch.from_numpy(task.test_images).float() / 255).argmax(1)
+            accuracy = float((answers.numpy() == task.test_labels).mean())
+            without_noise = robustness.NoiseAccuracy.Level & key & {"level_index": 0}
+            assert without_noise.fetch1("accuracy") == pytest.approx(accuracy, abs=0.021)
+            stored = (trainings.TrainedNetwork & key).fetch1("test_accuracy")
+            assert stored == pytest.approx(accuracy, abs=0.021)
+
+    def test_an_encoder_read_back_predicts_what_was_stored(self) -> None:
+        key = encoding.FittedEncoder.fetch1("KEY")
+        predicted = encoding.FittedEncoder.load(key).predict(tiny_recording().images)
+        stored = prediction.PredictedResponses.fetch1("responses")
+        assert np.allclose(stored, predicted, atol=1e-6)
+
+    def test_scores_in_the_database_are_those_of_the_encoder_read_back(self) -> None:
+        scan = tiny_recording()
+        fitted = encoding.FittedEncoder.load(encoding.FittedEncoder.fetch1("KEY"))
+        predicted = predict_recording(fitted, scan, "test")
+        scores = score_predictions(scan, "test", predicted)
+        stored = prediction.EncoderScore.fetch1()
+        assert (stored["status"], stored["n_images"]) == ("ok", N_REPEATED)
+        for name, score in summarise(scores).items():
+            kept = [stored[f"{name}{end}"] for end in ("", "_low", "_high", "_ceiling")]
+            found = [score.value, score.low, score.high, score.ceiling]
+            expected = [None if v is None or np.isnan(v) else v for v in found]
+            assert kept == pytest.approx(expected, abs=1e-4)
+            assert stored[f"n_{name}"] == score.n
+        assert scores.ceilings is not None
+        np.testing.assert_allclose(stored["cc_max_by_neuron"], scores.ceilings.cc_max)
+        np.testing.assert_allclose(stored["cc_norm_by_neuron"], scores.cc_norm, atol=1e-4)
+
+    def test_reliability_in_the_database_is_over_all_repeated_images(self) -> None:
+        found = ceilings(tiny_recording().repeated_trials())
+        stored = recording.Reliability.fetch1()
+        for name in ("oracle", "fev", "cc_max", "split_half"):
+            np.testing.assert_allclose(stored[name], getattr(found, name))
+            assert stored[f"mean_{name}"] == pytest.approx(getattr(found, name).mean())
+
+    def test_results_hold_one_row_for_each_encoder_and_each_network_at_each_level(self) -> None:
+        encoders = results.encoders("tiny")
+        assert len(encoders) == 1
+        assert encoders["simulated"].tolist() == [True]
+        assert {"status", "oracle", "n_feve", "n_cc_norm", "n_epochs"} <= set(encoders)
+        for score in ("single_trial", "to_average", "fraction_oracle_slope", "cc_norm"):
+            assert (encoders[f"{score}_low"] <= encoders[score]).all()
+            assert (encoders[score] <= encoders[f"{score}_high"]).all()
+            assert (encoders[f"{score}_ceiling"] > 0).all()
+        similarity = results.similarity("tiny", "smoke")
+        assert similarity[["scan", "status", "n_images", "n_repeats"]].to_numpy().tolist() == [
+            ["sim", "ok", N_REPEATED, 4]
+        ]
+        assert {"model_correlation", "data_correlation", "oracle_ceiling"} <= set(similarity)
+        by_seed = results.noise_by_seed("tiny")
+        assert len(by_seed) == 8 * len(LEVELS)
+        assert by_seed["accuracy"].between(0, 1).all()
+        assert set(by_seed["n_images"]) == {50}
+
+    def test_accuracy_under_noise_is_the_mean_over_seeds_with_its_standard_error(self) -> None:
+        by_seed = results.noise_by_seed()
+        summary = results.noise()
+        assert summary["teacher"].drop_duplicates().tolist() == list(TEACHERS)
+        assert len(summary) == len(TEACHERS) * len(LEVELS)
+        assert set(summary["n_seeds"]) == {2}
+        for _, row in summary.iterrows():
+            mine = (by_seed["teacher"] == row["teacher"]) & (by_seed["level"] == row["level"])
+            a, b = by_seed.loc[mine, "accuracy"]
+            assert row["accuracy"] == pytest.approx((a + b) / 2)
+            assert row["sem"] == pytest.approx(abs(a - b) / 2)
+
+    def test_numbers_of_simulated_brains_and_reduced_scales_are_marked(self) -> None:
+        assert results.caveat("tiny") == "the brain was simulated; at reduced scale (smoke)"
+
+    def test_an_unknown_experiment_is_named_beside_those_there_are(self) -> None:
+        with pytest.raises(LookupError, match=r"nobody is not in .* tiny \(smoke\)"):
+            results.noise("nobody")
+
+    @pytest.mark.parametrize("name", ["similarity", "stability", "spectra", "pairs", "noise"])
+    def test_figures_show_something(self, name: Any, tmp_path: Path) -> None:
+        path = tmp_path / "new folder" / f"{name}.png"
+        figures.draw(name, path, experiment="tiny")
+        image = figures.matplotlib.image.imread(path)
+        assert path.stat().st_size > 10_000
+        assert image[..., :3].std() > 0.05
+
+    def test_a_figure_of_an_unknown_format_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="ending '.xyz', expected one of"):
+            figures.draw("noise", tmp_path / "noise.xyz")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_no_figure_is_drawn_of_an_empty_database(database: Database, tmp_path: Path) -> None:
+    for name in ("similarity", "stability", "spectra", "pairs", "noise"):
+        with pytest.raises(
+            figures.NothingToShowError, match="run `neuroteach (populate|experiment add)`"
+        ):
+            figures.draw(name, tmp_path / "figure.png")
+    assert results.noise().empty
+
+
+def test_an_experiment_is_planned_whole_or_not_at_all(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording.Scan.add(tiny_recording(), source="test")
+    trainings.ImageSet.add(few_digits(), source="test")
+
+    def refuse(config: Any) -> str:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patched:
+        # By then scans, teachers and trainings are planned.
+        patched.setattr(robustness.NoiseConfig, "add", refuse)
+        with pytest.raises(OSError, match="disk full"):
+            add_experiment(tiny_experiment(teachers=TEACHERS), name="tiny", scale="smoke")
+    tables = (encoding.FitPlan, teaching.TeacherPlan, trainings.TrainingPlan, robustness.NoisePlan)
+    assert [len(table()) for table in tables] == [0, 0, 0, 0]
+    assert results.experiments().empty
+    assert set(populate.populate().computed.values()) == {0, 1}  # the scan's reliability alone
+
+
+def test_an_experiment_may_be_added_again_but_not_changed_under_its_name(
+    database: Database,
+) -> None:
+    settings = plan(teachers=("none", "shuffle"))
+    assert not add_experiment(settings, name="tiny", scale="smoke")
+    with pytest.raises(ValueError, match="other settings; give this one another name"):
+        add_experiment(tiny_experiment(seeds=(1,)), name="tiny", scale="smoke")
+    assert len(trainings.TrainingPlan()) == 2
+    assert add_experiment(tiny_experiment(seeds=(1,)), name="other", scale="smoke")
+    assert sorted(results.experiments()["experiment"]) == ["other", "tiny"]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"recordings": ["sim", "nobody"]}, "scan: nobody not in the database, which has sim"),
+        ({"images": "cifar"}, "image_set: cifar not in the database, which has digits"),
+    ],
+)
+def test_an_experiment_without_its_inputs_is_refused(
+    database: Database, change: dict[str, Any], message: str
+) -> None:
+    recording.Scan.add(tiny_recording(), source="test")
+    trainings.ImageSet.add(few_digits(), source="test")
+    settings = tiny_experiment().model_dump() | change
+    with pytest.raises(ValueError, match=message):
+        add_experiment(ExperimentSettings.model_validate(settings), name="tiny", scale="smoke")
+
+
+def test_two_workers_compute_every_key_once(
+    database: Database, start_worker: Callable[[], Worker]
+) -> None:
+    plan(teachers=("none", "shuffle"), seeds=(0, 1))
+    workers = [start_worker() for _ in range(2)]
+    assert [w.process.wait(120) for w in workers] == [0, 0], [w.said() for w in workers]
+    # A worker says a line for each epoch, and each of these fits and trainings has one epoch.
+    lines = [line for w in workers for line in w.said().splitlines()]
+    names = sorted(line.split(": epoch")[0] for line in lines if "epoch" in line)
+    taught = [f"digits, {teacher}, seed {i}" for teacher in ("none", "shuffle") for i in (0, 1)]
+    assert names == [*taught, "sim"]
+    others = [line for line in lines if "epoch" not in line]
+    counts = [line for line in others if re.fullmatch(r"[\d:]{8} \w+ \d+ of \d+", line)]
+    assert others == counts, "nothing else, such as a duplicate, was worth a line"
+    assert rows_of_all_tables()["NoiseAccuracy"] == 4
+    assert populate.failures() == []
+
+
+def test_a_fit_killed_in_the_middle_goes_on_to_the_same_weights(
+    database: Database, settings: Settings, start_worker: Callable[[], Worker]
+) -> None:
+    n = 40
+    experiment = plan(fit={"max_epochs": n, "patience": n})
+    worker = start_worker()
+    checkpoint = wait_for_checkpoint(settings, "FittedEncoder", worker)
+    worker.end()
+    assert len(encoding.FittedEncoder()) == 0
+    assert job_states(encoding.FittedEncoder) == ["reserved"]
+    state = torch.load(checkpoint, weights_only=True)["state"]
+    checkpoint.with_name(checkpoint.name + "abcdefgh.part").write_bytes(b"half a checkpoint")
+
+    result = populate.populate()
+    assert result.failures == []
+    key, history = encoding.FittedEncoder.fetch1("KEY", "history")
+    assert job_states(encoding.FittedEncoder) == []
+    assert 1 <= len(state["history"]) < n
+    # Even the seconds are those that the killed worker measured.
+    assert history[: len(state["history"])] == state["history"]
+    assert [record["epoch"] for record in history] == list(range(1, n + 1))
+    assert list(settings.checkpoints.iterdir()) == []
+
+    whole = fitting.fit(tiny_recording(), experiment.encoder, experiment.fit, key["seed"])
+    resumed = encoding.FittedEncoder.load(key)
+    assert whole.state.keys() == resumed.state.keys()
+    assert all(torch.equal(whole.state[name], resumed.state[name]) for name in whole.state)
+
+
+def test_a_training_killed_in_the_middle_goes_on_to_the_same_weights(
+    database: Database, settings: Settings, start_worker: Callable[[], Worker]
+) -> None:
+    n = 8
+    experiment = plan(teachers=("none",), epochs=n)
+    worker = start_worker()
+    checkpoint = wait_for_checkpoint(settings, "TrainedNetwork", worker)
+    worker.end()
+    assert (len(trainings.TrainedNetwork()), len(trainings.TrainedNetwork.Epoch())) == (0, 0)
+    assert job_states(trainings.TrainedNetwork) == ["reserved"]
+    saved = torch.load(checkpoint, weights_only=True)["state"]["history"]
+
+    assert populate.populate().failures == []
+    key = trainings.TrainedNetwork.fetch1("KEY")
+    epochs = trainings.TrainedNetwork.Epoch.to_dicts(order_by="epoch")
+    assert job_states(trainings.TrainedNetwork) == []
+    assert 1 <= len(saved) < n
+    assert [e["seconds"] for e in epochs[: len(saved)]] == [record["seconds"] for record in saved]
+    assert [e["epoch"] for e in epochs] == list(range(n))
+    assert list(settings.checkpoints.iterdir()) == []
+
+    alone = experiment.training.model_copy(update={"regularizer": None})
+    whole = training.train(few_digits(), experiment.network, alone, key["seed"]).network()
+    resumed = trainings.TrainedNetwork.load(key).state_dict()
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.state_dict().items())
+
+
+def test_a_worker_told_to_stop_puts_its_job_back(
+    database: Database, settings: Settings, start_worker: Callable[[], Worker]
+) -> None:
+    plan(fit={"max_epochs": 10_000, "patience": 10_000})
+    worker = start_worker()
+    wait_for_checkpoint(settings, "FittedEncoder", worker)
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(30) == 1
+    assert job_states(encoding.FittedEncoder) == ["pending"]
+    assert populate.failures() == []
+    assert len(encoding.FittedEncoder()) == 0
+
+
+def test_a_populate_told_to_stop_stops_its_workers(
+    database: Database, settings: Settings, start_worker: Callable[..., Worker]
+) -> None:
+    plan(fit={"max_epochs": 10_000, "patience": 10_000})
+    several = start_worker("populate", "--workers", "2", "--quiet")
+    wait_for_checkpoint(settings, "FittedEncoder", several)
+    several.process.send_signal(signal.SIGTERM)
+    assert several.process.wait(60) == 1
+    assert job_states(encoding.FittedEncoder) == ["pending"]
+    assert len(workers.Worker()) == 0
+
+
+def test_a_worker_told_to_stop_before_it_begins_leaves_no_reservation(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the transaction is open, but DataJoint does not yet look out for it."""
+    plan()
+    real = database.connection.start_transaction
+
+    def told() -> None:
+        real()
+        raise SystemExit("SIGTERM received")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database.connection, "start_transaction", told)
+        with pytest.raises(SystemExit):
+            populate.populate()
+    assert job_states(recording.Reliability) == ["pending"]
+    assert len(workers.Worker()) == 0
+    assert not database.connection.in_transaction
+
+
+def test_an_interrupt_ends_populate_and_puts_the_job_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan()
+
+    def interrupted(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "fit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            populate.populate()
+    assert job_states(encoding.FittedEncoder) == ["pending"]
+    assert not encoding.FittedEncoder.connection.in_transaction
+    assert populate.populate().computed["FittedEncoder"] == 1
+
+
+def test_a_failed_computation_is_reported_and_left_alone_while_others_go_on(
+    database: Database,
+) -> None:
+    plan("good")
+    bad = plan("bad", fit={"learning_rate": 1e30, "max_epochs": 3})
+    bad_hash = base.config_hash(bad.fit)
+    result = populate.populate()
+    (failure,) = result.failures
+    assert (failure.table, failure.key["fit_hash"]) == ("FittedEncoder", bad_hash)
+    assert failure.message.startswith("FitError: the loss is nan in epoch 1")
+    assert populate.failures() == [failure]
+    assert job_states(encoding.FittedEncoder) == ["error"]
+    assert len(results.noise_by_seed("good")) == len(LEVELS)
+    assert [p.done for p in populate.progress("bad") if p.table == "FittedEncoder"] == [0]
+
+    again = populate.populate()
+    assert (again.failures, set(again.computed.values())) == ([], {0})
+    assert populate.retry_failures() == 1
+    assert populate.failures() == []
+    assert [f.key for f in populate.populate().failures] == [failure.key]
+
+
+def test_an_experiment_that_is_not_there_is_refused_by_name(database: Database) -> None:
+    plan("good")
+    for use in (populate.populate, populate.progress, populate.failures, populate.retry_failures):
+        with pytest.raises(LookupError, match=r"experiment: typo is .* which has good \(smoke\)"):
+            use(experiment="typo")
+
+
+def test_failures_of_one_experiment_are_retried_alone(database: Database) -> None:
+    for name, rate in (("bad", 1e30), ("worse", 1e31)):
+        plan(name, fit={"learning_rate": rate, "max_epochs": 3})
+    assert [f.table for f in populate.populate().failures] == ["FittedEncoder"] * 2
+    assert populate.retry_failures("bad") == 1
+    assert populate.failures("bad") == []
+    assert len(populate.failures("worse")) == 1
+
+
+def test_computations_that_failed_for_a_damaged_file_succeed_once_it_is_mended(
+    database: Database, settings: Settings
+) -> None:
+    plan()
+    (file,) = settings.store.rglob("*responses*.npy")
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    result = populate.populate()
+    assert {f.table for f in result.failures} == {"Reliability", "FittedEncoder"}
+    assert sum(rows_of_all_tables().values()) == 3  # teacher, network and score need no scan
+    file.write_bytes(content)
+    assert populate.retry_failures() == 2
+    assert populate.populate().failures == []
+    assert {n for table, n in rows_of_all_tables().items() if table not in UNPLANNED} == {1}
+
+
+def test_populate_can_be_limited_to_an_experiment(database: Database) -> None:
+    plan("first", seeds=(0,))
+    plan("second", seeds=(1, 2))
+    computed = populate.populate(experiment="first").computed
+    assert (computed["TrainedNetwork"], computed["NoiseAccuracy"]) == (1, 1)
+    with pytest.raises(LookupError, match="second paper is not in the database"):
+        populate.populate(experiment="second", scale="paper")
+    assert populate.populate().computed["TrainedNetwork"] == 2
+
+
+def test_populate_ends_early_when_told_so(database: Database) -> None:
+    plan()
+    answers = iter([True, True, True])
+    computed = populate.populate(keep_going=lambda: next(answers, False)).computed
+    assert sum(computed.values()) == 1
+
+
+def test_a_job_is_released_when_its_session_has_ended_and_not_before(
+    database: Database, settings: Settings
+) -> None:
+    plan()
+    table = recording.Reliability
+    jobs = table().jobs
+    jobs.refresh(delay=-1)
+
+    def reserve(connection_id: int, when: str) -> None:
+        database.connection.query(
+            f"UPDATE {jobs.full_table_name} SET status = 'reserved', connection_id = %s, "
+            f"reserved_time = {when}",
+            (connection_id,),
+        )
+
+    with closing(psycopg2.connect(settings.database)) as alive:
+        reserve(alive.info.backend_pid, "CURRENT_TIMESTAMP")
+        populate.release_lost_jobs(table)
+        assert job_states(table) == ["reserved"]
+        # However long it takes: a session from before the reservation is the one that reserved.
+        alive_since = "(SELECT backend_start FROM pg_stat_activity WHERE pid = connection_id)"
+        reserve(alive.info.backend_pid, f"{alive_since} - INTERVAL '1 second'")
+        populate.release_lost_jobs(table)
+        assert job_states(table) == ["pending"], "another session had this number before"
+        reserve(alive.info.backend_pid, "CURRENT_TIMESTAMP")
+    deadline = time.monotonic() + 10
+    while job_states(table) != ["pending"]:
+        assert time.monotonic() < deadline
+        populate.release_lost_jobs(table)
+        time.sleep(0.05)
+    assert populate.populate().computed["Reliability"] == 1
+
+
+def test_populate_waits_for_what_others_compute(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan()
+    jobs = recording.Reliability().jobs
+    jobs.refresh(delay=-1)
+    other = psycopg2.connect(settings.database)
+    database.connection.query(
+        f"UPDATE {jobs.full_table_name} SET status = 'reserved', connection_id = %s, "
+        "reserved_time = CURRENT_TIMESTAMP",
+        (other.info.backend_pid,),
+    )
+    waits: list[float] = []
+
+    def die_while_waited_for(seconds: float) -> None:
+        waits.append(seconds)
+        other.close()
+        time.sleep(0.1)
+
+    clock = SimpleNamespace(sleep=die_while_waited_for, monotonic=time.monotonic)
+    monkeypatch.setattr(populate, "time", clock)
+    computed = populate.populate().computed
+    assert waits, "the other was at work"
+    assert computed["Reliability"] == 1

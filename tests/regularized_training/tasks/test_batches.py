@@ -1,0 +1,62 @@
+"""Random crops, mirror images, order and bytes of training images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from regularized_training.tasks.batches import augment, batches, to_float
+from regularized_training.tasks.config import AugmentConfig
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_augmentation_makes_all_crops_and_only_those(flip: bool) -> None:
+    padding, size = 2, 5
+    image = np.random.default_rng(0).integers(0, 256, (3, size, size + 1)).astype(np.uint8)
+    padded = np.pad(image, ((0, 0), (padding, padding), (padding, padding)), mode="reflect")
+    shifts = range(2 * padding + 1)
+    crops = [padded[:, y : y + size, x : x + size + 1] for y in shifts for x in shifts]
+    if flip:
+        crops += [crop[:, :, ::-1] for crop in crops]
+    rng = torch.Generator().manual_seed(0)
+    copies = torch.from_numpy(image).expand(1000, -1, -1, -1)
+    made = augment(copies, rng, AugmentConfig(padding=padding, flip=flip))
+    assert {m.numpy().tobytes() for m in made} == {crop.tobytes() for crop in crops}
+
+
+def test_augmentation_keeps_images_apart_and_is_decided_by_its_generator() -> None:
+    images = torch.arange(8, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 6, 6)
+    config = AugmentConfig()
+    made = [augment(images, torch.Generator().manual_seed(s), config) for s in (0, 0)]
+    assert torch.equal(made[0], images)  # of one shade each, so any crop is the image itself
+    ramp = torch.arange(36, dtype=torch.uint8).view(1, 1, 6, 6).expand(8, -1, -1, -1)
+    a, b, c = (augment(ramp, torch.Generator().manual_seed(s), config) for s in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_no_padding_and_no_flip_leave_images_as_they_are() -> None:
+    images = torch.randint(0, 256, (4, 3, 6, 7), dtype=torch.uint8)
+    config = AugmentConfig(padding=0, flip=False)
+    assert torch.equal(augment(images, torch.Generator(), config), images)
+
+
+def test_padding_beyond_the_reflection_is_refused() -> None:
+    images = torch.zeros(2, 1, 4, 9, dtype=torch.uint8)
+    with pytest.raises(ValueError, match="padding: 4, expected 0 to 3"):
+        augment(images, torch.Generator(), AugmentConfig(padding=4))
+
+
+def test_an_epoch_shows_no_image_twice_in_batches_of_one_size() -> None:
+    drawn = list(batches(23, 5, torch.Generator().manual_seed(0)))
+    assert [len(batch) for batch in drawn] == [5, 5, 5, 5]
+    assert len(torch.cat(drawn).unique()) == 20
+    assert [len(batch) for batch in batches(3, 5, torch.Generator())] == [3]
+
+
+def test_bytes_become_floats_from_zero_to_one() -> None:
+    images = torch.tensor([[0, 51], [255, 102]], dtype=torch.uint8).expand(2, 3, 2, 2)
+    floats = to_float(images)
+    torch.testing.assert_close(floats[0, 0], torch.tensor([[0.0, 0.2], [1.0, 0.4]]))
+    assert floats.is_contiguous(memory_format=torch.channels_last)

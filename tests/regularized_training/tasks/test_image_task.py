@@ -1,0 +1,99 @@
+"""Tasks: what must fit together, subsets, superclasses and shuffled labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from regularized_training.tasks.image_task import ImageTask, TaskError, balanced_indices
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": ""}, "name: empty"),
+        ({"classes": ("a", "a")}, "classes: 1 distinct names among 2"),
+        ({"train_images": np.zeros((6, 8, 8), np.uint8)}, "train_images: shape"),
+        ({"train_images": np.zeros((6, 2, 8, 8), np.uint8)}, "1 or 3 channels"),
+        ({"test_images": np.zeros((4, 1, 8, 8), np.float32)}, "test_images: type float32"),
+        ({"test_images": np.zeros((4, 1, 9, 8), np.uint8)}, "as in train_images"),
+        ({"test_images": np.zeros((0, 1, 8, 8), np.uint8)}, "at least one image"),
+        ({"train_labels": np.zeros(5, int)}, r"train_labels: shape \(5,\), expected \(6,\)"),
+        ({"test_labels": np.zeros(4)}, "test_labels: type float64"),
+        ({"test_labels": np.array([0, 1, 2, 0])}, "values from 0 to 2, expected 0 to 1"),
+        ({"superclasses": ("a",)}, "superclasses: 1, expected one for each of the 2 classes"),
+    ],
+)
+def test_contradictions_are_refused(change: dict[str, object], message: str) -> None:
+    fields: dict[str, object] = {
+        "name": "toy",
+        "train_images": np.zeros((6, 1, 8, 8), np.uint8),
+        "train_labels": np.array([0, 1, 0, 1, 0, 1]),
+        "test_images": np.zeros((4, 1, 8, 8), np.uint8),
+        "test_labels": np.array([0, 1, 0, 1]),
+        "classes": ("a", "b"),
+    }
+    with pytest.raises(TaskError, match=message):
+        ImageTask(**{**fields, **change})  # type: ignore[arg-type]
+
+
+def test_subset_is_balanced_and_decided_by_its_seed(small_digits: ImageTask) -> None:
+    subset = small_digits.subset(105, None, seed=3)
+    counts = np.bincount(subset.train_labels, minlength=10)
+    assert sorted(counts) == [10] * 5 + [11] * 5
+    assert len(subset.test_labels) == 500
+    again = small_digits.subset(105, None, seed=3)
+    assert np.array_equal(subset.train_images, again.train_images)
+    assert np.array_equal(subset.train_labels, again.train_labels)
+    other = small_digits.subset(105, None, seed=4)
+    assert not np.array_equal(subset.train_images, other.train_images)
+
+
+def test_subset_cannot_be_larger_than_the_set(small_digits: ImageTask) -> None:
+    with pytest.raises(TaskError, match="n_train: 2000, expected 1 to 1297"):
+        small_digits.subset(2000, None)
+
+
+def test_a_rare_class_gives_all_it_has() -> None:
+    labels = np.array([0] * 50 + [1] * 3 + [2] * 50)
+    chosen = balanced_indices(labels, 43, seed=0)
+    np.testing.assert_array_equal(np.bincount(labels[chosen]), [20, 3, 20])
+    np.testing.assert_array_equal(balanced_indices(labels, 103, seed=0), np.arange(103))
+
+
+def test_superclasses_make_a_coarser_task_of_the_same_images(small_digits: ImageTask) -> None:
+    parity = tuple("odd" if int(name) % 2 else "even" for name in small_digits.classes)
+    coarse = replace(small_digits, superclasses=parity).of_superclasses()
+    assert coarse.classes == ("even", "odd")
+    assert np.array_equal(coarse.train_labels, small_digits.train_labels % 2)
+    assert np.array_equal(coarse.test_labels, small_digits.test_labels % 2)
+    assert np.array_equal(coarse.test_images, small_digits.test_images)
+    assert coarse.name != small_digits.name
+    with pytest.raises(TaskError, match="superclasses: 'digits' has none"):
+        small_digits.of_superclasses()
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 1.0])
+def test_shuffled_labels_keep_their_counts_and_leave_the_rest(fraction: float) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2000, 1, 8, 8)).astype(np.uint8)
+    labels = np.arange(2000) % 10
+    task = ImageTask("x", images, labels, images[:10], labels[:10], tuple("0123456789"))
+    shuffled = task.with_shuffled_labels(fraction, seed=1)
+    assert np.array_equal(np.bincount(shuffled.train_labels), np.bincount(labels))
+    wrong = (shuffled.train_labels != labels).mean()
+    # One in ten gets its own label back.
+    assert wrong == pytest.approx(0.9 * fraction, abs=0.03)
+    assert wrong <= fraction
+    assert np.array_equal(shuffled.test_labels, task.test_labels)
+    again = task.with_shuffled_labels(fraction, seed=1)
+    assert np.array_equal(shuffled.train_labels, again.train_labels)
+
+
+def test_a_fraction_is_one() -> None:
+    images = np.zeros((2, 1, 8, 8), np.uint8)
+    task = ImageTask("x", images, np.array([0, 1]), images, np.array([0, 1]), ("a", "b"))
+    with pytest.raises(TaskError, match=r"fraction: 1\.5, expected 0 to 1"):
+        task.with_shuffled_labels(1.5)
