@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +13,6 @@ from predictive_model.files import write_whole
 
 class CheckpointError(RuntimeError):
     """A checkpoint that belongs to something else or cannot be read."""
-
-
-def fingerprint(**parts: Any) -> str:
-    """Hash of everything a computation depends on, as hexadecimal digits.
-
-    Parts may be anything JSON can hold; describe arrays by :func:`array_digest`.
-    """
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def array_digest(*arrays: Any) -> str:
-    """Hash of arrays' shapes, types and contents; ``None`` counts as a value of its own."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        if array is None:
-            digest.update(b"none")
-        else:
-            digest.update(f"{array.shape}{array.dtype}".encode())
-            digest.update(array.tobytes())
-    return digest.hexdigest()
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], *, belongs_to: str) -> None:

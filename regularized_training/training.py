@@ -14,12 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from predictive_model.checkpoint import (
-    array_digest,
-    fingerprint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from predictive_model.checkpoint import load_checkpoint, save_checkpoint
+from predictive_model.digest import array_digest, fingerprint
 from regularized_training import parallel
 from regularized_training.lessons.config import RsmConfig
 from regularized_training.lessons.rsm import RsmLesson

@@ -1,34 +1,30 @@
-"""What all tables share: the schema they belong to, canonical hashes, provenance, activation.
+"""What all tables share: the schema they belong to, how rows are computed, and by whom.
 
-Importing a table connects to nothing. :func:`activate` binds all of them to a connection; until
-then a query says so.
+Importing a table connects to nothing and imports no torch. :func:`schemas.tables.activate` binds
+all of them to a connection; until then a query says so.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import datajoint as dj
-import torch
-from pydantic import BaseModel
+from datajoint.jobs import Job
 
-from schemas.stored import StoreError
-
-schema = dj.Schema()
+from schemas.catalogue import Catalogue, StoredHeading
+from schemas.stored import Attached, as_file
 
 PROVENANCE = """
         package_version : varchar(32)
@@ -45,6 +41,51 @@ class NotActivatedError(RuntimeError):
     """A table was used before the database was opened."""
 
 
+class Schema(dj.Schema):
+    """The schema that all tables register with, whatever database it is bound to later."""
+
+    catalogue: Catalogue | None = None
+
+    def tables(self) -> Iterator[tuple[type[dj.Table], Mapping[str, Any]]]:
+        """Each table with the names that its definition may refer to, masters before parts."""
+        for master, names in self.declare_list:
+            about = {**names, "self": master, master.__name__: master}
+            yield master, about
+            for part in vars(master).values():
+                if isinstance(part, type) and issubclass(part, dj.Part):
+                    part._master = master
+                    yield part, {**about, "master": master, "self": part}
+
+    def bind(self, catalogue: Catalogue) -> None:
+        """Bind all tables to those of a catalogue, asking the database nothing."""
+        connection = catalogue.connection
+        self.connection, self.database, self.catalogue = connection, catalogue.schema, catalogue
+        connection.register(self)
+        for table, context in self.tables():
+            table.database, table._connection = catalogue.schema, connection
+            table._heading = StoredHeading(catalogue, table.table_name, context)
+            table._support = [table.full_table_name]
+            table.declaration_context = context
+
+    def unbind(self) -> None:
+        """Unbind all tables, so that another database can be opened in this process."""
+        self.connection = self.database = self.catalogue = None
+
+
+schema = Schema()
+
+
+def require_active() -> None:
+    """Raise a clear error if the tables are not bound to a database."""
+    if schema.database is None:
+        raise NotActivatedError(
+            "the tables are not bound to a database yet; call neuroteach.open_database() first"
+        )
+
+
+# -- how rows are computed ---------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Computing:
     """Where and how ``make`` computes, set by :func:`configure` when a database is opened.
@@ -52,7 +93,7 @@ class Computing:
     Attributes
     ----------
     device : str
-        Of torch.
+        Of torch; ``auto`` is a GPU if there is one.
     user : str
         Of the database.
     checkpoints : Path or None
@@ -64,7 +105,7 @@ class Computing:
         Called with a line of text after each epoch.
     """
 
-    device: str = "cpu"
+    device: str = "auto"
     user: str = ""
     checkpoints: Path | None = None
     alive: Path | None = None
@@ -75,7 +116,12 @@ _computing = Computing()
 
 
 def computing() -> Computing:
-    """The settings in force."""
+    """The settings in force, the device being one that torch knows."""
+    global _computing
+    if _computing.device == "auto":
+        import torch
+
+        _computing = replace(_computing, device="cuda" if torch.cuda.is_available() else "cpu")
     return _computing
 
 
@@ -85,133 +131,121 @@ def configure(**changes: Any) -> None:
     _computing = replace(_computing, **changes)
 
 
-def activate(connection: Any, name: str, *, create: bool = True) -> None:
-    """Bind every table to a database schema.
+@dataclass
+class Found:
+    """What a computation came to: the columns of its row and the rows of its parts, without keys.
 
-    Callers that may race with others hold a lock meanwhile.
-
-    Parameters
+    Attributes
     ----------
-    connection : datajoint.Connection
-    name : str
-        Of the schema in the database.
-    create : bool
-        Declare what is missing, job tables too; False for users who may not.
-
-    Raises
-    ------
-    DataJointError
-        If the schema is not there and may not be made, or another is bound. What was bound before
-        stays bound.
+    row : dict
+        A value may be :class:`~schemas.stored.Attached`.
+    parts : dict of str to sequence of dict
+        Rows by the name of their part.
+    device : str, optional
+        Where it was computed, ``cpu`` by default.
+    seconds : float
+        Spent at least, of a computation that was resumed.
+    provenance : dict, optional
+        Of what another computation made, instead of this one's.
     """
-    code_version()  # now, before the files can change under a long computation
-    all_tables()  # imports them all: a table declares itself only once it is known
-    bound = schema.database, schema.connection
-    try:
-        schema.activate(name, connection=connection, create_schema=create, create_tables=create)
-        if create:
-            for table in queued_tables():
-                if not table().jobs.is_declared:
-                    table().jobs.declare()
-    except BaseException:
-        schema.database, schema.connection = bound  # DataJoint leaves them half bound
-        raise
+
+    row: Mapping[str, Any]
+    parts: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    device: str = "cpu"
+    seconds: float = 0.0
+    provenance: Mapping[str, Any] | None = None
 
 
-def activate_missing(connection: Any, name: str) -> None:
-    """Bind the tables anew, declaring those that are missing."""
-    deactivate()
-    activate(connection, name)
+class RunningState(dj.Manual):
+    """A table about what is running now: nothing refers to its rows, and no copy takes them."""
 
 
-def all_tables() -> list[type[dj.Table]]:
-    """Every table, each followed by its parts, in the order of the modules that define them."""
-    queued_tables()  # imports these modules
-    from schemas import worker  # noqa: F401 - likewise
+class Queue(Job):
+    """The job queue of a computed table; DataJoint asks for its definition each time it is used."""
 
-    found: list[type[dj.Table]] = []
-    for master, _ in schema.declare_list:
-        parts = [v for v in vars(master).values() if isinstance(v, type) and issubclass(v, dj.Part)]
-        found += [master, *parts]
-    return found
+    def __init__(self, target: Computed) -> None:
+        catalogue = schema.catalogue
+        assert catalogue is not None
+        self._target = target
+        self._connection, self.database = target.connection, target.database
+        self._table_name = f"~~{target.table_name.lstrip('_')}"
+        self._heading = StoredHeading(catalogue, self._table_name, None)
+        self._support = [self.full_table_name]
+
+    @property
+    def definition(self) -> str:
+        """Needed only to declare it."""
+        return str(self._generate_definition())
 
 
-def deactivate() -> None:
-    """Unbind all tables, so that another database can be opened in this process."""
-    schema.database = None
-    schema.connection = None
+class _Jobs:
+    """The queue of a bound table, kept with it."""
+
+    def __get__(self, table: Computed | None, owner: type[Computed]) -> Job:
+        table = owner() if table is None else table
+        if table._jobs is None:
+            # While tables are being declared, DataJoint's own, which declares itself.
+            table._jobs = Queue(table) if schema.catalogue is not None else Job(table)
+        return table._jobs
 
 
-def require_active() -> None:
-    """Raise a clear error if :func:`activate` has not run."""
-    if schema.database is None:
-        raise NotActivatedError(
-            "the tables are not bound to a database yet; call "
-            "pipeline.database.opening.open_database() first"
+class Computed(dj.Computed):
+    """A table whose rows are computed outside of any transaction and inserted in one.
+
+    A subclass has ``compute``, ``planned`` if experiments ask for its rows, and ``fetch`` if rows
+    that it depends on could change meanwhile.
+    """
+
+    jobs = _Jobs()
+    in_experiments: ClassVar[bool] = True
+    takes_long: ClassVar[bool] = False  # compared with others that build on the same
+
+    @classmethod
+    def planned(cls, experiments: Any) -> Any:
+        """Rows whose keys say what these experiments, a restriction, ask for."""
+        raise NotImplementedError(f"{cls.__name__} lacks planned()")
+
+    def fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
+        """Settings that the computation takes; small, since DataJoint hashes them twice."""
+        return ()
+
+    def compute(self, key: dict[str, Any], *settings: Any) -> Found:
+        """The row of a key."""
+        raise NotImplementedError(f"{type(self).__name__} lacks compute()")
+
+    def make_fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
+        """Settings only."""
+        return self.fetch(key)
+
+    def make_compute(self, key: dict[str, Any], *settings: Any) -> tuple[Found, dict[str, Any]]:
+        """Compute, outside of any transaction."""
+        watch = Stopwatch()
+        found = self.compute(key, *settings)
+        made = watch.provenance(found.device, at_least=found.seconds)
+        return found, {**made, **(found.provenance or {})}
+
+    def make_insert(self, key: dict[str, Any], found: Found, provenance: dict[str, Any]) -> None:
+        """Insert the row and those of its parts."""
+        insert_rows(self, [{**key, **found.row, **provenance}])
+        for name, rows in found.parts.items():
+            insert_rows(getattr(self, name)(), [{**key, **row} for row in rows])
+
+
+def insert_rows(table: Any, rows: Sequence[Mapping[str, Any]], **options: Any) -> None:
+    """Insert rows, in which values may be :class:`~schemas.stored.Attached`."""
+    if not rows:
+        return
+    with contextlib.ExitStack() as files:
+        table.insert(
+            [
+                {
+                    name: files.enter_context(as_file(v)) if isinstance(v, Attached) else v
+                    for name, v in row.items()
+                }
+                for row in rows
+            ],
+            **options,
         )
-
-
-def queued_tables() -> list[type[dj.Computed]]:
-    """All tables with a job queue: those that experiments plan, and the one that searches fill."""
-    from schemas import search  # imports this module
-
-    return [*computed_tables(), search.SearchResult]
-
-
-def computed_tables() -> list[type[dj.Computed]]:
-    """All computed tables that experiments plan, each after those it depends on."""
-    # Imported here because they import this module.
-    from schemas import (
-        analysis,
-        encoding,
-        prediction,
-        recording,
-        representation,
-        robustness,
-        stability,
-        teaching,
-        training,
-    )
-
-    return [
-        recording.Reliability,
-        encoding.SharedCore,
-        encoding.FittedEncoder,
-        prediction.EncoderScore,
-        prediction.PredictedResponses,
-        teaching.SimilarityQuality,
-        stability.SimilarityStructure,
-        stability.SimilarityStability,
-        teaching.Teacher,
-        training.TrainedNetwork,
-        analysis.SuperclassErrors,
-        analysis.LayerActivations,
-        robustness.NoiseAccuracy,
-        representation.LayerSimilarity,
-        robustness.AdversarialDistance,
-        robustness.AttackChecks,
-    ]
-
-
-def config_hash(config: BaseModel | Mapping[str, Any]) -> str:
-    """Sixteen hexadecimal digits of the canonical JSON of a configuration, defaults expanded.
-
-    Names count as well as values, and so does the kind of configuration.
-    """
-    if isinstance(config, BaseModel):
-        content = {"kind": type(config).__name__, **config.model_dump(mode="json")}
-    else:
-        content = dict(config)
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def add_config(table: type[dj.Lookup], hash_name: str, config: BaseModel, **columns: Any) -> str:
-    """Insert a configuration if it is not there yet, and return its hash."""
-    key = config_hash(config)
-    row = {hash_name: key, **columns, "config": config.model_dump(mode="json")}
-    table.insert1(row, skip_duplicates=True)
-    return key
 
 
 @functools.cache
@@ -260,8 +294,13 @@ class Stopwatch:
             "host": platform.node()[:64],
             "computed_by": _computing.user[:64],
             "seconds": max(at_least, time.perf_counter() - self._started),
-            "computed": datetime.now(UTC).replace(tzinfo=None, microsecond=0),
+            "computed": now(),
         }
+
+
+def now() -> datetime:
+    """The moment, UTC, in whole seconds, as columns hold it."""
+    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 
 
 def transaction(connection: Any) -> AbstractContextManager[Any]:
@@ -271,63 +310,10 @@ def transaction(connection: Any) -> AbstractContextManager[Any]:
 
 def describe_device(device: str) -> str:
     """A device's name; of a GPU also its model."""
-    if torch.device(device).type == "cuda" and torch.cuda.is_available():
-        return f"{device} ({torch.cuda.get_device_name(device)})"[:64]
-    return device
+    if not device.startswith("cuda"):
+        return device
+    import torch
 
-
-def checkpoint_path(table: type[dj.Computed], key: Mapping[str, Any]) -> Path | None:
-    """Where the computation of a key keeps its checkpoint."""
-    folder = computing().checkpoints
-    if folder is None:
-        return None
-    names = sorted(table().primary_key)
-    return folder / f"{table.__name__}_{config_hash({n: key[n] for n in names})}.pt"
-
-
-def remove_finished_checkpoints() -> None:
-    """Delete the checkpoints of keys that have their row. Until the row is there, they stay."""
-    folder = computing().checkpoints
-    if folder is None:
-        return
-    try:
-        files = list(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return  # none was written yet
-    for table in queued_tables():
-        of_table = [file for file in files if file.name.startswith(f"{table.__name__}_")]
-        if not of_table:
-            continue
-        paths = (checkpoint_path(table, key) for key in table.keys())  # noqa: SIM118 - a query
-        done = tuple(path.name for path in paths if path is not None)
-        for file in of_table:  # half written ones of killed workers too
-            if file.name.startswith(done):
-                file.unlink(missing_ok=True)
-
-
-@contextmanager
-def file_to_attach(name: str, content: bytes) -> Iterator[str]:
-    """Path of a temporary file with this name and content, for an ``<attach>`` column."""
-    with tempfile.TemporaryDirectory(prefix="neuroteach-") as folder:
-        path = Path(folder) / name
-        path.write_bytes(content)
-        yield str(path)
-
-
-def read_attached(table: Any, column: str) -> bytes:
-    """Content of an attached file of the one row of ``table``.
-
-    Raises
-    ------
-    StoreError
-        If its object is missing or damaged.
-    """
-    config = table.connection._config
-    with tempfile.TemporaryDirectory(prefix="neuroteach-") as folder:
-        try:
-            with config.override(download_path=folder):
-                path = Path(table.fetch1(column))
-        except StoreError as error:
-            key = ", ".join(f"{k}={v}" for k, v in table.fetch1("KEY").items())
-            raise StoreError(f"{column} of {table.table_name} ({key}), {error}") from error
-        return path.read_bytes()
+    if not torch.cuda.is_available():
+        return device
+    return f"{device} ({torch.cuda.get_device_name(device)})"[:64]

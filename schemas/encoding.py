@@ -1,33 +1,38 @@
-"""Encoders: their settings, who asked for them, and the fitted ones."""
+"""Encoders: their settings, who asked for them, how far fits are, and the fitted ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datajoint as dj
 import numpy as np
 
-from predictive_model.checkpoint import array_digest
+from predictive_model.digest import array_digest
 from predictive_model.encoders import config as configs
-from predictive_model.fits import fitting
-from predictive_model.fits.fitted import FittedEncoder as Fitted
+from predictive_model.fits.config import FitConfig as FitSettings
+from predictive_model.fits.config import FitEpoch
 from predictive_model.recordings.recording import Normalisation, Recording, RecordingError
 from schemas.base import (
     PROVENANCE,
+    Computed,
+    Found,
+    RunningState,
     Stopwatch,
-    add_config,
-    checkpoint_path,
     computing,
-    config_hash,
-    file_to_attach,
-    read_attached,
+    insert_rows,
     schema,
     transaction,
 )
+from schemas.checkpoints import checkpoint_path
+from schemas.configurations import add_config, config_hash, config_row, read_config
 from schemas.experiment import Experiment, Seed  # noqa: F401 - named in definitions
 from schemas.recording import Scan
+from schemas.stored import Attached, read_attached
+
+if TYPE_CHECKING:
+    from predictive_model.fits.fitted import FittedEncoder as Fitted
 
 
 @schema
@@ -43,6 +48,7 @@ class EncoderConfig(dj.Lookup):
         readout         : varchar(16)  # gaussian or factorised
         shifter         : bool
         modulator       : bool
+        needs = ""      : varchar(16)  # first version that knows these settings; any if empty
         config          : json
     """
 
@@ -74,30 +80,33 @@ class FitConfig(dj.Lookup):
         max_epochs    : int32
         n_scans       : int16      # that share a core; 0 where each scan has its own
         scans         : json       # their names
+        needs = ""    : varchar(16)  # first version that knows these settings; any if empty
         config        : json
     """
 
     @classmethod
-    def add(cls, config: fitting.FitConfig, scans: Sequence[str] = ()) -> str:
+    def add(cls, config: FitSettings, scans: Sequence[str] = ()) -> str:
         """Insert a configuration if it is new; returns its hash.
 
         ``scans`` are those that share a core. The same settings with other scans are another
         configuration, since they give other weights.
         """
-        described = config.model_dump(mode="json")
         names = sorted(scans)
-        key = config_hash({"kind": "FitConfig", **described, "scans": names} if names else config)
-        row = dict(
-            fit_hash=key,
+        row = config_row(
+            "fit_hash",
+            config,
             batch_size=config.batch_size,
             learning_rate=config.learning_rate,
             max_epochs=config.max_epochs,
             n_scans=len(names),
             scans=names,
-            config=described,
         )
+        if names:
+            row["fit_hash"] = config_hash(
+                {"kind": "FitConfig", **config.described(), "scans": names}
+            )
         cls.insert1(row, skip_duplicates=True)
-        return key
+        return str(row["fit_hash"])
 
     @classmethod
     def add_imported(cls, recipe: str, sha256: str, statistics: Normalisation) -> str:
@@ -131,8 +140,81 @@ class FitPlan(dj.Manual):
     """
 
 
+class _Fits(Computed):
+    """What fits by gradient descent have in common."""
+
+    def fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
+        """Settings of encoder and fit, and how many scans share its core."""
+        return (
+            *(EncoderConfig & key).fetch1("config", "needs"),
+            *(FitConfig & key).fetch1("config", "needs", "n_scans", "scans"),
+        )
+
+
+def _settings(
+    encoder: dict[str, Any], encoder_needs: str, fit: dict[str, Any], fit_needs: str
+) -> tuple[configs.EncoderConfig, FitSettings]:
+    return (
+        read_config(configs.EncoderConfig, encoder, encoder_needs),
+        read_config(FitSettings, fit, fit_needs),
+    )
+
+
 @schema
-class SharedCore(dj.Computed):
+class FitProgress(RunningState):
+    """Epochs of fits that are running, or were when their worker died; see ``history`` after."""
+
+    definition = """
+        table_name : varchar(32)    # SharedCore or FittedEncoder
+        scan       : varchar(64)    # empty for a shared core
+        -> EncoderConfig
+        -> FitConfig
+        -> Seed
+        epoch      : int32
+        ---
+        loss       : float64
+        validation_correlation : float64  # single trials, mean over neurons
+        seconds    : float64
+    """
+
+    @classmethod
+    def key_of(cls, table: type[Computed], key: dict[str, Any]) -> dict[str, Any]:
+        """Which of its rows are of a key of a table of fits."""
+        names = ("encoder_hash", "fit_hash", "seed")
+        about = {"table_name": table.__name__, "scan": key.get("scan", "")}
+        return about | {name: key[name] for name in names}
+
+    @classmethod
+    def recorder(
+        cls, table: type[Computed], key: dict[str, Any], what: str
+    ) -> Callable[[FitEpoch], None]:
+        """Inserts an epoch when it is over, and reports it."""
+        own = cls.key_of(table, key)
+
+        def record(epoch: FitEpoch) -> None:
+            row = {
+                "epoch": epoch.epoch,
+                "loss": epoch.loss,
+                "validation_correlation": epoch.validation_correlation,
+                "seconds": epoch.seconds,
+            }
+            # A resumed fit may come to the same epoch again.
+            cls.insert1({**own, **row}, skip_duplicates=True)
+            computing().progress(
+                f"{what}: epoch {epoch.epoch}, validation correlation "
+                f"{epoch.validation_correlation:.3f}"
+            )
+
+        return record
+
+    @classmethod
+    def clear(cls, table: type[Computed], key: dict[str, Any]) -> None:
+        """Forget the epochs of a fit that is finished."""
+        (cls & cls.key_of(table, key)).delete_quick()
+
+
+@schema
+class SharedCore(_Fits):
     """Encoders of several scans, fitted together with one core."""
 
     definition = f"""
@@ -162,57 +244,50 @@ class SharedCore(dj.Computed):
         asked = FitPlan * FitConfig.proj("n_scans") & "n_scans > 0"
         return EncoderConfig.proj() * FitConfig.proj() * Seed.proj() & asked.proj()
 
-    def make_fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
-        """Settings only: whatever is fetched here is hashed, and arrays hash slowly."""
-        return (
-            (EncoderConfig & key).fetch1("config"),
-            *(FitConfig & key).fetch1("config", "scans"),
-        )
+    @classmethod
+    def planned(cls, experiments: Any) -> Any:
+        """Fits of several scans."""
+        return FitPlan & experiments & (FitConfig & "n_scans > 0")
 
-    def make_compute(
-        self,
-        key: dict[str, Any],
-        encoder_config: dict[str, Any],
-        fit_config: dict[str, Any],
-        scans: list[str],
-    ) -> tuple[Any, ...]:
-        """Fit all scans, outside of any transaction."""
-        watch = Stopwatch()
+    def compute(self, key: dict[str, Any], *settings: Any) -> Found:
+        """Fit all scans."""
+        from predictive_model.fits import fitting
+
+        *described, _, scans = settings
+        device = computing().device
         fitted = fitting.fit_jointly(
             [Scan.load({"scan": scan}) for scan in scans],
-            configs.EncoderConfig.model_validate(encoder_config),
-            fitting.FitConfig.model_validate(fit_config),
+            *_settings(*described),
             key["seed"],
-            device=computing().device,
+            device=device,
             checkpoint=checkpoint_path(SharedCore, key),
-            progress=_report_epochs(f"{len(scans)} scans"),
+            progress=FitProgress.recorder(SharedCore, key, f"{len(scans)} scans"),
         )
-        spent = sum(record.seconds for record in fitted[0].history)
-        return scans, fitted, watch.provenance(computing().device, at_least=spent)
-
-    def make_insert(
-        self,
-        key: dict[str, Any],
-        scans: list[str],
-        fitted: list[Fitted],
-        provenance: dict[str, Any],
-    ) -> None:
-        """Insert the fit and each scan's encoder."""
         history = fitted[0].history
-        row = {
-            "validation_correlation": max(e.validation_correlation for e in history),
-            "n_epochs": len(history),
-            "history": [vars(record) for record in history],
-        }
-        self.insert1({**key, **row, **provenance})
-        for scan, encoder in zip(scans, fitted, strict=True):
-            with file_to_attach("encoder.safetensors", encoder.to_bytes()) as path:
-                self.Member.insert1({**key, "scan": scan, "encoder": path})
+        members = [
+            {"scan": scan, "encoder": Attached("encoder.safetensors", encoder.to_bytes())}
+            for scan, encoder in zip(scans, fitted, strict=True)
+        ]
+        return Found(
+            {
+                "validation_correlation": max(e.validation_correlation for e in history),
+                "n_epochs": len(history),
+                "history": [vars(record) for record in history],
+            },
+            {"Member": members},
+            device=device,
+            seconds=sum(record.seconds for record in history),
+        )
+
+    def make_insert(self, key: dict[str, Any], found: Found, provenance: dict[str, Any]) -> None:
+        """Insert the fit and each scan's encoder; its epochs stand in its history then."""
+        super().make_insert(key, found, provenance)
+        FitProgress.clear(SharedCore, key)
 
 
 @schema
-class FittedEncoder(dj.Computed):
-    """The denoiser of one scan: fitted to it alone or with others, or published elsewhere."""
+class FittedEncoder(_Fits):
+    """The encoder of one scan: fitted to it alone or with others, or published elsewhere."""
 
     definition = f"""
         -> Scan
@@ -229,66 +304,56 @@ class FittedEncoder(dj.Computed):
         {PROVENANCE}
     """
 
+    class Core(dj.Part):
+        """The fit of several scans that the encoder was taken from."""
+
+        definition = """
+            -> master
+            ---
+            -> SharedCore.Member
+        """
+
     @property
     def key_source(self) -> Any:
         """What some experiment asks for; with a shared core, once that is fitted."""
         planned = Scan.proj() * EncoderConfig.proj() * FitConfig.proj() * Seed.proj() & FitPlan
         return planned & [FitConfig & "n_scans = 0", SharedCore.Member.proj()]
 
-    def make_fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
-        """Settings only: whatever is fetched here is hashed, and arrays hash slowly."""
-        return (
-            (EncoderConfig & key).fetch1("config"),
-            *(FitConfig & key).fetch1("config", "n_scans"),
-        )
+    @classmethod
+    def planned(cls, experiments: Any) -> Any:
+        """Fits that experiments ask for."""
+        return FitPlan & experiments
 
-    def make_compute(
-        self,
-        key: dict[str, Any],
-        encoder_config: dict[str, Any],
-        fit_config: dict[str, Any],
-        n_scans: int,
-    ) -> tuple[Any, ...]:
-        """Fit, outside of any transaction, or take it from those that share the core."""
-        watch = Stopwatch()
+    def compute(self, key: dict[str, Any], *settings: Any) -> Found:
+        """Fit, or take the encoder from those that share the core."""
+        from predictive_model.fits import fitting
+        from predictive_model.fits.fitted import FittedEncoder as Fitted
+
+        *described, n_scans, _ = settings
         if n_scans:
-            content = read_attached(SharedCore.Member & key, "encoder")
-            fitted = Fitted.from_bytes(content)
-            # Of the fit, not of this copy.
+            fitted = Fitted.from_bytes(read_attached(SharedCore.Member & key, "encoder"))
             core = (SharedCore & key).fetch1()
-            provenance = {column: core[column] for column in watch.provenance()}
-            return "shared core", fitted, core["history"], provenance
+            # Made by the fit, not by this copy.
+            made = {column: core[column] for column in Stopwatch().provenance()}
+            row = _fitted_row("shared core", fitted, core["history"])
+            return Found(row, {"Core": [{}]}, provenance=made)
+        device = computing().device
         fitted = fitting.fit(
             Scan.load(key),
-            configs.EncoderConfig.model_validate(encoder_config),
-            fitting.FitConfig.model_validate(fit_config),
+            *_settings(*described),
             key["seed"],
-            device=computing().device,
+            device=device,
             checkpoint=checkpoint_path(FittedEncoder, key),
-            progress=_report_epochs(key["scan"]),
+            progress=FitProgress.recorder(FittedEncoder, key, key["scan"]),
         )
         history = [vars(record) for record in fitted.history]
         spent = sum(record.seconds for record in fitted.history)
-        return "fitted", fitted, history, watch.provenance(computing().device, at_least=spent)
+        return Found(_fitted_row("fitted", fitted, history), device=device, seconds=spent)
 
-    def make_insert(
-        self,
-        key: dict[str, Any],
-        origin: str,
-        fitted: Fitted,
-        history: list[dict[str, Any]],
-        provenance: dict[str, Any],
-    ) -> None:
-        """Insert the fitted encoder."""
-        row = {
-            "origin": origin,
-            "source": "",
-            "validation_correlation": fitted.validation_correlation,
-            "n_epochs": len(history),
-            "history": history,
-        }
-        with file_to_attach("encoder.safetensors", fitted.to_bytes()) as path:
-            self.insert1({**key, **row, "encoder": path, **provenance})
+    def make_insert(self, key: dict[str, Any], found: Found, provenance: dict[str, Any]) -> None:
+        """Insert the encoder; the epochs of its fit stand in its history then."""
+        super().make_insert(key, found, provenance)
+        FitProgress.clear(FittedEncoder, key)
 
     @classmethod
     def add_imported(
@@ -347,17 +412,21 @@ class FittedEncoder(dj.Computed):
                     f"(FittedEncoder & {{'scan': {scan!r}, 'origin': 'imported'}})"
                     '.delete(part_integrity="cascade")'
                 )
-            row = dict(origin="imported", source=source[:255], n_epochs=0, history=[])
-            with file_to_attach("encoder.safetensors", fitted.to_bytes()) as path:
-                cls.insert1(
-                    {**key, **row, "encoder": path, **watch.provenance()},
-                    allow_direct_insert=True,
-                )
+            row = dict(
+                origin="imported",
+                source=source[:255],
+                n_epochs=0,
+                history=[],
+                encoder=Attached("encoder.safetensors", fitted.to_bytes()),
+            )
+            insert_rows(cls(), [{**key, **row, **watch.provenance()}], allow_direct_insert=True)
         return True
 
     @classmethod
     def load(cls, key: dict[str, Any]) -> Fitted:
         """One fitted encoder, ready to predict."""
+        from predictive_model.fits.fitted import FittedEncoder as Fitted
+
         names = cls().primary_key
         return Fitted.from_bytes(read_attached(cls & {n: key[n] for n in names}, "encoder"))
 
@@ -386,7 +455,12 @@ def _joined(fitted: Fitted, recording: Recording) -> Fitted:
     return replace(fitted, normalisation=recording.normalisation)
 
 
-def _report_epochs(what: str) -> Callable[[fitting.FitEpoch], None]:
-    return lambda e: computing().progress(
-        f"{what}: epoch {e.epoch}, validation correlation {e.validation_correlation:.3f}"
-    )
+def _fitted_row(origin: str, fitted: Fitted, history: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "origin": origin,
+        "source": "",
+        "validation_correlation": fitted.validation_correlation,
+        "n_epochs": len(history),
+        "history": history,
+        "encoder": Attached("encoder.safetensors", fitted.to_bytes()),
+    }

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datajoint as dj
 import numpy as np
 
-from predictive_model.fits.fitted import predict_recording
-from predictive_model.scoring.score_summary import summarise
-from predictive_model.scoring.scores import EncoderScores, score_predictions
-from schemas.base import PROVENANCE, Stopwatch, computing, schema
-from schemas.encoding import FittedEncoder
+from schemas.base import PROVENANCE, Computed, Found, computing, schema
+from schemas.encoding import EncoderConfig, FitConfig, FitPlan, FittedEncoder
+from schemas.experiment import Seed
 from schemas.recording import Scan, StimulusSet
+from schemas.teacher_plan import ScanGroup, TeacherPlan
+
+if TYPE_CHECKING:
+    from predictive_model.scoring.scores import EncoderScores
 
 SUMMARY = """
         {0} = null : float64          # {1}
@@ -24,7 +26,7 @@ SUMMARY = """
 
 
 @schema
-class EncoderScore(dj.Computed):
+class EncoderScore(Computed):
     """How well an encoder predicts the test tier, beside what a perfect prediction would score.
 
     docs/scores.md defines every score. Without repeats all but ``single_trial`` are null.
@@ -61,9 +63,17 @@ class EncoderScore(dj.Computed):
         """Encoders of scans that are here with their trials."""
         return FittedEncoder.proj() & (Scan & "n_trials > 0")
 
-    def make(self, key: dict[str, Any]) -> None:
+    @classmethod
+    def planned(cls, experiments: Any) -> Any:
+        """Encoders that are fitted for experiments."""
+        return FitPlan & experiments
+
+    def compute(self, key: dict[str, Any], *settings: Any) -> Found:
         """Score one encoder."""
-        watch, device = Stopwatch(), computing().device
+        from predictive_model.fits.fitted import predict_recording
+        from predictive_model.scoring.scores import score_predictions
+
+        device = computing().device
         recording = Scan.load(key)
         row: dict[str, Any] = dict(
             status="no test trials",
@@ -74,10 +84,12 @@ class EncoderScore(dj.Computed):
             encoder = FittedEncoder.load(key)
             predicted = predict_recording(encoder, recording, "test", device=device)
             row |= self._scores(score_predictions(recording, "test", predicted))
-        self.insert1({**key, **row, **watch.provenance(device)})
+        return Found(row, device=device)
 
     @staticmethod
     def _scores(scores: EncoderScores) -> dict[str, Any]:
+        from predictive_model.scoring.score_summary import summarise
+
         row: dict[str, Any] = dict(status="no repeats", single_trial_by_neuron=scores.single_trial)
         for name, score in summarise(scores).items():
             row |= {
@@ -137,7 +149,7 @@ class PredictionPlan(dj.Manual):
 
 
 @schema
-class PredictedResponses(dj.Computed):
+class PredictedResponses(Computed):
     """Denoised responses to all images of a set, pupil and behaviour held at their means."""
 
     definition = f"""
@@ -155,10 +167,17 @@ class PredictedResponses(dj.Computed):
         pairs = FittedEncoder.proj() * StimulusSet.proj()
         return pairs & [(pairs * shown & "stimulus_set = shown").proj(), PredictionPlan]
 
-    def make(self, key: dict[str, Any]) -> None:
+    @classmethod
+    def planned(cls, experiments: Any) -> Any:
+        """Encoders that are fitted for experiments, and those whose teachers they ask for."""
+        # Encoders that were imported are in no plan of fits, but may be asked for by a teacher.
+        members = (TeacherPlan & experiments) * ScanGroup.Member
+        encoders = Scan.proj() * EncoderConfig.proj() * FitConfig.proj() * Seed.proj()
+        return encoders & [FitPlan & experiments, members]
+
+    def compute(self, key: dict[str, Any], *settings: Any) -> Found:
         """Predict all neurons' responses."""
-        watch = Stopwatch()
         images = np.asarray((StimulusSet & key).fetch1("images"))
         device = computing().device
         responses = FittedEncoder.load(key).predict(images, device=device)
-        self.insert1({**key, "responses": responses, **watch.provenance(device)})
+        return Found({"responses": responses}, device=device)

@@ -1,18 +1,15 @@
-"""Stimuli, scans and the reliability of their neurons."""
+"""Stimuli and scans."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import datajoint as dj
 import numpy as np
 
-from predictive_model.checkpoint import array_digest
+from predictive_model.digest import array_digest
 from predictive_model.recordings.recording import TIERS, Recording, RecordingError, check_name
-from predictive_model.scoring import reliability
-from predictive_model.scoring.ceilings import ceilings
-from schemas.base import PROVENANCE, Stopwatch, schema, transaction
+from schemas.base import now, schema, transaction
 
 
 @schema
@@ -45,6 +42,43 @@ class StimulusSet(dj.Manual):
         if not cls & {"stimulus_set": key}:
             cls.insert1(row, skip_duplicates=True)
         return key
+
+
+@schema
+class StimulusName(dj.Manual):
+    """A name for a set of images, by which experiment files refer to it."""
+
+    definition = """
+        stimuli : varchar(64)
+        ---
+        -> StimulusSet
+    """
+
+    @classmethod
+    def add(cls, name: str, stimulus_set: str) -> bool:
+        """Name a set; False if it has this name already.
+
+        Raises
+        ------
+        ValueError
+            If another set has the name.
+        """
+        check_name(name)
+        present = (cls & {"stimuli": name}).to_arrays("stimulus_set")
+        if len(present):
+            if present[0] == stimulus_set:
+                return False
+            raise ValueError(f"name: other stimuli are called {name!r}; choose another name")
+        cls.insert1({"stimuli": name, "stimulus_set": stimulus_set})
+        return True
+
+    @classmethod
+    def key_of(cls, name: str) -> str | None:
+        """Key of the set that has this name or key; None if there is none."""
+        named = (cls & {"stimuli": name}).to_arrays("stimulus_set")
+        if len(named):
+            return str(named[0])
+        return name if StimulusSet & {"stimulus_set": name} else None
 
 
 @schema
@@ -117,7 +151,7 @@ class Scan(dj.Manual):
             behaviour_names=list(r.behaviour_names or ()),
             source=source[:255],
             digest=digest,
-            imported=datetime.now(UTC).replace(tzinfo=None, microsecond=0),
+            imported=now(),
             image_index=r.image_index,
             tier=np.array([TIERS.index(t) for t in r.tier], np.int8),
             neuron_ids=r.neuron_ids,
@@ -170,7 +204,7 @@ class Scan(dj.Manual):
                 behaviour_names=[],
                 source="no trials: known from an encoder",
                 digest="",
-                imported=datetime.now(UTC).replace(tzinfo=None, microsecond=0),
+                imported=now(),
                 image_index=np.zeros(0, np.int64),
                 tier=np.zeros(0, np.int8),
                 neuron_ids=np.arange(n_neurons),
@@ -213,62 +247,3 @@ class Scan(dj.Manual):
             area=row["area"],
             simulated=bool(row["simulated"]),
         )
-
-
-@schema
-class Reliability(dj.Computed):
-    """Eq. 1 of Li et al. 2019 and the ceilings of each neuron, over all repeated images."""
-
-    definition = f"""
-        -> Scan
-        ---
-        status      : varchar(16)        # ok, or no repeats
-        n_images    : int32              # repeated images
-        n_trials    : int32
-        mean_weight = null : float64     # w_a, mean over neurons
-        mean_oracle = null : float64     # leave-one-out oracle correlation, mean over neurons
-        mean_fev = null : float64        # fraction of explainable variance, mean over neurons
-        mean_cc_max = null : float64     # ceiling of the correlation to average, mean over neurons
-        mean_split_half = null : float64 # the same ceiling by Spearman-Brown, mean over neurons
-        signal = null : <npy@main>       # (neuron,) sigma_a
-        noise = null  : <npy@main>       # (neuron,) eta_a
-        weight = null : <npy@main>       # (neuron,) w_a
-        oracle = null : <npy@main>       # (neuron,)
-        fev = null    : <npy@main>       # (neuron,)
-        cc_max = null : <npy@main>       # (neuron,)
-        split_half = null : <npy@main>   # (neuron,)
-        {PROVENANCE}
-    """
-
-    @property
-    def key_source(self) -> Any:
-        """Scans that are here with their trials."""
-        return Scan & "n_trials > 0"
-
-    def make(self, key: dict[str, Any]) -> None:
-        """Estimate the reliability of one scan's neurons."""
-        watch = Stopwatch()
-        recording = Scan.load(key)
-        if (recording.repeats >= 2).sum() < 2:
-            row: dict[str, Any] = dict(status="no repeats", n_images=0, n_trials=0)
-        else:
-            r = reliability.reliability(recording)
-            found = ceilings(recording.repeated_trials())
-            row = dict(
-                status="ok",
-                n_images=r.n_images,
-                n_trials=r.n_trials,
-                mean_weight=r.weight.mean(),
-                mean_oracle=r.oracle.mean(),
-                mean_fev=found.fev.mean(),
-                mean_cc_max=found.cc_max.mean(),
-                mean_split_half=found.split_half.mean(),
-                signal=r.signal,
-                noise=r.noise,
-                weight=r.weight,
-                oracle=r.oracle,
-                fev=found.fev,
-                cc_max=found.cc_max,
-                split_half=found.split_half,
-            )
-        self.insert1({**key, **row, **watch.provenance()})

@@ -1,22 +1,26 @@
 """Searches for good settings of an encoder: their trials, and what became of each.
 
-These rows are all there is of a search. Whoever goes on with it reads them and knows what the one
-before knew.
+These rows are all there is of a search: whoever resumes it reads them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datajoint as dj
 
-from predictive_model.encoders import config as configs
-from predictive_model.fits import fitting
-from predictive_model.fits.search_trial import Curve, PruneConfig, TrialOutcome, run_trial
-from schemas.base import PROVENANCE, Stopwatch, checkpoint_path, computing, schema
+from predictive_model.encoders.config import EncoderConfig as EncoderSettings
+from predictive_model.fits.config import FitConfig as FitSettings
+from predictive_model.fits.config import FitEpoch
+from schemas.base import PROVENANCE, Computed, Found, computing, schema
+from schemas.checkpoints import checkpoint_path
+from schemas.configurations import read_config
 from schemas.encoding import EncoderConfig, FitConfig
 from schemas.experiment import Seed  # noqa: F401 - named in definitions
 from schemas.recording import Scan
+
+if TYPE_CHECKING:
+    from predictive_model.fits.search_trial import Curve
 
 MESSAGE_LENGTH = 1000
 
@@ -86,8 +90,10 @@ def _named(key: dict[str, Any]) -> dict[str, Any]:
 
 
 @schema
-class SearchResult(dj.Computed):
+class SearchResult(Computed):
     """What a trial came to. Its weights are not kept: the winner is fitted again."""
+
+    in_experiments = False  # searches fill it
 
     definition = f"""
         -> SearchTrial
@@ -99,8 +105,8 @@ class SearchResult(dj.Computed):
         {PROVENANCE}
     """
 
-    def make_fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
-        """Settings only: whatever is fetched here is hashed, and arrays hash slowly."""
+    def fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
+        """Settings of encoder, fit and search."""
         trial = SearchTrial & key
         return (
             (EncoderConfig & trial).fetch1("config"),
@@ -109,24 +115,20 @@ class SearchResult(dj.Computed):
             (Search & key).fetch1("settings"),
         )
 
-    def make_compute(
-        self,
-        key: dict[str, Any],
-        encoder_config: dict[str, Any],
-        fit_config: dict[str, Any],
-        seed: int,
-        settings: dict[str, Any],
-    ) -> tuple[Any, ...]:
-        """Fit and validate, outside of any transaction."""
-        watch, device = Stopwatch(), computing().device
+    def compute(self, key: dict[str, Any], *settings: Any) -> Found:
+        """Fit and validate."""
+        from predictive_model.fits.search_trial import PruneConfig, run_trial
+
+        encoder, fit, seed, searched = settings
+        device = computing().device
         # In the order in which experiments fit scans that share a core: the winner, fitted again,
         # gets the same weights.
-        scans = sorted(settings["recordings"])
-        n_fits = 1 if settings["share_core"] else len(scans)
-        prune = settings["prune"]
+        scans = sorted(searched["recordings"])
+        n_fits = 1 if searched["share_core"] else len(scans)
+        prune = searched["prune"]
 
-        def report(fit: int, epoch: fitting.FitEpoch) -> None:
-            SearchTrial.Epoch.insert1(_epoch_row(key, fit, epoch), skip_duplicates=True)
+        def report(place: int, epoch: FitEpoch) -> None:
+            SearchTrial.Epoch.insert1(_epoch_row(key, place, epoch), skip_duplicates=True)
             computing().progress(
                 f"trial {key['number']}: epoch {epoch.epoch}, "
                 f"validation correlation {epoch.validation_correlation:.3f}"
@@ -134,10 +136,10 @@ class SearchResult(dj.Computed):
 
         outcome = run_trial(
             [Scan.load({"scan": scan}) for scan in scans],
-            configs.EncoderConfig.model_validate(encoder_config),
-            fitting.FitConfig.model_validate(fit_config),
+            read_config(EncoderSettings, encoder),
+            read_config(FitSettings, fit),
             seed,
-            share_core=settings["share_core"],
+            share_core=searched["share_core"],
             prune=PruneConfig.model_validate(prune) if prune else None,
             completed=_completed(key, n_fits) if prune else (),
             resumed=SearchTrial.curves(key, n_fits),
@@ -145,23 +147,17 @@ class SearchResult(dj.Computed):
             checkpoint=checkpoint_path(SearchResult, key),
             progress=report,
         )
-        spent = sum((SearchTrial.Epoch & key).to_arrays("seconds"))
-        return outcome, watch.provenance(device, at_least=float(spent))
-
-    def make_insert(
-        self, key: dict[str, Any], outcome: TrialOutcome, provenance: dict[str, Any]
-    ) -> None:
-        """Insert the outcome."""
         row = {
             "state": outcome.state,
             "validation_correlation": outcome.validation_correlation,
             "n_epochs": outcome.n_epochs,
             "message": outcome.message[:MESSAGE_LENGTH],
         }
-        self.insert1({**key, **row, **provenance})
+        spent = float(sum((SearchTrial.Epoch & key).to_arrays("seconds")))
+        return Found(row, device=device, seconds=spent)
 
 
-def _epoch_row(key: dict[str, Any], fit: int, epoch: fitting.FitEpoch) -> dict[str, Any]:
+def _epoch_row(key: dict[str, Any], fit: int, epoch: FitEpoch) -> dict[str, Any]:
     return {
         **_named(key),
         "fit": fit,

@@ -1,16 +1,19 @@
 """Arrays and files in the object store: written whole, with their checksums, and read with care.
 
-DataJoint's codecs ``<npy@>``, ``<attach@>`` and ``<hash@>``, by which attached files are stored,
-are replaced by codecs of the same names, so that whoever reads these tables without this package
-finds DataJoint's own format. Beside what DataJoint's say, the rows hold the size and the SHA-256 of
-each array's file.
+Columns are declared by DataJoint's codecs ``<npy@>`` and ``<attach@>``, so that whoever reads the
+tables without this package finds DataJoint's own format. Within it they are read and written by the
+codecs here, which the headings of these tables name (:data:`CODECS`) and no others: beside what
+DataJoint's say, rows hold the size and the SHA-256 of each array's file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,7 +21,6 @@ import numpy as np
 from datajoint.builtin_codecs.attach import AttachCodec
 from datajoint.builtin_codecs.hash import HashCodec
 from datajoint.builtin_codecs.npy import NpyCodec, NpyRef
-from datajoint.codecs import unregister_codec
 from datajoint.errors import MissingExternalFile
 from datajoint.hash_registry import build_hash_path, compute_hash
 from datajoint.storage import StorageBackend
@@ -28,6 +30,42 @@ from predictive_model.files import write_whole
 
 class StoreError(OSError):
     """An object of the store is missing, damaged or cannot be written; says which and of what."""
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A file to be attached: its name and content."""
+
+    name: str
+    content: bytes
+
+
+@contextmanager
+def as_file(attached: Attached) -> Iterator[str]:
+    """Path of a temporary file with this name and content, for an ``<attach>`` column."""
+    with tempfile.TemporaryDirectory(prefix="neuroteach-") as folder:
+        path = Path(folder) / attached.name
+        path.write_bytes(attached.content)
+        yield str(path)
+
+
+def read_attached(table: Any, column: str) -> bytes:
+    """Content of an attached file of the one row of ``table``.
+
+    Raises
+    ------
+    StoreError
+        If its object is missing or damaged.
+    """
+    config = table.connection._config
+    with tempfile.TemporaryDirectory(prefix="neuroteach-") as folder:
+        try:
+            with config.override(download_path=folder):
+                path = Path(table.fetch1(column))
+        except StoreError as error:
+            key = ", ".join(f"{k}={v}" for k, v in table.fetch1("KEY").items())
+            raise StoreError(f"{column} of {table.table_name} ({key}), {error}") from error
+        return path.read_bytes()
 
 
 class StoredArray(NpyRef):
@@ -61,13 +99,10 @@ class StoredArray(NpyRef):
         return self._cached
 
 
-unregister_codec("npy")
-
-
 class ArrayCodec(NpyCodec):
     """``<npy@>`` with size and checksum."""
 
-    name = "npy"
+    name = "neuroteach_npy"
 
     def encode(
         self,
@@ -107,13 +142,10 @@ class ArrayCodec(NpyCodec):
         return StoredArray(stored, self._get_backend(stored.get("store"), config=config))
 
 
-unregister_codec("hash")
-
-
 class ContentCodec(HashCodec):
     """``<hash@>``, safe when several write the same content at the same moment."""
 
-    name = "hash"
+    name = "neuroteach_hash"
 
     def encode(
         self,
@@ -162,16 +194,17 @@ class ContentCodec(HashCodec):
         return read_object(StorageBackend(config.get_store_spec(stored.get("store"))), stored)
 
 
-unregister_codec("attach")
-
-
 class AttachmentCodec(AttachCodec):
     """``<attach@>``, whose files have plain names.
 
     An object holds the name of its file, which DataJoint appends to the folder it downloads to.
     """
 
-    name = "attach"
+    name = "neuroteach_attach"
+
+    def get_dtype(self, is_store: bool) -> str:
+        """Of what is stored under the file's hash."""
+        return f"<{ContentCodec.name}>" if is_store else str(super().get_dtype(is_store))
 
     def decode(
         self,
@@ -191,6 +224,8 @@ class AttachmentCodec(AttachCodec):
         return str(super().decode(stored, key=key, context=context))
 
 
+# What the headings of these tables have in place of DataJoint's codecs.
+CODECS = {"npy": ArrayCodec.name, "attach": AttachmentCodec.name}
 LONGEST_NAME = 256  # bytes of a file's name and the zero that ends it
 
 
@@ -289,5 +324,5 @@ def describe(path: str) -> str:
     parts = PurePosixPath(path).parts
     if parts[:1] != ("_schema",) or len(parts) < 4:
         return f"object {path}"
-    column = PurePosixPath(path).stem[: -len("_12345678")]  # less what makes the name unique
+    column = PurePosixPath(path).stem[: -len("_12345678")]  # without what makes the name unique
     return f"{column} of {parts[2]} ({', '.join(parts[3:-1])}), object {path}"

@@ -4,128 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datajoint as dj
 import numpy as np
 from numpy.typing import NDArray
 
-from predictive_model.checkpoint import array_digest
+from predictive_model.digest import array_digest
 from predictive_model.recordings.recording import Recording, check_name
-from regularized_training.teachers import controls, similarity
-from regularized_training.teachers import teacher as teachers
-from regularized_training.teachers.rsm import gaussian_teacher, recorded_rsm_teacher
-from schemas.base import PROVENANCE, Stopwatch, add_config, config_hash, schema, transaction
-from schemas.encoding import (
-    EncoderConfig,  # noqa: F401 - named in a definition
-    FitConfig,  # noqa: F401 - named in a definition
-    FittedEncoder,
-)
-from schemas.experiment import Experiment, Seed  # noqa: F401 - named in definitions
+from regularized_training.teachers.config import OF_TRIALS
+from regularized_training.teachers.config import TeacherConfig as TeacherSettings
+from schemas.base import PROVENANCE, Computed, Found, schema
+from schemas.configurations import read_config
+from schemas.encoding import FittedEncoder
 from schemas.prediction import PredictedResponses
 from schemas.recording import Scan, StimulusSet
+from schemas.teacher_plan import ScanGroup, TeacherConfig, TeacherPlan
 
-
-@schema
-class SimilarityQuality(dj.Computed):
-    """Fig. 1D of Li et al. 2019: does the model's similarity agree with the oracle's?
-
-    Over the repeated images of the test tier; single trials are kept out of the oracle that they
-    are compared with.
-    """
-
-    definition = f"""
-        -> FittedEncoder
-        ---
-        status    : varchar(16)                # ok, or no repeats
-        n_images  : int32
-        n_repeats : int32
-        model_correlation = null : float64     # corr(S_oracle, S_model)
-        data_correlation = null : float64      # corr(S_oracle, S_data)
-        oracle_ceiling = null : float64        # agreement of the oracle with itself
-        oracle_matrix = null : <npy@main>      # (image, image) float32
-        model_matrix = null : <npy@main>
-        data_matrix = null : <npy@main>        # of the first trial of each image
-        {PROVENANCE}
-    """
-
-    @property
-    def key_source(self) -> Any:
-        """Encoders of scans that are here with their trials."""
-        return FittedEncoder.proj() & (Scan & "n_trials > 0")
-
-    def make(self, key: dict[str, Any]) -> None:
-        """Compare the three similarities of one scan."""
-        watch = Stopwatch()
-        recording = Scan.load(key)
-        images = recording.images_of("test")
-        n = int((recording.repeats[images] >= 2).sum())
-        row: dict[str, Any] = dict(status="no repeats", n_images=n, n_repeats=0)
-        if n >= 3:
-            q = similarity.similarity_quality(recording, FittedEncoder.load(key))
-            row.update(
-                status="ok",
-                n_repeats=q.n_repeats,
-                model_correlation=q.model_correlation,
-                data_correlation=q.data_correlation,
-                oracle_ceiling=q.oracle_ceiling,
-                oracle_matrix=q.oracle,
-                model_matrix=q.model,
-                data_matrix=q.data,
-            )
-        self.insert1({**key, **row, **watch.provenance()})
-
-
-@schema
-class ScanGroup(dj.Manual):
-    """Scans whose similarity is averaged, each with the encoder that denoises it, and of what.
-
-    The group without members serves the teacher that teaches nothing.
-    """
-
-    definition = """
-        scan_group : char(16)
-        ---
-        n_scans    : int16
-        simulated  : bool       # true if any of its scans is
-        scans      : varchar(255)  # names, for people
-    """
-
-    class Member(dj.Part):
-        """One scan, its encoder, and the stimuli, which are the same for all of a group."""
-
-        definition = """
-            -> master
-            -> Scan
-            -> EncoderConfig
-            -> FitConfig
-            -> Seed
-            -> StimulusSet
-        """
-
-    @classmethod
-    def add(cls, members: Sequence[dict[str, Any]]) -> str:
-        """Insert a group if it is new; returns its key.
-
-        ``members`` hold ``scan``, ``encoder_hash``, ``fit_hash``, ``seed`` and ``stimulus_set``.
-        """
-        members = sorted(members, key=lambda m: tuple(map(str, m.values())))
-        group = config_hash({"kind": "ScanGroup", "members": members})
-        if cls & {"scan_group": group}:
-            return group
-        names = [m["scan"] for m in members]
-        simulated = bool(members) and bool(len(Scan & [{"scan": n} for n in names] & "simulated"))
-        with transaction(cls.connection):
-            cls.insert1(
-                dict(
-                    scan_group=group,
-                    n_scans=len(members),
-                    simulated=simulated,
-                    scans=", ".join(names)[:255],
-                )
-            )
-            cls.Member.insert([{"scan_group": group, **m} for m in members])
-        return group
+if TYPE_CHECKING:
+    from regularized_training.teachers.teacher import SimilarityTeacher
 
 
 @schema
@@ -142,13 +39,13 @@ class Rsm(dj.Manual):
     """
 
     @classmethod
-    def add(cls, name: str, teacher: teachers.SimilarityTeacher, *, source: str) -> bool:
+    def add(cls, name: str, teacher: SimilarityTeacher, *, source: str) -> bool:
         """Insert a matrix; False if the very same one is there already.
 
         Raises
         ------
         ValueError
-            If another one has this name, or had it and teachers made of it are still here.
+            If another one has this name.
         """
         check_name(name)
         present = (cls & {"rsm": name}).to_dicts()
@@ -159,16 +56,6 @@ class Rsm(dj.Manual):
             if same and np.array_equal(known, teacher.similarity, equal_nan=True):
                 return False
             raise ValueError(f"rsm: another one is called {name!r}; give this one another name")
-        made = [
-            row
-            for row in (Teacher.proj() * TeacherConfig).to_dicts()
-            if row["config"]["rsm"] == name
-        ]
-        if made:
-            raise ValueError(
-                f"rsm: {name!r} was deleted, but {len(made)} teachers here were made of it, and it "
-                "cannot be told whether they would be the same; give this one another name"
-            )
         stimulus_set = StimulusSet.add(teacher.stimuli)
         cls.insert1(
             dict(
@@ -182,47 +69,18 @@ class Rsm(dj.Manual):
         return True
 
     @classmethod
-    def load(cls, name: str) -> teachers.SimilarityTeacher:
+    def load(cls, name: str) -> SimilarityTeacher:
         """The matrix as a teacher."""
+        from regularized_training.teachers.teacher import SimilarityTeacher
+
         row = (cls * StimulusSet & {"rsm": name}).fetch1()
         matrix = np.asarray(row["similarity"])
         sparse = bool(np.isnan(matrix).any())
-        return teachers.SimilarityTeacher("rsm", np.asarray(row["images"]), matrix, sparse=sparse)
+        return SimilarityTeacher("rsm", np.asarray(row["images"]), matrix, sparse=sparse)
 
 
 @schema
-class TeacherConfig(dj.Lookup):
-    """Which teacher."""
-
-    definition = """
-        teacher_hash : char(16)
-        ---
-        teacher      : varchar(32)   # none, neural_model, neural_data, shuffle, gabor ...
-        teacher_seed : int32
-        config       : json
-    """
-
-    @classmethod
-    def add(cls, config: teachers.TeacherConfig) -> str:
-        """Insert a configuration if it is new; returns its hash."""
-        return add_config(
-            cls, "teacher_hash", config, teacher=config.kind, teacher_seed=config.seed
-        )
-
-
-@schema
-class TeacherPlan(dj.Manual):
-    """Teachers that an experiment asks for."""
-
-    definition = """
-        -> Experiment
-        -> TeacherConfig
-        -> ScanGroup
-    """
-
-
-@schema
-class Teacher(dj.Computed):
+class Teacher(Computed):
     """A similarity matrix over stimuli."""
 
     definition = f"""
@@ -236,39 +94,69 @@ class Teacher(dj.Computed):
         {PROVENANCE}
     """
 
+    class Source(dj.Part):
+        """Predicted responses that it was made of."""
+
+        definition = """
+            -> master
+            -> PredictedResponses
+        """
+
+    class Matrix(dj.Part):
+        """The matrix that it was made of."""
+
+        definition = """
+            -> master
+            ---
+            -> Rsm
+        """
+
     @property
     def key_source(self) -> Any:
         """Planned teachers whose scans all have their predictions."""
         unready = ScanGroup.Member.proj() - PredictedResponses.proj()
         return TeacherConfig.proj() * ScanGroup.proj() & TeacherPlan - unready
 
-    def make(self, key: dict[str, Any]) -> None:
+    @classmethod
+    def planned(cls, experiments: Any) -> Any:
+        """Teachers that experiments ask for."""
+        return TeacherPlan & experiments
+
+    def fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
+        """Settings."""
+        return tuple((TeacherConfig & key).fetch1("config", "needs"))
+
+    def compute(self, key: dict[str, Any], *settings: Any) -> Found:
         """Make the teacher's matrix."""
-        watch = Stopwatch()
-        config = teachers.TeacherConfig.model_validate((TeacherConfig & key).fetch1("config"))
-        row: dict[str, Any] = {}
-        if config.kind != "none":
-            teacher = self._teacher(key, config)
-            row = dict(
-                n_stimuli=len(teacher.stimuli),
-                n_held_out=len(teacher.held_out),
-                stimuli=teacher.stimuli,
-                similarity=teacher.similarity,
-            )
-        self.insert1({**key, **row, **watch.provenance()})
+        config = read_config(TeacherSettings, *settings)
+        if config.kind == "none":
+            return Found({})
+        teacher, parts = self._teacher(key, config)
+        row = dict(
+            n_stimuli=len(teacher.stimuli),
+            n_held_out=len(teacher.held_out),
+            stimuli=teacher.stimuli,
+            similarity=teacher.similarity,
+        )
+        return Found(row, parts)
 
     @classmethod
     def _teacher(
-        cls, key: dict[str, Any], config: teachers.TeacherConfig
-    ) -> teachers.SimilarityTeacher:
+        cls, key: dict[str, Any], config: TeacherSettings
+    ) -> tuple[SimilarityTeacher, dict[str, list[dict[str, Any]]]]:
+        """The teacher, and rows of parts that say what it was made of."""
+        from regularized_training.teachers import controls, similarity
+        from regularized_training.teachers import teacher as teachers
+        from regularized_training.teachers.rsm import gaussian_teacher, recorded_rsm_teacher
+
         members = (ScanGroup.Member & key).keys(order_by="scan")
         kind, seed = config.kind, config.seed
         if config.rsm:
             given = Rsm.load(config.rsm)
             if kind == "gaussian":
                 given = gaussian_teacher(given.stimuli, config.mean, config.deviation, seed=seed)
-            return _shuffled(_holding_out(given, config), config)
-        if kind in teachers.OF_TRIALS:
+            return _shuffled(_holding_out(given, config), config), {"Matrix": [{"rsm": config.rsm}]}
+        if kind in OF_TRIALS:
             recordings = [Scan.load(member) for member in members]
             if kind == "oracle":
                 teacher = teachers.oracle_teacher(recordings)
@@ -277,15 +165,15 @@ class Teacher(dj.Computed):
             else:
                 shuffled = kind == "shuffle_neurons"
                 teacher = recorded_rsm_teacher(recordings, shuffled=shuffled, seed=seed)
-            return _holding_out(teacher, config)
+            return _holding_out(teacher, config), {}
         stimuli, images, scans = _stimuli(members)
         if kind == "pixels":
-            return _holding_out(controls.pixel_teacher(stimuli), config)
+            return _holding_out(controls.pixel_teacher(stimuli), config), {}
         if kind == "gabor":
-            return _holding_out(controls.gabor_teacher(stimuli), config)
+            return _holding_out(controls.gabor_teacher(stimuli), config), {}
         if kind in ("vgg", "vgg_untrained"):
             teacher = controls.vgg_teacher(stimuli, trained=kind == "vgg", seed=seed)
-            return _holding_out(teacher, config)
+            return _holding_out(teacher, config), {}
         predicted, weights = [], []
         for member, recording in zip(members, scans, strict=True):
             responses = np.asarray((PredictedResponses & member).fetch1("responses"))[images]
@@ -298,13 +186,17 @@ class Teacher(dj.Computed):
             )
         model = teachers.neural_model_teacher(stimuli, predicted, weights)
         model = _holding_out(model, config)
+        own = cls().primary_key
+        parts = {"Source": [{k: v for k, v in m.items() if k not in own} for m in members]}
         if kind == "low_rank":
-            return controls.low_rank_teacher(model, config.rank)
-        return _shuffled(model, config)
+            return controls.low_rank_teacher(model, config.rank), parts
+        return _shuffled(model, config), parts
 
     @classmethod
-    def load(cls, key: dict[str, Any]) -> teachers.SimilarityTeacher | None:
+    def load(cls, key: dict[str, Any]) -> SimilarityTeacher | None:
         """The teacher, or None for the one that teaches nothing."""
+        from regularized_training.teachers import teacher as teachers
+
         names = cls().primary_key
         row = (cls * TeacherConfig.proj("teacher", "config") & {n: key[n] for n in names}).fetch1()
         if not row["n_stimuli"]:
@@ -319,10 +211,10 @@ class Teacher(dj.Computed):
         )
 
 
-def _shuffled(
-    teacher: teachers.SimilarityTeacher, config: teachers.TeacherConfig
-) -> teachers.SimilarityTeacher:
-    """A teacher as it is, or with its images or pairs exchanged."""
+def _shuffled(teacher: SimilarityTeacher, config: TeacherSettings) -> SimilarityTeacher:
+    """A teacher as it is, or with its images or pairs permuted."""
+    from regularized_training.teachers import controls
+
     if config.kind == "shuffle":
         return controls.shuffle_teacher(teacher, config.seed)
     if config.kind == "shuffle_entries":
@@ -330,10 +222,10 @@ def _shuffled(
     return teacher
 
 
-def _holding_out(
-    teacher: teachers.SimilarityTeacher, config: teachers.TeacherConfig
-) -> teachers.SimilarityTeacher:
-    held_out = teachers.held_out_stimuli(len(teacher.stimuli), config.held_out)
+def _holding_out(teacher: SimilarityTeacher, config: TeacherSettings) -> SimilarityTeacher:
+    from regularized_training.teachers.teacher import held_out_stimuli
+
+    held_out = held_out_stimuli(len(teacher.stimuli), config.held_out)
     return replace(teacher, held_out=held_out)
 
 
@@ -345,6 +237,8 @@ def _stimuli(
     A scan's own images teach unless they are in its test tier. Of a scan without trials, or of
     images that it never saw, all may, and there is nothing of it to weigh its neurons with.
     """
+    from regularized_training.teachers.teacher import teaching_images
+
     sets = {member["stimulus_set"] for member in members}
     images = np.asarray((StimulusSet & [{"stimulus_set": s} for s in sets]).fetch1("images"))
     own = (Scan & members & [{"stimulus_set": s} for s in sets]).to_arrays("scan")
@@ -352,5 +246,5 @@ def _stimuli(
         Scan.load(m) if m["scan"] in own and (Scan & m & "n_trials > 0") else None for m in members
     ]
     known = [recording for recording in recordings if recording is not None]
-    chosen = teachers.teaching_images(known) if known else np.arange(len(images))
+    chosen = teaching_images(known) if known else np.arange(len(images))
     return images[chosen], chosen, recordings

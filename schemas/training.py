@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import datajoint as dj
 import numpy as np
-import safetensors.torch
-from torch import nn
 
-from predictive_model.checkpoint import array_digest
-from predictive_model.tensor_file import tensors_to_bytes
-from regularized_training import training
-from regularized_training.networks import architectures as networks
+from predictive_model.digest import array_digest
+from regularized_training.networks.config import NetworkConfig as NetworkSettings
 from regularized_training.tasks.image_task import ImageTask, TaskError
+from regularized_training.training_config import TrainingConfig as TrainingSettings
 from schemas.base import (
     PROVENANCE,
-    Stopwatch,
-    add_config,
-    checkpoint_path,
+    Computed,
+    Found,
+    RunningState,
     computing,
-    file_to_attach,
-    read_attached,
     schema,
     transaction,
 )
+from schemas.checkpoints import checkpoint_path
+from schemas.configurations import config_row, read_config
 from schemas.experiment import Experiment, Seed  # noqa: F401 - named in definitions
-from schemas.teaching import ScanGroup, Teacher, TeacherConfig  # noqa: F401 - likewise
+from schemas.stored import Attached, read_attached
+from schemas.teacher_plan import ScanGroup, TeacherConfig  # noqa: F401 - likewise
+from schemas.teaching import Teacher
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from regularized_training.training import EpochRecord
 
 
 @schema
@@ -156,14 +161,14 @@ class NetworkConfig(dj.Lookup):
         ---
         architecture : varchar(32)
         network_width : int32
+        needs = ""   : varchar(16)  # first version that knows these settings; any if empty
         config       : json
     """
 
     @classmethod
-    def add(cls, config: networks.NetworkConfig) -> str:
-        """Insert a configuration if it is new; returns its hash."""
-        return add_config(
-            cls,
+    def row(cls, config: NetworkSettings) -> dict[str, Any]:
+        """The row of a configuration."""
+        return config_row(
             "network_hash",
             config,
             architecture=config.architecture,
@@ -183,16 +188,16 @@ class TrainingConfig(dj.Lookup):
         batch_size    : int32
         schedule      : varchar(16)
         n_train_used  : int32        # 0: all
-        compared      : varchar(128) # layers that may be compared with a teacher; all if empty
+        compared      : varchar(1024) # layers that may be compared with a teacher; all if empty
         n_stimuli     : int32        # in a step, 0 without a teacher
+        needs = ""    : varchar(16)  # first version that knows these settings; any if empty
         config        : json
     """
 
     @classmethod
-    def add(cls, config: training.TrainingConfig) -> str:
-        """Insert a configuration if it is new; returns its hash."""
-        return add_config(
-            cls,
+    def row(cls, config: TrainingSettings) -> dict[str, Any]:
+        """The row of a configuration."""
+        return config_row(
             "training_hash",
             config,
             alpha=config.regularizer.alpha if config.regularizer else 0.0,
@@ -220,9 +225,50 @@ class TrainingPlan(dj.Manual):
     """
 
 
+EPOCH = """
+            epoch          : int32
+            ---
+            task_loss      : float64
+            similarity_loss = null : float64
+            train_accuracy : float64
+            test_loss = null : float64   # minus task_loss: the generalisation gap
+            test_accuracy  : float64
+            learning_rate  : float64
+            layer_weights  : json
+            seconds        : float64
+"""
+
+
 @schema
-class TrainedNetwork(dj.Computed):
-    """A network, taught or not."""
+class TrainingProgress(RunningState):
+    """Epochs of trainings that are running, or were when their worker died."""
+
+    definition = f"""
+        -> ImageSet
+        -> NetworkConfig
+        -> Teacher
+        -> TrainingConfig
+        -> Seed
+        {EPOCH}
+    """
+
+    @classmethod
+    def recorder(cls, key: dict[str, Any], label: str) -> Callable[[EpochRecord], None]:
+        """Inserts an epoch when it is over, and reports it."""
+
+        def record(epoch: EpochRecord) -> None:
+            # A resumed training may come to the same epoch again.
+            cls.insert1({**key, **_epoch_row(epoch)}, skip_duplicates=True)
+            computing().progress(
+                f"{label}: epoch {epoch.epoch + 1}, accuracy {epoch.test_accuracy:.3f}"
+            )
+
+        return record
+
+
+@schema
+class TrainedNetwork(Computed):
+    """A network, trained with a teacher or without one."""
 
     definition = f"""
         -> ImageSet
@@ -241,18 +287,9 @@ class TrainedNetwork(dj.Computed):
     class Epoch(dj.Part):
         """What each epoch did."""
 
-        definition = """
+        definition = f"""
             -> master
-            epoch          : int32
-            ---
-            task_loss      : float64
-            similarity_loss = null : float64
-            train_accuracy : float64
-            test_loss = null : float64   # less task_loss: the generalisation gap
-            test_accuracy  : float64
-            learning_rate  : float64
-            layer_weights  : json
-            seconds        : float64
+            {EPOCH}
         """
 
     @property
@@ -261,71 +298,79 @@ class TrainedNetwork(dj.Computed):
         parents = ImageSet.proj() * NetworkConfig.proj() * Teacher.proj()
         return parents * TrainingConfig.proj() * Seed.proj() & TrainingPlan
 
-    def make_fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
-        """Settings only: whatever is fetched here is hashed, and arrays hash slowly."""
+    @classmethod
+    def planned(cls, experiments: Any) -> Any:
+        """Trainings that experiments ask for."""
+        return TrainingPlan & experiments
+
+    def fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
+        """Settings of network and training."""
         return (
-            (NetworkConfig & key).fetch1("config"),
-            (TrainingConfig & key).fetch1("config"),
+            *(NetworkConfig & key).fetch1("config", "needs"),
+            *(TrainingConfig & key).fetch1("config", "needs"),
         )
 
-    def make_compute(
-        self, key: dict[str, Any], network_config: dict[str, Any], training_config: dict[str, Any]
-    ) -> tuple[Any, ...]:
-        """Train, outside of any transaction."""
-        watch = Stopwatch()
+    def compute(self, key: dict[str, Any], *settings: Any) -> Found:
+        """Train."""
+        from predictive_model.tensor_file import tensors_to_bytes
+        from regularized_training import training
+
+        network, network_needs, config, config_needs = settings
         teacher = Teacher.load(key)
         label = f"{key['image_set']}, {teacher.name if teacher else 'none'}, seed {key['seed']}"
+        device = computing().device
         trained = training.train(
             ImageSet.load(key),
-            networks.NetworkConfig.model_validate(network_config),
-            training.TrainingConfig.model_validate(training_config),
+            read_config(NetworkSettings, network, network_needs),
+            read_config(TrainingSettings, config, config_needs),
             key["seed"],
             teacher=teacher,
-            device=computing().device,
+            device=device,
             checkpoint=checkpoint_path(TrainedNetwork, key),
-            progress=lambda e: computing().progress(
-                f"{label}: epoch {e.epoch + 1}, accuracy {e.test_accuracy:.3f}"
-            ),
+            progress=TrainingProgress.recorder(key, label),
         )
-        spent = sum(record.seconds for record in trained.history)
-        return trained, watch.provenance(computing().device, at_least=spent)
-
-    def make_insert(
-        self, key: dict[str, Any], trained: training.TrainedNetwork, provenance: dict[str, Any]
-    ) -> None:
-        """Insert the network and its history."""
-        last = trained.history[-1]
         metadata = {
             "format": "neuroteach network 1",
             "network": trained.network_config.model_dump_json(),
             "training": trained.config.model_dump_json(),
             "about": json.dumps({"n_channels": trained.n_channels, "n_classes": trained.n_classes}),
         }
-        content = tensors_to_bytes(trained.state_dict, metadata)
-        with file_to_attach("network.safetensors", content) as path:
-            self.insert1(
-                {
-                    **key,
-                    "test_accuracy": last.test_accuracy,
-                    "similarity_loss": last.similarity_loss,
-                    "layers": list(trained.layers),
-                    "weights": path,
-                    **provenance,
-                }
-            )
-        self.Epoch.insert(
-            [
-                {**key, **vars(record), "layer_weights": list(record.layer_weights)}
-                for record in trained.history
-            ]
+        last = trained.history[-1]
+        row = {
+            "test_accuracy": last.test_accuracy,
+            "similarity_loss": last.similarity_loss,
+            "layers": list(trained.layers),
+            "weights": Attached(
+                "network.safetensors", tensors_to_bytes(trained.state_dict, metadata)
+            ),
+        }
+        return Found(
+            row,
+            {"Epoch": [_epoch_row(record) for record in trained.history]},
+            device=device,
+            seconds=sum(record.seconds for record in trained.history),
         )
+
+    def make_insert(self, key: dict[str, Any], found: Found, provenance: dict[str, Any]) -> None:
+        """Insert the network and its history, which takes the place of its progress."""
+        super().make_insert(key, found, provenance)
+        (TrainingProgress & key).delete_quick()
 
     @classmethod
     def load(cls, key: dict[str, Any]) -> nn.Module:
         """The trained network, in evaluation mode."""
+        import safetensors.torch
+
+        from regularized_training.networks.architectures import load_network
+
         names = cls().primary_key
         row = {n: key[n] for n in names}
         image_set = (ImageSet & row).fetch1("channels", "classes")
-        config = networks.NetworkConfig.model_validate((NetworkConfig & row).fetch1("config"))
+        described = (NetworkConfig & row).fetch1("config", "needs")
+        config = read_config(NetworkSettings, *described)
         state = safetensors.torch.load(read_attached(cls & row, "weights"))
-        return networks.load_network(config, image_set[0], len(image_set[1]), state)
+        return load_network(config, image_set[0], len(image_set[1]), state)
+
+
+def _epoch_row(record: EpochRecord) -> dict[str, Any]:
+    return {**vars(record), "layer_weights": list(record.layer_weights)}

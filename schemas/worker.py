@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datajoint as dj
 
-from schemas.base import schema
+from schemas.base import RunningState, schema
 
 
 @schema
-class Worker(dj.Manual):
+class Worker(RunningState):
     """A process that computes, for as long as it lives.
 
     Its heartbeat is by the clock of the database. Whoever finds it silent may delete the row and

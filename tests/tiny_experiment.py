@@ -20,7 +20,8 @@ from predictive_model.recordings.simulation import SimulatedCortex, SimulatedCor
 from predictive_model.recordings.stimuli import natural_stimuli
 from regularized_training.tasks import image_files
 from regularized_training.tasks.image_task import ImageTask
-from schemas import base, recording
+from schemas import recording
+from schemas import tables as registry
 from schemas import training as trainings
 
 REPOSITORY = Path(populate.__file__).resolve().parents[2]
@@ -143,4 +144,4 @@ def job_states(table: Any) -> list[str]:
 
 
 def rows_of_all_tables() -> dict[str, int]:
-    return {table.__name__: len(table()) for table in base.computed_tables()}
+    return {table.__name__: len(table()) for table in registry.computed_tables()}

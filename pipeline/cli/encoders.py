@@ -202,15 +202,17 @@ def predict(
     if output is not None and output.suffix != ".npy":
         raise ValueError(f"{output}: ending {output.suffix!r}, expected .npy")
     with Session():
+        from pipeline.workers.populate import compute
         from schemas.prediction import PredictedResponses, PredictionPlan
-        from schemas.recording import StimulusSet
+        from schemas.recording import StimulusName
 
-        wanted = {"stimulus_set": stimuli}
-        if not StimulusSet & wanted:
+        found = StimulusName.key_of(stimuli)
+        if found is None:
             raise LookupError(
                 f"stimuli: {stimuli} is not in the database; `neuroteach import stimuli` prints "
-                "the key of what it imports"
+                "the key of what it imports and names it with --name"
             )
+        wanted = {"stimulus_set": found}
         keys = _encoders_of(scan, experiment, scale)
         if output is not None and len(keys) > 1:
             described = "; ".join(_origin(key) for key in keys)
@@ -219,8 +221,8 @@ def predict(
                 "and --scale, or leave --output out"
             )
         for key in keys:
-            PredictionPlan.add(key, stimuli)
-            PredictedResponses.populate({**key, **wanted})
+            PredictionPlan.add(key, found)
+            compute({**key, **wanted}, PredictedResponses)
         if output is not None:
             responses = (PredictedResponses & keys[0] & wanted).fetch1("responses")
             with written_whole(output, overwrite=overwrite) as temporary:
@@ -230,13 +232,13 @@ def predict(
 
 def _encoders_of(scan: str, experiment: str | None, scale: str | None) -> list[dict[str, Any]]:
     """Keys of a scan's encoders, or of those that an experiment asks for; at least one."""
-    from pipeline.experiments.planned import named
+    from pipeline.experiments.selection import Selection
     from schemas.encoding import FitPlan, FittedEncoder
 
-    encoders, where = FittedEncoder(), "the database"
-    if restriction := named(experiment, scale):
-        encoders = encoders & (FitPlan & restriction)
-        where = "experiment " + " ".join(restriction.values())
+    selection = Selection(experiment, scale)
+    encoders, where = selection.of(FittedEncoder(), FitPlan), "the database"
+    if not selection.everything:
+        where = "experiment " + " ".join(selection.named.values())
     keys = list((encoders & {"scan": scan}).keys())
     if not keys:
         names = ", ".join(sorted(set(encoders.to_arrays("scan").tolist()))) or "none"

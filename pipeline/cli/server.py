@@ -12,7 +12,7 @@ import typer
 
 from pipeline.cli.database import database_app
 from pipeline.cli.printing import err
-from pipeline.cli.session import embedded_stopped_by_the_last, reporting_errors
+from pipeline.cli.session import Session, embedded_stopped_by_the_last, reporting_errors
 from pipeline.database.roles import Role
 from pipeline.database.settings import SettingsError, load_settings, read_secret
 
@@ -153,15 +153,16 @@ def database_upgrade(
     from pipeline.database import migrations
     from pipeline.database.opening import activation_lock, open_database
     from pipeline.transfer.operations import backup_database
-    from schemas import base
+    from schemas import tables
+    from schemas.base import schema as bound
 
     settings = load_settings()
     with (
         embedded_stopped_by_the_last(settings),
         open_database(settings, create=False, any_version=True) as database,
     ):
-        connection, schema = database.connection, settings.schema_name
-        version = migrations.current_version(connection, schema) or 0
+        connection, catalogue = database.connection, bound.catalogue
+        version = migrations.current_version(catalogue) or 0
         todo = migrations.pending(version)
         if not todo:
             err.print(f"the tables are of version {version}, which is the latest here")
@@ -179,8 +180,27 @@ def database_upgrade(
             backup_database(database, file)
             err.print(f"backup in {file}")
         with activation_lock(connection):
-            base.activate_missing(connection, schema)
+            tables.activate_missing(catalogue)
             migrations.upgrade(
-                connection, settings.store_root(), version, lambda line: err.print(f"  {line}")
+                catalogue, settings.store_root(), version, lambda line: err.print(f"  {line}")
             )
         err.print(f"the tables are of version {migrations.LATEST}")
+
+
+@reporting_errors
+def init() -> None:
+    """Make the home folder and the database's tables.
+
+    Example: `neuroteach init`
+    """
+    with Session() as database:
+        settings = database.settings
+        err.print(f"home      {settings.home}")
+        err.print(f"database  {settings.database_for_display}")
+        err.print(f"store     {settings.store}")
+        if settings.embedded_folder is None and not settings.store_is_shared:
+            err.print(
+                "note: arrays and weights go to this machine's home; to share them set "
+                "NEUROTEACH_STORE to a folder that all users of the server reach, or to "
+                "s3://BUCKET/PREFIX"
+            )

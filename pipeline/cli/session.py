@@ -6,19 +6,21 @@ import contextlib
 import functools
 import signal
 from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import typer
 
 from pipeline.cli.printing import err, plain
-from pipeline.database.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from pipeline.database.settings import Settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def reporting_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """Turn errors that a user can mend into one line and an exit code of 1."""
+    """Turn errors that a user can fix into one line and an exit code of 1."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -40,7 +42,7 @@ def reporting_errors(function: Callable[P, R]) -> Callable[P, R]:
             )
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
-            err.print("interrupted; the same command goes on from here")
+            err.print("interrupted; run the same command again to resume")
             raise typer.Exit(1) from None
 
     return wrapped
@@ -51,6 +53,7 @@ class Session:
 
     def __enter__(self) -> Any:
         from pipeline.database.opening import open_database
+        from pipeline.database.settings import load_settings
 
         settings = load_settings()
         self._embedded = embedded_stopped_by_the_last(settings)

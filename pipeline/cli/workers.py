@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.printing import Format, err, plain, print_frame
+from pipeline.cli.options import Experiment, Scale
+from pipeline.cli.printing import err, out, plain
 from pipeline.cli.session import Session, interrupted_by_sigterm, reporting_errors
-
-Experiment = Annotated[str | None, typer.Option("--experiment", "-e", help="Only this experiment.")]
-Scale = Annotated[str | None, typer.Option("--scale", "-s", help="Only this scale of it.")]
 
 
 @reporting_errors
@@ -23,6 +20,9 @@ def populate(
     workers: Annotated[int, typer.Option("--workers", "-w", min=1, help="Processes.")] = 1,
     retry: Annotated[bool, typer.Option("--retry", help="Try failed computations again.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say how much there is to do, and how long.")
+    ] = False,
     as_worker: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Compute all that is planned and missing. May be interrupted and run again at any time.
@@ -30,36 +30,38 @@ def populate(
     Example: `neuroteach populate --experiment li2019 --workers 2`
     """
     from pipeline.database.opening import require_store
-    from pipeline.experiments.planned import named
+    from pipeline.experiments.selection import Selection
     from pipeline.workers import populate as population
     from pipeline.workers import processes
 
     with interrupted_by_sigterm(), Session() as database:
         require_store(database)
-        named(experiment, scale)  # refused here rather than by every worker
+        selection = Selection(experiment, scale)
+        selection.named  # noqa: B018 - refused here rather than by every worker
+        if dry_run:
+            _print_forecast(selection, workers)
+            return
         if retry:
-            n_failed = population.retry_failures(experiment, scale)
+            n_failed = population.retry_failures(selection)
             err.print(f"{n_failed} failed computations will be tried again")
         if workers > 1:
             processes.run(
                 database,
                 processes.devices(database.settings.device, workers),
                 "populate",
-                experiment=experiment,
-                scale=scale,
+                selection=selection,
                 quiet=quiet,
                 console=err,
             )
         else:
             shown = processes.Shown.nothing if quiet else processes.Shown.bars
             processes.work(
-                experiment=experiment,
-                scale=scale,
+                selection,
                 shown=processes.Shown.lines if as_worker else shown,
                 child=as_worker,
                 console=err,
             )
-        failed = population.failures(experiment, scale)
+        failed = population.failures(selection)
     _end_with(failed, as_worker)
 
 
@@ -77,13 +79,13 @@ def worker(
 ) -> None:
     """Take computations from the database until none is left, on any machine that reaches it.
 
-    Told to stop by SIGTERM or Ctrl-C, it puts back what it is computing; whoever takes it up goes
-    on from the last checkpoint.
+    Told to stop by SIGTERM or Ctrl-C, it puts back what it is computing; whoever takes it up
+    resumes from the last checkpoint.
 
     Example: `neuroteach worker --forever`
     """
     from pipeline.database.opening import require_store
-    from pipeline.experiments.planned import named
+    from pipeline.experiments.selection import Selection
     from pipeline.workers import populate as population
     from pipeline.workers import processes as computing
 
@@ -94,7 +96,8 @@ def worker(
     try:
         with Session() as database:
             require_store(database)
-            named(experiment, scale)
+            selection = Selection(experiment, scale)
+            selection.named  # noqa: B018 - refused here rather than by every worker
             devices = computing.devices(database.settings.device, processes)
             if len(devices) > 1 and not as_worker:
                 err.print(f"a worker on each of {', '.join(devices)}")
@@ -102,19 +105,17 @@ def worker(
                     database,
                     devices,
                     "worker",
-                    experiment=experiment,
-                    scale=scale,
+                    selection=selection,
                     forever=forever,
                     quiet=False,
                     console=err,
                 )
                 if not all_succeeded:
-                    _end_with(population.failures(experiment, scale), as_worker)
+                    _end_with(population.failures(selection), as_worker)
                 return
             err.print(f"worker {os.getpid()} on {devices[0]}, {database.settings.store}")
             result = computing.work(
-                experiment=experiment,
-                scale=scale,
+                selection,
                 shown=computing.Shown.lines,
                 forever=forever,
                 child=as_worker,
@@ -130,48 +131,22 @@ def worker(
     _end_with(result.failures, as_worker)
 
 
-@reporting_errors
-def status(
-    experiment: Experiment = None,
-    scale: Scale = None,
-    format: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
-    output: Annotated[Path | None, typer.Option("--output", "-o")] = None,
-) -> None:
-    """Say what is computed, what is missing, what failed, and who is at work.
+def _print_forecast(selection: Any, n_workers: int) -> None:
+    """How many keys are missing, and how long they take, from rows that are comparable."""
+    from pipeline.workers.status import duration, forecast
 
-    Example: `neuroteach status --format json`
-    """
-    import pandas as pd
-
-    from pipeline.results import frames as results
-    from pipeline.workers import populate as population
-    from pipeline.workers.lease import living
-
-    with Session() as database:
-        done = population.progress(experiment, scale)
-        failed = population.failures(experiment, scale)
-        inputs = results.status_of_inputs()
-        where = database.settings.database_for_display
-        at_work = living(database.connection)
-    err.print(f"database {where}")
-    for kind, names in inputs.items():
-        err.print(f"{kind}: {', '.join(names) or 'none yet'}")
-    for one in at_work:
-        err.print(
-            plain(
-                f"at work: {one['user']} on {one['host']}, process {one['pid']}, {one['device']}, "
-                f"last heard {one['silence']:.0f} s ago"
-            )
-        )
-    counts = {table: sum(f.table == table for f in failed) for table in {f.table for f in failed}}
-    frame = pd.DataFrame(
-        [
-            {"table": p.table, "done": p.done, "planned": p.total, "failed": counts.get(p.table, 0)}
-            for p in done
-        ]
-    )
-    print_frame(frame, format, output, title="Computed")
-    _report(failed)
+    seconds, unknown = 0.0, 0
+    for one in forecast(selection):
+        each = "unknown" if one.seconds is None else f"{duration(one.seconds)} each"
+        out.print(f"{one.table:<22}{one.missing:>7} to compute, {each}")
+        if one.seconds is None:
+            unknown += one.missing
+        else:
+            seconds += one.missing * one.seconds
+    total = f"about {duration(seconds / n_workers)} with {n_workers} workers"
+    if unknown:
+        total += f", and {unknown} of which nothing comparable was computed yet"
+    err.print(total if seconds or unknown else "nothing is left to compute")
 
 
 def _end_with(failed: list[Any], as_worker: bool) -> None:
@@ -179,7 +154,7 @@ def _end_with(failed: list[Any], as_worker: bool) -> None:
 
     if failed:
         _report(failed[:10])
-        err.print(f"{len(failed)} failed; mend the cause, then `neuroteach populate --retry`")
+        err.print(f"{len(failed)} failed; fix the cause, then `neuroteach populate --retry`")
         raise typer.Exit(SOME_FAILED if as_worker else 1)
 
 

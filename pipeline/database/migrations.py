@@ -10,14 +10,14 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from upath import UPath
 
-from schemas import base, training
+from schemas import base, tables, training
+from schemas.catalogue import Catalogue
 from schemas.experiment import Experiment
-from schemas.stored import StoreError, check_path
+from schemas.stored import CODECS, StoreError, check_path
 from schemas.worker import SchemaVersion, Worker
 
 Report = Callable[[str], None]
@@ -47,7 +47,7 @@ class Migration:
 
 
 def _columns_of_provenance(connection: Any, store: UPath, report: Report) -> None:
-    for table in base.all_tables():
+    for table in tables.all_tables():
         if "git_commit" in table.definition:
             _add_column(table, 'host = "" : varchar(64)', report)
             _add_column(table, 'computed_by = "" : varchar(64)', report)
@@ -82,7 +82,8 @@ def _workers_by_number(connection: Any, store: UPath, report: Report) -> None:
     if "pid_space" in Worker().heading.names:
         return
     Worker().drop_quick()
-    base.activate_missing(connection, base.schema.database)
+    assert base.schema.catalogue is not None
+    tables.activate_missing(base.schema.catalogue)
     report(f"table {Worker.__name__}")
 
 
@@ -94,22 +95,14 @@ MIGRATIONS = (
 LATEST = MIGRATIONS[-1].number
 
 
-def current_version(connection: Any, schema: str) -> int | None:
+def current_version(catalogue: Catalogue) -> int | None:
     """Version of the tables in a schema; 0 before versions were kept, None without any tables."""
-    names = tables_in(connection, schema)
-    if SchemaVersion.table_name not in names:
-        return 0 if names else None
-    table = connection.adapter.make_full_table_name(schema, SchemaVersion.table_name)
+    if SchemaVersion.table_name not in catalogue.names:
+        return 0 if catalogue.names else None
+    connection = catalogue.connection
+    table = connection.adapter.make_full_table_name(catalogue.schema, SchemaVersion.table_name)
     (latest,) = connection.query(f"SELECT MAX(number) FROM {table}").fetchone()
     return latest or 0
-
-
-def tables_in(connection: Any, schema: str) -> set[str]:
-    """Names of the tables in a schema, job queues included; none if there is no such schema."""
-    rows = connection.query(
-        "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (schema,)
-    )
-    return {row[0] for row in rows}
 
 
 def pending(version: int) -> list[Migration]:
@@ -124,28 +117,30 @@ def stamp(number: int, name: str) -> None:
             "number": number,
             "name": name[:64],
             "package_version": base.code_version()["package_version"],
-            "applied": datetime.now(UTC).replace(tzinfo=None, microsecond=0),
+            "applied": base.now(),
         },
         skip_duplicates=True,
     )
 
 
-def upgrade(connection: Any, store: UPath, version: int, report: Report) -> None:
+def upgrade(catalogue: Catalogue, store: UPath, version: int, report: Report) -> None:
     """Bring bound tables up from a version, recording each step when it is done.
 
     Callers hold the activation lock, have declared missing tables and saved a backup.
     """
     for migration in pending(version):
         report(f"{migration.number}: {migration.name}")
-        migration.apply(connection, store, report)
+        migration.apply(catalogue.connection, store, report)
+        catalogue.forget()
+        tables.activate(catalogue, create=False)
         stamp(migration.number, migration.name)
 
 
 def array_columns() -> Iterator[tuple[Any, str]]:
     """Every table and column that holds arrays in the store."""
-    for table in base.all_tables():
+    for table in tables.all_tables():
         for name, attribute in table().heading.attributes.items():
-            if attribute.codec is not None and attribute.codec.name == "npy":
+            if attribute.codec is not None and attribute.codec.name == CODECS["npy"]:
                 yield table, name
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from pipeline.database import migrations
 from pipeline.database.connection import PATIENCE, Connection, DatabaseError
 from pipeline.database.settings import ServerAddress, Settings, load_settings
-from schemas import base
+from schemas import base, tables
+from schemas.catalogue import Catalogue
 
 if TYPE_CHECKING:
     from pipeline.database.embedded import EmbeddedPostgres
@@ -36,7 +36,7 @@ class Database:
 
     def close(self) -> None:
         """Close the session. An embedded server stays up for the next one."""
-        base.deactivate()
+        tables.deactivate()
         self.connection.close()
 
     def __enter__(self) -> Database:
@@ -81,10 +81,10 @@ def open_database(
     settings = settings or load_settings()
     connection = connect(settings, patience=patience)
     try:
-        with activation_lock(connection):
+        with _quiet():
             _bind(connection, settings, create=create, any_version=any_version)
     except BaseException as error:
-        base.deactivate()
+        tables.deactivate()
         connection.close()
         if isinstance(error, base.dj.DataJointError):
             raise DatabaseError(
@@ -94,7 +94,7 @@ def open_database(
             ) from error
         raise
     base.configure(
-        device=choose_device(settings.device),
+        device=settings.device,
         user=connection.get_user().split("@")[0],
         checkpoints=settings.checkpoints,
         alive=settings.worker_alive,
@@ -111,15 +111,28 @@ def connect(settings: Settings, *, patience: float = PATIENCE) -> Connection:
         If the server cannot be reached.
     """
     server = embedded_server(settings)
-    if server is None:
-        return _connected(settings, settings.server_address, patience)
-    return server.connected(lambda s: _connected(settings, s.address, patience))
+    with _quiet():
+        if server is None:
+            return _connected(settings, settings.server_address, patience)
+        return server.connected(lambda s: _connected(settings, s.address, patience))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """DataJoint says each connection and each column of a type of ours; to standard output."""
+    logger = logging.getLogger("datajoint")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _bind(connection: Connection, settings: Settings, *, create: bool, any_version: bool) -> None:
-    """Bind the tables, declaring what is missing, if they are of this version."""
-    schema = settings.schema_name
-    version = migrations.current_version(connection, schema)
+    """Bind the tables if they are of this version; declare what is missing, if it may be."""
+    catalogue = Catalogue(connection, settings.schema_name)
+    version = migrations.current_version(catalogue)
     if settings.store.protocol != "s3":
         if settings.store_is_shared and version is not None and not settings.store.is_dir():
             raise DatabaseError(
@@ -127,17 +140,19 @@ def _bind(connection: Connection, settings: Settings, *, create: bool, any_versi
                 "lost, make the folder and take what was in it from a backup"
             )
         settings.store.mkdir(parents=True, exist_ok=True)
-    if version is None:  # there is nothing yet
-        base.activate(connection, schema, create=create)
-        migrations.stamp(migrations.LATEST, "made")
-        return
-    if version != migrations.LATEST and not any_version:
+    if version is not None and version != migrations.LATEST and not any_version:
         _refuse_version(settings, version)
     # Whoever declared them first may have been killed before the end.
-    missing = {table.table_name for table in base.all_tables()} - migrations.tables_in(
-        connection, schema
-    )
-    base.activate(connection, schema, create=create and bool(missing))
+    if create and (version is None or tables.missing(catalogue)):
+        with activation_lock(connection):  # for those who declare; readers wait for nobody
+            catalogue.forget()
+            tables.activate(catalogue, create=True)
+            if version is None:
+                migrations.stamp(migrations.LATEST, "made")
+        return
+    if version is None:
+        raise base.dj.DataJointError("there are none")
+    tables.activate(catalogue, create=False)
 
 
 def require_store(database: Database) -> None:
@@ -150,7 +165,7 @@ def require_store(database: Database) -> None:
     store = database.settings.store
     if store.protocol == "s3" or any(store.iterdir()):
         return
-    if any(len(table()) for table, _ in migrations.array_columns()):
+    if any(table() for table, _ in migrations.array_columns()):
         raise DatabaseError(
             f"store: {store} is empty, and the database has arrays in it; is it mounted on this "
             "machine, and does NEUROTEACH_STORE name the folder that the others use?"
@@ -182,13 +197,6 @@ def embedded_server(settings: Settings) -> EmbeddedPostgres | None:
     from pipeline.database.embedded import EmbeddedPostgres  # only on systems that can run it
 
     return EmbeddedPostgres(settings.embedded_folder)
-
-
-def choose_device(device: str) -> str:
-    """``auto`` as the GPU if there is one, else the CPU; anything else as it is."""
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _connected(settings: Settings, address: ServerAddress, patience: float) -> Connection:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from pipeline.experiments import planning
 from pipeline.experiments.file import ExperimentError, ExperimentSettings, Source
-from pipeline.experiments.planned import named
-from predictive_model.encoders.encoder import Population, build_encoder
-from predictive_model.fits.trials import check_together
+from pipeline.experiments.selection import Selection
 from predictive_model.recordings.recording import check_name
-from schemas import base, encoding, experiment, recording, teaching, training
-from schemas.base import transaction
+from schemas import base, encoding, experiment, recording, tables, teaching, training
+from schemas.base import now, transaction
+from schemas.evaluations.base import EVALUATIONS
 
 DEFAULT_PRIORITY = 5
 PRIORITIES = range(0, 256)  # the lowest comes first
@@ -49,7 +48,7 @@ def add_experiment(
     described = settings.model_dump(mode="json")
     present = (experiment.Experiment & key).to_dicts()
     if present:
-        if present[0]["settings"] == described:
+        if _same(present[0]["settings"], settings):
             return False
         raise ExperimentError(
             f"experiment {name!r} at scale {scale!r} is in the database with other settings; give "
@@ -70,13 +69,21 @@ def add_experiment(
                 **key,
                 "title": settings.title,
                 "settings": described,
-                "added": datetime.now(UTC).replace(tzinfo=None, microsecond=0),
+                "added": now(),
                 "added_by": base.computing().user[:64],
                 "priority": priority,
             }
         )
         planning.plan(settings, key, sources)
     return True
+
+
+def _same(stored: dict[str, Any], settings: ExperimentSettings) -> bool:
+    """Whether what was planned means the same; settings may have been added since."""
+    try:
+        return ExperimentSettings.model_validate(stored) == settings
+    except ValidationError:
+        return False
 
 
 def set_priority(name: str, scale: str, priority: int) -> None:
@@ -90,8 +97,7 @@ def set_priority(name: str, scale: str, priority: int) -> None:
         If there is no such priority.
     """
     _check_priority(priority)
-    named(name, scale)
-    key = {"experiment": name, "scale": scale}
+    key = Selection(name, scale).named
     experiment.Experiment.update1({**key, "priority": priority})
 
 
@@ -113,16 +119,13 @@ def remove_experiment(name: str, scale: str) -> None:
     LookupError
         If there is no such experiment.
     """
-    key = {"experiment": name, "scale": scale}
-    named(name, scale)
+    key = Selection(name, scale).named
     with transaction(experiment.Experiment.connection):
         (experiment.Experiment & key).delete(
             transaction=False, prompt=False, part_integrity="cascade"
         )
-        for table in base.computed_tables():
-            jobs = table().jobs & "status IN ('pending', 'error')"
-            wanted = base.dj.Not(table().key_source.proj())
-            jobs.restrict(wanted, semantic_check=False).delete_quick()
+        for table in tables.computed_tables():
+            tables.forget_vanished(table())
 
 
 def _check_known(table: Any, column: str, names: Sequence[str], how: str) -> None:
@@ -142,13 +145,12 @@ def _check_images(settings: ExperimentSettings) -> None:
     asked = [
         *(("training.n_train", t.n_train, sizes["n_train"]) for _, t in settings.variations),
         *(("training.n_test", t.n_test, sizes["n_test"]) for _, t in settings.variations),
-        *(("noise.n_images", noise.n_images, sizes["n_test"]) for noise in settings.noise),
-        (
-            "activations.n_shown",
-            settings.activations and settings.activations.n_shown,
-            sizes["n_test"],
+        *(
+            (f"{EVALUATIONS[name].settings.entry}.{field}", wanted, sizes["n_test"])
+            for name, asked_for in settings.evaluations.items()
+            for one in asked_for
+            for field, wanted in EVALUATIONS[name].images_needed(one).items()
         ),
-        *(("attacks.n_images", attack.n_images, sizes["n_test"]) for attack in settings.attacks),
     ]
     for field, wanted, there in asked:
         if isinstance(wanted, int) and wanted > there:
@@ -188,6 +190,8 @@ def check_scans(settings: ExperimentSettings) -> None:
 
 def _check_encoder(settings: ExperimentSettings) -> None:
     """Build each scan's encoder, since what cannot be built had better not be planned."""
+    from predictive_model.encoders.encoder import Population, build_encoder
+
     sizes = recording.StimulusSet.proj("channels", "height", "width")
     for scan in settings.recordings:
         row = recording.Scan & {"scan": scan}
@@ -238,6 +242,8 @@ def check_shared_core(settings: ExperimentSettings) -> None:
     """Raise an ExperimentError if the scans are to share a core and cannot."""
     if not settings.share_core:
         return
+    from predictive_model.fits.trials import check_together
+
     sizes = recording.StimulusSet.proj("channels", "height", "width")
     scans = [{"scan": scan} for scan in settings.recordings]
     rows = (recording.Scan.proj("stimulus_set") * sizes & scans).to_dicts()

@@ -7,21 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from predictive_model.config import Config, Seed, what_is_wrong
 from predictive_model.encoders.config import EncoderConfig
 from predictive_model.fits.config import FitConfig
 from predictive_model.recipes import read_recipe
-from regularized_training.alignment.layers import RepresentationConfig
-from regularized_training.analysis.activations import ActivationConfig
 from regularized_training.lessons.config import RsmConfig
-from regularized_training.networks.architectures import compared_layers
 from regularized_training.networks.config import NetworkConfig
-from regularized_training.robustness.attack_config import AttackCheckConfig, AttackConfig
-from regularized_training.robustness.noise import NoiseConfig
 from regularized_training.teachers.config import OF_TRIALS, TeacherConfig
 from regularized_training.training_config import TrainingConfig
+from schemas import tables
+from schemas.evaluations.base import EVALUATIONS, Evaluation
 
 
 class ExperimentError(ValueError):
@@ -122,16 +126,10 @@ class ExperimentSettings(Config):
         teacher ``none``.
     variants : tuple of Variant
         Train all of these with each variant of network and training, instead of as they are.
-    noise : tuple of NoiseConfig
-        A single table, or a list of them.
-    attacks : tuple of AttackConfig
-    attack_checks : AttackCheckConfig, optional
-        Ask of every network whether attacks on it can be believed.
-    representation : RepresentationConfig, optional
-        Compare every network's layers with each ``neural_model`` teacher of the experiment, on the
-        stimuli that this holds out.
-    activations : ActivationConfig, optional
-        Look at the activations of a layer of every network over the test images.
+    evaluations : dict of str to tuple of Config
+        What is asked of every network, by the evaluation's name. In a file each has a table of its
+        own, or a list of tables: ``[noise]``, ``[[attacks]]``, ``[attack_checks]``,
+        ``[representation]``, ``[activations]``, and those of installed packages.
     """
 
     title: str = Field(min_length=1, max_length=255)
@@ -147,11 +145,7 @@ class ExperimentSettings(Config):
     training: TrainingConfig | None = None
     seeds: tuple[Seed, ...] = ()
     variants: tuple[Variant, ...] = ()
-    noise: tuple[NoiseConfig, ...] = (NoiseConfig(),)
-    attacks: tuple[AttackConfig, ...] = ()
-    attack_checks: AttackCheckConfig | None = None
-    representation: RepresentationConfig | None = None
-    activations: ActivationConfig | None = None
+    evaluations: dict[str, tuple[Any, ...]] = {}
 
     @field_validator("teachers", mode="before")
     @classmethod
@@ -160,12 +154,41 @@ class ExperimentSettings(Config):
             return tuple({"kind": t} if isinstance(t, str) else t for t in value)
         return value
 
-    @field_validator("noise", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _one_noise(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, dict | NoiseConfig) else value
+    def _tables_of_evaluations(cls, content: Any) -> Any:
+        """Gather the tables that belong to evaluations."""
+        if not isinstance(content, dict) or "evaluations" in content:
+            return content
+        rest = dict(content)
+        asked = {}
+        for entry, evaluation in evaluations_by_entry().items():
+            found = _settings_of(evaluation, rest.pop(entry, None), entry in content)
+            if found:
+                asked[evaluation.evaluation] = found
+        unknown = sorted(set(rest) - set(cls.model_fields))
+        if unknown:
+            known = ", ".join([*(n for n in cls.model_fields if n != "evaluations"), *_entries()])
+            raise ValueError(
+                f"{', '.join(unknown)}: no such setting, nor the table of an evaluation that is "
+                f"installed; expected {known}"
+            )
+        return rest | {"evaluations": asked}
 
-    @field_validator("recordings", "seeds", "teachers", "variants", "noise", "attacks")
+    @model_serializer(mode="wrap")
+    def _as_in_a_file(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        described: dict[str, Any] = dump(self)
+        del described["evaluations"]
+        for entry, evaluation in evaluations_by_entry().items():
+            found = [s.described() for s in self.evaluations.get(evaluation.evaluation, ())]
+            assert evaluation.settings is not None
+            if evaluation.settings.several:
+                described[entry] = found
+            elif found:
+                described[entry] = found[0]
+        return described
+
+    @field_validator("recordings", "seeds", "teachers", "variants")
     @classmethod
     def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         described = [v.model_dump_json() if isinstance(v, Config) else v for v in value]
@@ -189,15 +212,9 @@ class ExperimentSettings(Config):
         for network, training in self.variations:
             for entry in self.teachers:
                 self._check_teacher(entry, network, training)
-            if self.activations is not None:
-                compared_layers(network.architecture, (self.activations.layer,))
         self._check_distinct_trainings()
-        kinds = [entry.kind for entry in self.teachers]
-        if self.representation is not None and "neural_model" not in kinds:
-            raise ValueError(
-                "representation: compares networks with neural_model teachers, of which there is "
-                "none; add one, or leave out the table [representation]"
-            )
+        for name, settings in self.evaluations.items():
+            EVALUATIONS[name].check(settings, self)
         return self
 
     @property
@@ -292,6 +309,8 @@ class ExperimentSettings(Config):
                 f"training.regularizer: teacher {entry.kind!r} needs one; add a table "
                 "[training.regularizer]"
             )
+        from regularized_training.networks.architectures import compared_layers
+
         for config in entry.trainings(training):
             assert config.regularizer is not None
             sparse = rsm and entry.kind != "gaussian"
@@ -301,6 +320,38 @@ class ExperimentSettings(Config):
                     "method = 'rsm' in [training.regularizer]"
                 )
             compared_layers(network.architecture, config.regularizer.layers)
+
+
+def evaluations_by_entry() -> dict[str, type[Evaluation]]:
+    """Evaluations that have settings, by their table in an experiment file."""
+    tables.load()
+    return {e.settings.entry: e for e in EVALUATIONS.values() if e.settings is not None}
+
+
+def _entries() -> list[str]:
+    return sorted(evaluations_by_entry())
+
+
+def _settings_of(evaluation: type[Evaluation], content: Any, mentioned: bool) -> tuple[Config, ...]:
+    """Settings of an evaluation from what stands in its table of an experiment file."""
+    settings = evaluation.settings
+    assert settings is not None
+    if content is None:
+        return () if mentioned or not settings.default else (settings.load()(),)
+    listed = isinstance(content, list | tuple)
+    if listed and not settings.several:
+        raise ValueError(f"{settings.entry}: a list, expected one table [{settings.entry}]")
+    found = []
+    for place, one in enumerate(content if listed else [content]):
+        root = f"{settings.entry}.{place}" if listed else settings.entry
+        try:
+            found.append(settings.load().model_validate(one))
+        except ValidationError as error:
+            raise ValueError(what_is_wrong(error, root)) from error
+    described = [one.model_dump_json() for one in found]
+    if len(set(described)) != len(described):
+        raise ValueError(f"{settings.entry}: expected distinct values")
+    return tuple(found)
 
 
 def read_experiment(path: Path | str, scale: str, **changes: Any) -> ExperimentSettings:

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from schemas import (
-    analysis,
-    encoding,
-    experiment,
-    prediction,
-    recording,
-    representation,
-    robustness,
-    teaching,
-    training,
-)
+from schemas import encoding, experiment, prediction, recording, similarity, training
+from schemas import teacher_plan as teaching
+from schemas.evaluations.base import EVALUATIONS, Asked
 
 if TYPE_CHECKING:
     from pipeline.experiments.file import ExperimentSettings, TeacherEntry
@@ -38,52 +31,48 @@ def plan(
         Encoders of each source and their stimuli.
     """
     seeds = {settings.encoder_seed, *settings.seeds}
-    experiment.Seed.insert([{"seed": s} for s in seeds], skip_duplicates=True)
+    _insert(experiment.Seed, [{"seed": s} for s in seeds])
     recorded = _plan_fits(settings, key)
+    groups = {name: teaching.ScanGroup.add(members) for name, members in sources.items()}
+    if recorded:
+        groups[RECORDINGS] = teaching.ScanGroup.add(recorded)
+        _insert(similarity.StabilityPlan, [{**key, "scan_group": groups[RECORDINGS]}])
     if not settings.teachers:
         return
-    for members in sources.values():
-        wanted = [dict(member) for member in members]
-        prediction.PredictionPlan.insert(wanted, skip_duplicates=True)
-    groups = {name: teaching.ScanGroup.add(members) for name, members in sources.items()}
-    groups[RECORDINGS] = teaching.ScanGroup.add(recorded)
     groups[NOBODY] = teaching.ScanGroup.add([])
-    taught = [_plan_teacher(settings, entry, key, groups) for entry in settings.teachers]
-    plans = [row for rows in taught for row in rows]
-    training.TrainingPlan.insert(plans)
-    for noise in settings.noise:
-        noise_hash = robustness.NoiseConfig.add(noise)
-        robustness.NoisePlan.insert([{**row, "noise_hash": noise_hash} for row in plans])
-    for attack in settings.attacks:
-        attack_hash = robustness.AttackConfig.add(attack)
-        robustness.AttackPlan.insert([{**row, "attack_hash": attack_hash} for row in plans])
-    if settings.attack_checks is not None:
-        check_hash = robustness.AttackCheckConfig.add(settings.attack_checks)
-        checks = [{**row, "attack_check_hash": check_hash} for row in plans]
-        robustness.AttackCheckPlan.insert(checks)
-    if settings.activations is not None:
-        activation_hash = analysis.ActivationConfig.add(settings.activations)
-        looked_at = [{**row, "activation_hash": activation_hash} for row in plans]
-        analysis.ActivationPlan.insert(looked_at)
-    if settings.representation is not None:
-        _plan_comparisons(settings, plans, groups)
+    _insert(prediction.PredictionPlan, [dict(m) for ms in sources.values() for m in ms])
+    trainings = _plan_trainings(settings, key, groups)
+    asked = Asked(trainings, settings, partial(_group_of, groups=groups))
+    for name, asked_for in settings.evaluations.items():
+        evaluation = EVALUATIONS[name]
+        configs, rows = evaluation.rows_asked(asked_for, asked)
+        _insert(evaluation.Config, configs)
+        _insert(evaluation.Plan, rows)
+
+
+def _insert(table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows of which some may be there, or named twice, in one statement."""
+    if rows:
+        table.insert(rows, skip_duplicates=True)
 
 
 def _plan_fits(settings: ExperimentSettings, key: Mapping[str, str]) -> Members:
     """Plan an encoder for each recording; returns them with the images that the scans saw."""
+    if not settings.recordings:
+        return []
     encoder_hash = encoding.EncoderConfig.add(settings.encoder)
     fit_hash = encoding.FitConfig.add(
         settings.fit, settings.recordings if settings.share_core else ()
     )
-    members = []
-    for scan in settings.recordings:
-        member = dict(
-            scan=scan, encoder_hash=encoder_hash, fit_hash=fit_hash, seed=settings.encoder_seed
-        )
-        encoding.FitPlan.insert1({**key, **member})
-        stimulus_set = (recording.Scan & {"scan": scan}).fetch1("stimulus_set")
-        members.append({**member, "stimulus_set": stimulus_set})
-    return members
+    scans = [{"scan": scan} for scan in settings.recordings]
+    shown = (recording.Scan & scans).proj("stimulus_set").to_dicts()
+    stimuli = {row["scan"]: row["stimulus_set"] for row in shown}
+    members = [
+        dict(scan=scan, encoder_hash=encoder_hash, fit_hash=fit_hash, seed=settings.encoder_seed)
+        for scan in settings.recordings
+    ]
+    _insert(encoding.FitPlan, [{**key, **member} for member in members])
+    return [{**member, "stimulus_set": stimuli[member["scan"]]} for member in members]
 
 
 def _group_of(entry: TeacherEntry, groups: Mapping[str, str]) -> str:
@@ -92,58 +81,41 @@ def _group_of(entry: TeacherEntry, groups: Mapping[str, str]) -> str:
     return groups[RECORDINGS if entry.source is None else entry.source]
 
 
-def _plan_teacher(
-    settings: ExperimentSettings,
-    entry: TeacherEntry,
-    key: Mapping[str, str],
-    groups: Mapping[str, str],
+def _plan_trainings(
+    settings: ExperimentSettings, key: Mapping[str, str], groups: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Plan a teacher; returns the trainings with it, one for each alpha and seed."""
-    taught = {
-        **key,
-        "teacher_hash": teaching.TeacherConfig.add(entry.teacher),
-        "scan_group": _group_of(entry, groups),
-    }
-    # The same teacher may be named twice, to teach in two ways.
-    teaching.TeacherPlan.insert1(taught, skip_duplicates=True)
-    return [
-        {
-            **taught,
-            "image_set": settings.images,
-            "network_hash": training.NetworkConfig.add(network),
-            "training_hash": training.TrainingConfig.add(config),
-            "seed": seed,
-        }
-        for network, variant in settings.variations
-        for config in entry.trainings(variant)
-        for seed in settings.seeds
-    ]
-
-
-def _plan_comparisons(
-    settings: ExperimentSettings, plans: Sequence[dict[str, Any]], groups: Mapping[str, str]
-) -> None:
-    """Plan to compare all networks with each neural teacher.
-
-    Networks see the stimuli at the size at which the teacher teaches, unless another is given.
-    """
-    assert settings.representation is not None
-    judges = {}
+    """Plan teachers and trainings with them, one for each variant, strength and seed."""
+    teachers, networks, configs = [], [], []
+    plans, trainings = [], []
     for entry in settings.teachers:
-        if entry.kind == "neural_model":
-            for _, variant in settings.variations:
-                regularizer = entry.trainings(variant)[0].regularizer
-                assert regularizer is not None
-                config = settings.representation
-                if config.stimulus_size is None:
-                    size = regularizer.stimulus_size
-                    config = config.model_copy(update={"stimulus_size": size})
-                judge = {
-                    "judge_hash": teaching.TeacherConfig.add(entry.teacher),
-                    "judge_group": _group_of(entry, groups),
-                    "representation_hash": representation.RepresentationConfig.add(config),
-                }
-                judges[tuple(judge.values())] = judge
-    representation.RepresentationPlan.insert(
-        [{**row, **judge} for row in plans for judge in judges.values()]
-    )
+        teacher = teaching.TeacherConfig.row(entry.teacher)
+        teachers.append(teacher)
+        taught = {
+            **key,
+            "teacher_hash": teacher["teacher_hash"],
+            "scan_group": _group_of(entry, groups),
+        }
+        plans.append(taught)
+        for network, variant in settings.variations:
+            network_row = training.NetworkConfig.row(network)
+            networks.append(network_row)
+            for config in entry.trainings(variant):
+                config_row = training.TrainingConfig.row(config)
+                configs.append(config_row)
+                trainings += [
+                    {
+                        **taught,
+                        "image_set": settings.images,
+                        "network_hash": network_row["network_hash"],
+                        "training_hash": config_row["training_hash"],
+                        "seed": seed,
+                    }
+                    for seed in settings.seeds
+                ]
+    # The same teacher may be named twice, to teach in two ways.
+    _insert(teaching.TeacherConfig, teachers)
+    _insert(teaching.TeacherPlan, plans)
+    _insert(training.NetworkConfig, networks)
+    _insert(training.TrainingConfig, configs)
+    _insert(training.TrainingPlan, trainings)
+    return trainings

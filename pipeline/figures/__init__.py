@@ -1,99 +1,22 @@
-"""Figures, drawn from what the database holds; one file per subject."""
+"""Figures of encoders and teachers, and what all figures share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, cast
 
-import matplotlib
-from matplotlib.figure import Figure
+from pipeline.experiments.selection import Selection
+from pipeline.results.registry import Drawing, figures, register_figures
 
-from pipeline.figures.accuracy import (
-    accuracy_distribution_figure,
-    accuracy_figure,
-    label_corruption_figure,
-    superclass_errors_figure,
-)
-from pipeline.figures.activations import activations_figure
-from pipeline.figures.adversarial import adversarial_figure
-from pipeline.figures.drawing import STYLE, NothingToShowError
-from pipeline.figures.encoder import (
-    filters_figure,
-    gain_figure,
-    gaze_figure,
-    most_exciting_images_figure,
-    receptive_fields_figure,
-)
-from pipeline.figures.layers import layer_weights_figure, layers_figure
-from pipeline.figures.noise import alpha_figure, calibration_figure, noise_figure
-from pipeline.figures.similarity import similarity_figure
-from pipeline.figures.stability import pairs_figure, spectra_figure, stability_figure
-from pipeline.figures.teachers import stimuli_figure, teachers_figure
-
-__all__ = ["ENCODER_FIGURES", "FIGURES", "NothingToShowError", "draw"]
-
-FigureName = Literal[
-    "similarity",
-    "stability",
-    "spectra",
-    "pairs",
-    "teachers",
-    "stimuli",
-    "accuracy",
-    "accuracy-distribution",
-    "superclass-errors",
-    "label-corruption",
-    "activations",
-    "noise",
-    "calibration",
-    "alpha",
-    "adversarial",
-    "layers",
-    "layer-weights",
-]
-
-# Each draws what an experiment, at a scale, has come to.
-FIGURES: dict[FigureName, Callable[[str | None, str | None], Figure]] = {
-    "similarity": similarity_figure,
-    "stability": stability_figure,
-    "spectra": spectra_figure,
-    "pairs": pairs_figure,
-    "teachers": teachers_figure,
-    "stimuli": stimuli_figure,
-    "accuracy": accuracy_figure,
-    "accuracy-distribution": accuracy_distribution_figure,
-    "superclass-errors": superclass_errors_figure,
-    "label-corruption": label_corruption_figure,
-    "activations": activations_figure,
-    "noise": noise_figure,
-    "calibration": calibration_figure,
-    "alpha": alpha_figure,
-    "adversarial": adversarial_figure,
-    "layers": layers_figure,
-    "layer-weights": layer_weights_figure,
-}
-
-EncoderFigureName = Literal["receptive-fields", "filters", "gaze", "gain", "most-exciting-images"]
-
-# Each looks into encoders, of an experiment, at a scale, of a scan.
-ENCODER_FIGURES: dict[EncoderFigureName, Callable[[str | None, str | None, str | None], Figure]] = {
-    "receptive-fields": receptive_fields_figure,
-    "filters": filters_figure,
-    "gaze": gaze_figure,
-    "gain": gain_figure,
-    "most-exciting-images": most_exciting_images_figure,
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "savefig.dpi": 200,
+    "svg.fonttype": "none",
 }
 
 
-def draw(
-    name: FigureName | EncoderFigureName,
-    path: Path,
-    *,
-    experiment: str | None = None,
-    scale: str | None = None,
-    scan: str | None = None,
-) -> None:
+def draw(name: str, path: Path, selection: Selection, *, scan: str | None = None) -> None:
     """Draw a figure into a file; its ending says which format.
 
     Raises
@@ -101,21 +24,60 @@ def draw(
     NothingToShowError
         If the results are not there yet.
     ValueError
-        If the file's ending is not a format of figures, or a scan is named for a figure that is
-        not of encoders.
+        If there is no such figure, the file's ending is not a format of figures, or a scan is
+        named for a figure that is not of encoders.
     """
-    known = Figure().canvas.get_supported_filetypes()
-    if path.suffix.lstrip(".").lower() not in known:
-        raise ValueError(f"{path}: ending {path.suffix!r}, expected one of {', '.join(known)}")
-    with matplotlib.rc_context(STYLE):
-        if name in ENCODER_FIGURES:
-            figure = ENCODER_FIGURES[name](experiment, scale, scan)
-        elif scan is None:
-            figure = FIGURES[cast(FigureName, name)](experiment, scale)
-        else:
-            raise ValueError(
-                f"scan: {scan!r}, but the figure {name!r} is of all scans; leave it out, or draw "
-                f"one of {', '.join(ENCODER_FIGURES)}"
-            )
+    known = figures()
+    if name not in known:
+        raise ValueError(f"figure: {name!r}, expected one of {', '.join(sorted(known))}")
+    of_encoders = sorted(n for n, figure in known.items() if figure.of_encoders)
+    if scan is not None and name not in of_encoders:
+        raise ValueError(
+            f"scan: {scan!r}, but the figure {name!r} is of all scans; leave it out, or draw "
+            f"one of {', '.join(of_encoders)}"
+        )
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    formats = Figure().canvas.get_supported_filetypes()
+    if path.suffix.lstrip(".").lower() not in formats:
+        raise ValueError(f"{path}: ending {path.suffix!r}, expected one of {', '.join(formats)}")
+    with matplotlib.rc_context(dict(STYLE)):
+        figure = known[name](selection, scan)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
+
+
+def _of_encoders(function: str, question: str) -> Drawing:
+    return Drawing(f"pipeline.figures.encoder:{function}", question, of_encoders=True)
+
+
+register_figures(
+    {
+        "similarity": Drawing(
+            "pipeline.figures.similarity:similarity_figure",
+            "recorded, oracle and model similarity of repeated images",
+        ),
+        "stability": Drawing(
+            "pipeline.figures.stability:stability_figure",
+            "spread of similarity over scans and repeats",
+        ),
+        "spectra": Drawing(
+            "pipeline.figures.stability:spectra_figure", "eigenvalues of similarity matrices"
+        ),
+        "pairs": Drawing(
+            "pipeline.figures.stability:pairs_figure", "the most and least similar images"
+        ),
+        "teachers": Drawing(
+            "pipeline.figures.teachers:teachers_figure", "similarity matrices of teachers"
+        ),
+        "stimuli": Drawing("pipeline.figures.teachers:stimuli_figure", "images that teach"),
+        "receptive-fields": _of_encoders("receptive_fields_figure", "what drives single neurons"),
+        "filters": _of_encoders("filters_figure", "input filters of the core"),
+        "gaze": _of_encoders("gaze_figure", "how the shifter follows the pupil"),
+        "gain": _of_encoders("gain_figure", "how behaviour changes responses"),
+        "most-exciting-images": _of_encoders(
+            "most_exciting_images_figure", "images that drive single neurons most"
+        ),
+    }
+)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from pipeline.experiments.selection import Selection
+from pipeline.results.encoders import caveat
 
-from pipeline.results import frames as results
+if TYPE_CHECKING:
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -18,8 +21,25 @@ STYLE: dict[Any, Any] = {
 }
 
 
-class NothingToShowError(LookupError):
-    """The database has no results for the figure."""
+def new_figure(size: tuple[float, float]) -> Figure:
+    """An empty figure of so many inches; imports matplotlib, which takes a second."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained")
+
+
+def colour_map(name: str) -> Colormap:
+    """Colours from matplotlib."""
+    from matplotlib import colormaps
+
+    return colormaps[name]
+
+
+def whole_numbers(**options: Any) -> MaxNLocator:
+    """Ticks at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(**options)
 
 
 def legend_below(figure: Figure, *axes: Any, columns: int | None = None) -> None:
@@ -46,6 +66,8 @@ def legend_below(figure: Figure, *axes: Any, columns: int | None = None) -> None
 
 def log_scales(ax: Any) -> None:
     """Both axes logarithmic, with numbers that can be read where they span little."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     for axis, set_scale in ((ax.xaxis, ax.set_xscale), (ax.yaxis, ax.set_yscale)):
         set_scale("log")
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -58,7 +80,7 @@ def from_zero(ax: Any) -> None:
     ax.set_ylim(0, 1.05 * ax.get_ylim()[1])
 
 
-def with_caveat(title: str, experiment: str | None, scale: str | None) -> str:
+def with_caveat(title: str, selection: Selection) -> str:
     """A title and below it what must be said beside every number."""
-    caveat = results.caveat(experiment, scale)
-    return f"{title}\n{caveat}" if caveat else title
+    said = caveat(selection)
+    return f"{title}\n{said}" if said else title

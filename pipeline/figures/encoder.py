@@ -10,6 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Ellipse, Rectangle
 from numpy.typing import NDArray
 
+from pipeline.experiments.selection import Selection
 from pipeline.figures.shown_encoders import ShownEncoder, shown_encoders, with_caveat_of
 from predictive_model.inspection.gaze_and_gain import (
     behaviour_range,
@@ -32,11 +33,9 @@ QUANTILES = (5, 25, 50, 75, 95)
 BLUE, ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito
 
 
-def receptive_fields_figure(
-    experiment: str | None = None, scale: str | None = None, scan: str | None = None
-) -> Figure:
+def receptive_fields_figure(selection: Selection, scan: str | None = None) -> Figure:
     """Where all neurons look, and linear and sensitivity maps of those that are predicted best."""
-    shown, remark = shown_encoders(experiment, scale, scan)
+    shown, remark = shown_encoders(selection, scan)
     figure, blocks = _blocks(shown, [3.4] * len(shown))
     for block, encoder in zip(blocks, shown, strict=True):
         block.suptitle(f"{encoder.heading}; neurons with the highest {encoder.measure}", fontsize=8)
@@ -47,7 +46,7 @@ def receptive_fields_figure(
         "Receptive fields: positions of readouts; linear maps (mean gradient) and, below them,\n"
         "sensitivity (root mean square gradient) with centre and one standard deviation"
     )
-    return _finish(figure, title, remark, shown, experiment, scale)
+    return _finish(figure, title, remark, shown, selection)
 
 
 def _draw_positions(ax: Axes, encoder: ShownEncoder) -> None:
@@ -94,11 +93,9 @@ def _ellipse(centre: NDArray, covariance: NDArray) -> Ellipse:
     return Ellipse(tuple(centre), wide, narrow, angle=angle, fill=False, color="white", lw=0.8)
 
 
-def filters_figure(
-    experiment: str | None = None, scale: str | None = None, scan: str | None = None
-) -> Figure:
+def filters_figure(selection: Selection, scan: str | None = None) -> Figure:
     """The filters that the core puts on the image, coarse ones first."""
-    shown, remark = shown_encoders(experiment, scale, scan, part="filters")
+    shown, remark = shown_encoders(selection, scan, part="filters")
     filters = [first_layer_filters(encoder.fitted) for encoder in shown]
     # Scans with one core have the same filters, which need to be drawn only once.
     first = [next(j for j, f in enumerate(filters) if np.array_equal(f, g)) for g in filters]
@@ -117,20 +114,18 @@ def filters_figure(
         for ax, kernel in zip(axes, filters[i], strict=False):
             ax.imshow(kernel.mean(0), cmap="gray", vmin=-1, vmax=1)
     title = "Filters of the core's first layer, each scaled to its largest weight, coarse first"
-    return _finish(figure, title, remark, shown, experiment, scale)
+    return _finish(figure, title, remark, shown, selection)
 
 
-def gaze_figure(
-    experiment: str | None = None, scale: str | None = None, scan: str | None = None
-) -> Figure:
+def gaze_figure(selection: Selection, scan: str | None = None) -> Figure:
     """How receptive fields move with the eye: a vector at each position of the pupil."""
-    shown, remark = shown_encoders(experiment, scale, scan, part="shifter")
+    shown, remark = shown_encoders(selection, scan, part="shifter")
     figure = Figure(figsize=(0.6 + 3.6 * max(len(shown), 1.5), 4.2), layout="constrained")
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
     for ax, encoder in zip(axes, shown, strict=True):
         _draw_gaze(ax, encoder)
     title = "Learned shift of receptive fields with the position of the pupil, from mean gaze"
-    return _finish(figure, title, remark, shown, experiment, scale)
+    return _finish(figure, title, remark, shown, selection)
 
 
 def _draw_gaze(ax: Axes, encoder: ShownEncoder) -> None:
@@ -163,11 +158,9 @@ def _draw_gaze(ax: Axes, encoder: ShownEncoder) -> None:
     ax.set_title(f"{encoder.heading}\n", fontsize=8)
 
 
-def gain_figure(
-    experiment: str | None = None, scale: str | None = None, scan: str | None = None
-) -> Figure:
+def gain_figure(selection: Selection, scan: str | None = None) -> Figure:
     """Gain against each behaviour variable, the others at their means: quantiles of neurons."""
-    shown, remark = shown_encoders(experiment, scale, scan, part="modulator")
+    shown, remark = shown_encoders(selection, scan, part="modulator")
     most = max(encoder.row["n_behaviour"] for encoder in shown)
     figure, blocks = _blocks(shown, [2.7] * len(shown), width=0.8 + 2.9 * max(most, 2))
     for block, encoder in zip(blocks, shown, strict=True):
@@ -177,7 +170,7 @@ def gain_figure(
         "Gain with behaviour, relative to that at mean behaviour\n"
         "median, quartiles, 5 and 95 % of neurons"
     )
-    return _finish(figure, title, remark, shown, experiment, scale)
+    return _finish(figure, title, remark, shown, selection)
 
 
 def _draw_gain(block: SubFigure, encoder: ShownEncoder) -> None:
@@ -204,11 +197,9 @@ def _draw_gain(block: SubFigure, encoder: ShownEncoder) -> None:
     axes[0].yaxis.set_major_formatter("{x:g}")
 
 
-def most_exciting_images_figure(
-    experiment: str | None = None, scale: str | None = None, scan: str | None = None
-) -> Figure:
+def most_exciting_images_figure(selection: Selection, scan: str | None = None) -> Figure:
     """The image that excites each of the best predicted neurons most, and its best recorded one."""
-    shown, remark = shown_encoders(experiment, scale, scan)
+    shown, remark = shown_encoders(selection, scan)
     n = [min(N_MOST_EXCITING, encoder.fitted.n_neurons) for encoder in shown]
     heights = [0.4 + 1.75 * -(-k // MAPS_IN_A_ROW) for k in n]
     figure, blocks = _blocks(shown, heights)
@@ -219,7 +210,7 @@ def most_exciting_images_figure(
         "Most exciting images and, below them, the stimulus that excites most at the same "
         "contrast\nin brackets: predicted response, relative to that stimulus; *: had not converged"
     )
-    return _finish(figure, title, remark, shown, experiment, scale)
+    return _finish(figure, title, remark, shown, selection)
 
 
 def _draw_most_exciting(block: SubFigure, encoder: ShownEncoder, n: int) -> None:
@@ -256,9 +247,8 @@ def _finish(
     title: str,
     remark: str,
     shown: Sequence[ShownEncoder],
-    experiment: str | None,
-    scale: str | None,
+    selection: Selection,
 ) -> Figure:
     heading = f"{title}\n{remark}" if remark else title
-    figure.suptitle(with_caveat_of(heading, shown, experiment, scale), fontsize=9)
+    figure.suptitle(with_caveat_of(heading, shown, selection), fontsize=9)
     return figure

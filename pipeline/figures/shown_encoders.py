@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.figures.drawing import NothingToShowError
-from pipeline.results import frames as results
+from pipeline.experiments.selection import Selection
+from pipeline.results.encoders import stimuli
+from pipeline.results.registry import NothingToShowError
 from predictive_model.fits.fitted import FittedEncoder, predict_recording
 from predictive_model.recordings.recording import Recording
 from predictive_model.recordings.stimuli import natural_stimuli
@@ -67,7 +68,7 @@ class ShownEncoder:
             channels, *shape = self.fitted.image_shape
             images = natural_stimuli(n or N_IMAGES, (shape[0], shape[1]))
             return np.repeat(images, channels, axis=1)
-        images = results.stimuli(self.row["stimulus_set"])
+        images = stimuli(self.row["stimulus_set"])
         if n is None or n >= len(images):
             return images
         return images[np.linspace(0, len(images) - 1, n).round().astype(int)]
@@ -78,7 +79,7 @@ class ShownEncoder:
 
 
 def shown_encoders(
-    experiment: str | None, scale: str | None, scan: str | None, part: Part | None = None
+    selection: Selection, scan: str | None, part: Part | None = None
 ) -> tuple[list[ShownEncoder], str]:
     """Of each scan the encoder that predicts its validation tier best, and a remark.
 
@@ -101,7 +102,7 @@ def shown_encoders(
     LookupError
         If there is no such experiment or scan.
     """
-    rows = _rows(experiment, scale)
+    rows = _rows(selection)
     if not rows:
         raise NothingToShowError(
             "no fitted encoders yet; add an experiment and run `neuroteach populate`"
@@ -127,11 +128,9 @@ def shown_encoders(
     return shown, "; ".join(remarks)
 
 
-def with_caveat_of(
-    title: str, shown: Sequence[ShownEncoder], experiment: str | None, scale: str | None
-) -> str:
+def with_caveat_of(title: str, shown: Sequence[ShownEncoder], selection: Selection) -> str:
     """A title and below it what must be said of the encoders that are shown, and of no others."""
-    plan = encoding.FitPlan & _named(experiment, scale)
+    plan = encoding.FitPlan & selection.experiments
     keys = [{k: e.row[k] for k in encoding.FittedEncoder().primary_key} for e in shown]
     scales = sorted(set((plan & keys).to_arrays("scale")) - {"paper"})
     simulated = [e.row["simulated"] for e in shown]
@@ -145,22 +144,14 @@ def with_caveat_of(
     return "\n".join([title, "; ".join(notes)]) if notes else title
 
 
-def _named(experiment: str | None, scale: str | None) -> dict[str, str]:
-    asked = {"experiment": experiment, "scale": scale}
-    return {k: v for k, v in asked.items() if v is not None}
-
-
-def _rows(experiment: str | None, scale: str | None) -> list[dict[str, Any]]:
+def _rows(selection: Selection) -> list[dict[str, Any]]:
     """Encoders by scan, the best of each scan first."""
-    results.caveat(experiment, scale)  # raises if there is no such experiment
     query = (
         encoding.FittedEncoder.proj("origin", "validation_correlation")
         * recording.Scan.proj("simulated", "stimulus_set", "n_trials", "n_behaviour", "has_pupil")
         * encoding.EncoderConfig.proj("shifter", "modulator", "config")
     )
-    if named := _named(experiment, scale):
-        query = query & (encoding.FitPlan & named)
-    rows = query.to_dicts()
+    rows = selection.of(query, encoding.FitPlan).to_dicts()
     for row in rows:
         row["filters"] = row.pop("config").get("front_end") is None
     return sorted(rows, key=lambda r: (r["scan"], -_number(r["validation_correlation"]), r["seed"]))

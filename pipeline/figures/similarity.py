@@ -9,22 +9,24 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import leaves_list, linkage
 
-from pipeline.figures.drawing import NothingToShowError, with_caveat
+from pipeline.experiments.selection import Selection
+from pipeline.figures.drawing import with_caveat
 from pipeline.results import arrays as result_arrays
+from pipeline.results.registry import NothingToShowError
 
 
-def similarity_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
+def similarity_figure(selection: Selection) -> Figure:
     """Similarity of held-out images: one trial each, average over trials, model.
 
     Images are put in an order that brings similar ones together, the same in all three.
     """
-    rows = result_arrays.similarity_matrices(experiment, scale)
+    rows = result_arrays.similarity_matrices(selection)
     if not rows:
         raise NothingToShowError(
             "no similarity matrices yet; add an experiment with a scan that has repeated images "
             "and run `neuroteach populate`"
         )
-    title = with_caveat("Similarity of responses; r: with the oracle", experiment, scale)
+    title = with_caveat("Similarity of responses; r: with the oracle", selection)
     return matrices_figure(rows, title)
 
 

@@ -12,9 +12,11 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 
-from pipeline.figures.drawing import NothingToShowError, with_caveat
+from pipeline.experiments.selection import Selection
+from pipeline.figures.drawing import with_caveat
 from pipeline.results import arrays as result_arrays
-from pipeline.results import frames as results
+from pipeline.results.encoders import similarities, stimuli
+from pipeline.results.registry import NothingToShowError
 from regularized_training.teachers.structure import extreme_pairs, pairs_of
 
 Row = dict[str, Any]
@@ -41,12 +43,16 @@ NOT_YET = (
 )
 
 
-def stability_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
+def stability_figure(selection: Selection) -> Figure:
     """Fig. 1 of Li et al. 2019: A oracle, B model, C spread over scans and repeats, D scatter."""
     rows = [
         (row, structures, _shown(row, structures))
-        for row in result_arrays.stability_matrices(experiment, scale)
-        if (structures := result_arrays.similarity_structures(row["experiment"], row["scale"]))
+        for row in result_arrays.stability_matrices(selection)
+        if (
+            structures := result_arrays.similarity_structures(
+                Selection(row["experiment"], row["scale"])
+            )
+        )
     ]
     if not rows:
         raise NothingToShowError(NOT_YET)
@@ -55,7 +61,7 @@ def stability_figure(experiment: str | None = None, scale: str | None = None) ->
     for block, content in zip(_stacked(figure, heights), rows, strict=True):
         _draw_stability(block, *content)
     title = "Similarity of responses to held-out images, over scans and over repeats"
-    figure.suptitle(with_caveat(title, experiment, scale), fontsize=9)
+    figure.suptitle(with_caveat(title, selection), fontsize=9)
     return figure
 
 
@@ -176,7 +182,7 @@ def _coarser(density: NDArray, edges: NDArray, sd: float, n_pairs: int) -> tuple
 
 def _correlations(row: Row) -> dict[str, float]:
     """Correlations with the oracle, single trials being kept out of it; means over scans."""
-    frame = results.similarity(row["experiment"], row["scale"])
+    frame = similarities(Selection(row["experiment"], row["scale"]))
     frame = frame[frame["status"] == "ok"]
     means = frame[["model_correlation", "data_correlation"]].astype(float).mean()
     if frame.empty:
@@ -218,9 +224,9 @@ def _letter(ax: Axes, letter: str) -> None:
     ax.set_title(letter, loc="left", fontsize=11, fontweight="bold")
 
 
-def spectra_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
+def spectra_figure(selection: Selection) -> Figure:
     """Eigenvalues of recorded, oracle and model similarity, a panel for each encoder."""
-    rows = result_arrays.similarity_structures(experiment, scale)
+    rows = result_arrays.similarity_structures(selection)
     if not rows:
         raise NothingToShowError(NOT_YET)
     columns = min(len(rows), 3)
@@ -245,7 +251,7 @@ def spectra_figure(experiment: str | None = None, scale: str | None = None) -> F
     for ax in axes[::columns]:
         ax.set_ylabel("eigenvalue, positive ones sum to 1")
     title = "Spectra of similarity; PR: participation ratio, the effective dimension"
-    figure.suptitle(_wrapped(with_caveat(title, experiment, scale), figure), fontsize=9)
+    figure.suptitle(_wrapped(with_caveat(title, selection), figure), fontsize=9)
     return figure
 
 
@@ -261,12 +267,12 @@ def _about(row: Row) -> str:
     return f"{brain} {row['scan']}, {row['n_images']} images, {row['tier']} tier{unweighted}"
 
 
-def pairs_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
+def pairs_figure(selection: Selection) -> Figure:
     """Fig. 2 of Li et al. 2019: pairs of images of lowest and highest model similarity."""
-    rows = result_arrays.similarity_structures(experiment, scale)
+    rows = result_arrays.similarity_structures(selection)
     if not rows:
         raise NothingToShowError(NOT_YET)
-    images = [results.stimuli(row["stimulus_set"])[row["images"]] for row in rows]
+    images = [stimuli(row["stimulus_set"])[row["images"]] for row in rows]
     # Images are about an inch wide; above each pair stand four lines of text.
     heights = [0.95 + 2.1 * n.shape[2] / n.shape[3] for n in images]
     figure = Figure(figsize=(8.6, 0.4 + sum(heights)), layout="constrained")
@@ -275,7 +281,7 @@ def pairs_figure(experiment: str | None = None, scale: str | None = None) -> Fig
         _draw_pairs(block, row, shown)
     beside = "in brackets: oracle, or recorded without repeats"
     title = f"Least and most similar images to the model, no image twice among either; {beside}"
-    figure.suptitle(with_caveat(title, experiment, scale), fontsize=9)
+    figure.suptitle(with_caveat(title, selection), fontsize=9)
     return figure
 
 

@@ -7,10 +7,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 
-from pipeline.experiments.planned import why_nothing
-from pipeline.figures.drawing import NothingToShowError, with_caveat
+from pipeline.experiments.selection import Selection
+from pipeline.figures.drawing import with_caveat
 from pipeline.results import arrays as result_arrays
+from pipeline.results.registry import PLAN_FIRST, NothingToShowError
 from regularized_training.teachers.structure import spectrum
+from schemas.experiment import Experiment
+from schemas.teacher_plan import TeacherPlan
 
 SHOWN = 200  # stimuli in a matrix
 SPECTRUM = 1000  # stimuli whose eigenvalues are computed
@@ -18,14 +21,23 @@ PAIRS = 3
 STIMULI = 8
 
 
-def teachers_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
+def _why_none(selection: Selection) -> str:
+    if not Experiment():
+        return PLAN_FIRST
+    if not TeacherPlan & selection.experiments:
+        name = selection.experiment
+        return f"experiment {name} has no teacher" if name else "no experiment has a teacher"
+    return "nothing computed yet; run `neuroteach populate`"
+
+
+def teachers_figure(selection: Selection) -> Figure:
     """A line for each teacher of an experiment.
 
     Stimuli of one set are in the same order in all its lines, which is that of the first teacher.
     """
-    teachers = result_arrays.teachers(experiment, scale)
+    teachers = result_arrays.teachers(selection)
     if not teachers:
-        raise NothingToShowError(why_nothing("teachers", experiment, scale))
+        raise NothingToShowError(_why_none(selection))
     figure = Figure(figsize=(11.5, 0.6 + 2.3 * len(teachers)), layout="constrained")
     axes = figure.subplots(len(teachers), 5, squeeze=False, width_ratios=(1, 1.1, 1.1, 1, 1))
     orders: dict[str, NDArray[np.int64]] = {}
@@ -57,15 +69,15 @@ def teachers_figure(experiment: str | None = None, scale: str | None = None) -> 
         for ax in (line[0], line[3], line[4]):
             ax.set_xticks([])
             ax.set_yticks([])
-    figure.suptitle(with_caveat("Teachers", experiment, scale), fontsize=9)
+    figure.suptitle(with_caveat("Teachers", selection), fontsize=9)
     return figure
 
 
-def stimuli_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
+def stimuli_figure(selection: Selection) -> Figure:
     """A sample of the stimuli that teachers speak of, a line for each set: figure A.5."""
-    found = result_arrays.teachers(experiment, scale)
+    found = result_arrays.teachers(selection)
     if not found:
-        raise NothingToShowError(why_nothing("teachers", experiment, scale))
+        raise NothingToShowError(_why_none(selection))
     sets = {key: (label, teacher.stimuli) for label, teacher, key in reversed(found)}
     figure = Figure(figsize=(9.6, 0.5 + 1.5 * len(sets)), layout="constrained")
     axes = figure.subplots(len(sets), STIMULI, squeeze=False)
@@ -78,7 +90,7 @@ def stimuli_figure(experiment: str | None = None, scale: str | None = None) -> F
             ax.set_xticks([])
             ax.set_yticks([])
         line[0].set_ylabel(label.replace(", ", "\n"), fontsize=7)
-    figure.suptitle(with_caveat("Stimuli", experiment, scale), fontsize=9)
+    figure.suptitle(with_caveat("Stimuli", selection), fontsize=9)
     return figure
 
 

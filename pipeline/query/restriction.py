@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
+from schemas.stored import CODECS
+
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "like", "in", "is null", "is not null")
 COLUMN = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
 
@@ -54,6 +56,7 @@ class Kind(enum.StrEnum):
     other = "other"
 
 
+KINDS = {CODECS["npy"]: Kind.array, CODECS["attach"]: Kind.file}
 Value = int | float | bool | str | date | datetime
 
 
@@ -92,7 +95,7 @@ def _written(value: Value) -> str:
 def kind_of(attribute: Any) -> Kind:
     """Kind of a column, from its attribute in a DataJoint heading."""
     if attribute.codec is not None:
-        return {"npy": Kind.array, "attach": Kind.file}.get(attribute.codec.name, Kind.other)
+        return KINDS.get(attribute.codec.name, Kind.other)
     if attribute.json:
         return Kind.json
     for type_ in (attribute.original_type or "", attribute.type):

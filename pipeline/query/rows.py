@@ -14,6 +14,7 @@ import pandas as pd
 
 from pipeline.query.restriction import Condition, Kind, QueryError, kind_of, nearest, read_condition
 from schemas import base
+from schemas import tables as registry
 
 if TYPE_CHECKING:
     from datajoint.expression import QueryExpression
@@ -32,7 +33,7 @@ DTYPES = {
 @functools.cache
 def named_tables() -> Mapping[str, Any]:
     """All tables by their names; those of part tables are ``Master.Part``."""
-    found = {table.__qualname__: table for table in base.all_tables()}
+    found = {table.__qualname__: table for table in registry.all_tables()}
     return MappingProxyType(dict(sorted(found.items())))
 
 

@@ -1,37 +1,23 @@
-"""Result arrays, read from the database: similarity matrices and denoised responses."""
+"""Result arrays, read from the database: similarity matrices, denoised responses, teachers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.experiments.planned import named, planned_rows
+from pipeline.experiments.selection import ALL, Selection
 from pipeline.results.conditions import NO_BRAIN
-from pipeline.results.networks import activations_by_seed
-from regularized_training.teachers.config import TeacherKind
-from regularized_training.teachers.similarity import model_weight
-from regularized_training.teachers.teacher import SimilarityTeacher
-from schemas import (
-    analysis,
-    base,
-    encoding,
-    prediction,
-    recording,
-    robustness,
-    teaching,
-    training,
-)
-from schemas import stability as stability_tables
-from schemas.experiment import Experiment
+from pipeline.results.frames import TEACHER_ORDER
+from schemas import base, encoding, prediction, recording, similarity, teaching
+from schemas.teacher_plan import ScanGroup, TeacherConfig, TeacherPlan
+
+if TYPE_CHECKING:
+    from regularized_training.teachers.teacher import SimilarityTeacher
 
 
-def similarity_matrices(
-    experiment: str | None = None, scale: str | None = None
-) -> list[dict[str, Any]]:
+def similarity_matrices(selection: Selection) -> list[dict[str, Any]]:
     """Recorded, oracle and model similarity matrices of each scan with repeated images.
 
     Returns
@@ -40,18 +26,16 @@ def similarity_matrices(
         The columns of ``SimilarityQuality``, and ``simulated``; matrices are (image, image).
     """
     base.require_active()
-    query = (teaching.SimilarityQuality & {"status": "ok"}) * recording.Scan.proj("simulated")
-    rows = planned_rows(query, encoding.FitPlan, experiment, scale)
+    query = (similarity.SimilarityQuality & {"status": "ok"}) * recording.Scan.proj("simulated")
+    rows = selection.of(query, encoding.FitPlan).to_dicts()
     for row in rows:
         for name in ("oracle_matrix", "model_matrix", "data_matrix"):
             row[name] = np.asarray(row[name])
     return rows
 
 
-def stability_matrices(
-    experiment: str | None = None, scale: str | None = None
-) -> list[dict[str, Any]]:
-    """What :func:`pipeline.results.frames.stability` summarises, for each experiment.
+def stability_matrices(selection: Selection) -> list[dict[str, Any]]:
+    """What :func:`pipeline.results.encoders.stability` summarises, for each experiment.
 
     Returns
     -------
@@ -60,11 +44,10 @@ def stability_matrices(
         ``SimilarityStability.Population`` for each scan, or for each part of the only one.
     """
     base.require_active()
-    found = stability_tables.SimilarityStability
-    rows = planned_rows(found, Experiment.proj(), experiment, scale)
+    asked = (similarity.StabilityPlan & selection.experiments).proj("scan_group")
+    rows = (asked * similarity.SimilarityStability).to_dicts()
     for row in rows:
-        key = {"experiment": row["experiment"], "scale": row["scale"]}
-        parts = stability_tables.SimilarityStability.Population & key
+        parts = similarity.SimilarityStability.Population & {"scan_group": row["scan_group"]}
         row["populations"] = parts.to_dicts(order_by="population")
         _load_arrays(row, "edges", "scan_density", "repeat_density")
         for population in row["populations"]:
@@ -72,10 +55,8 @@ def stability_matrices(
     return rows
 
 
-def similarity_structures(
-    experiment: str | None = None, scale: str | None = None
-) -> list[dict[str, Any]]:
-    """What :func:`pipeline.results.frames.spectra` summarises, for each fitted encoder.
+def similarity_structures(selection: Selection) -> list[dict[str, Any]]:
+    """What :func:`pipeline.results.encoders.spectra` summarises, for each fitted encoder.
 
     Returns
     -------
@@ -84,12 +65,8 @@ def similarity_structures(
         images.
     """
     base.require_active()
-    rows = planned_rows(
-        stability_tables.SimilarityStructure * recording.Scan.proj("simulated", "stimulus_set"),
-        encoding.FitPlan,
-        experiment,
-        scale,
-    )
+    query = similarity.SimilarityStructure * recording.Scan.proj("simulated", "stimulus_set")
+    rows = selection.of(query, encoding.FitPlan).to_dicts()
     rows.sort(key=lambda row: row["scan"])
     for row in rows:
         kinds = ("recorded", "oracle", "model")
@@ -98,9 +75,7 @@ def similarity_structures(
     return rows
 
 
-def denoised_responses(
-    scan: str, experiment: str | None = None, scale: str | None = None
-) -> dict[str, NDArray[Any]]:
+def denoised_responses(scan: str, selection: Selection = ALL) -> dict[str, NDArray[Any]]:
     """Responses that a scan's encoder predicts to the scan's images.
 
     Returns
@@ -118,9 +93,7 @@ def denoised_responses(
     base.require_active()
     key = {"scan": scan}
     predicted = prediction.PredictedResponses * recording.Scan.proj(own="stimulus_set") & key
-    rows = predicted & "stimulus_set = own"
-    if restriction := named(experiment, scale):
-        rows = rows & (encoding.FitPlan & restriction)
+    rows = selection.of(predicted & "stimulus_set = own", encoding.FitPlan)
     if len(recording.Scan & key & "n_trials = 0"):
         raise LookupError(
             f"scan {scan}: has no trials here, only an encoder of its neurons, and so no images of "
@@ -135,6 +108,8 @@ def denoised_responses(
                 else "plan an experiment with this scan and run `neuroteach populate`"
             )
         )
+    from regularized_training.teachers.similarity import model_weight
+
     own = recording.Scan.load(key)
     encoder = rows.fetch1("KEY")
     weight = np.full(own.n_neurons, np.nan)
@@ -156,78 +131,7 @@ def _load_arrays(row: dict[str, Any], *names: str) -> None:
             row[name] = np.asarray(row[name])
 
 
-def curve_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What identifies a network and an attack on it."""
-    names = (
-        "image_set",
-        "network_hash",
-        "teacher_hash",
-        "scan_group",
-        "training_hash",
-        "seed",
-        "attack_hash",
-    )
-    return tuple(row[name] for name in names)
-
-
-def adversarial_curves(
-    experiment: str | None = None, scale: str | None = None
-) -> dict[tuple[Any, ...], tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """How the attacker comes closer with each query, of every network and attack.
-
-    Returns
-    -------
-    dict
-        By :func:`curve_key`: rising numbers of queries, and the median distance that was reached
-        after so many, of images that are classified correctly; infinite as long as over half of
-        them withstand.
-    """
-    base.require_active()
-    rows = planned_rows(robustness.AdversarialDistance, robustness.AttackPlan, experiment, scale)
-    curves = {}
-    for row in rows:
-        curve = np.asarray(row["curve"], np.float64)
-        right = curve[-1] > 0
-        if right.any():
-            queries = np.asarray(row["curve_queries"])
-            curves[curve_key(row)] = (queries, np.median(curve[:, right], axis=1))
-    return curves
-
-
-def embeddings(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
-    """Activations of a layer in a plane, of the first seed of each condition.
-
-    Returns
-    -------
-    DataFrame
-        The columns of :func:`pipeline.results.networks.activations_by_seed`, ``embedding``
-        (image, 2),
-        ``labels`` (image,), classes or, where there are any, superclasses, and ``n_groups``.
-    """
-    frame = activations_by_seed(experiment, scale)
-    keys = [name for name in frame.columns if name not in ("seed", "variance")]
-    frame = frame.sort_values("seed").drop_duplicates(keys)
-    frame = frame.sort_index().reset_index(drop=True)
-    tasks: dict[str, tuple[NDArray[np.int64], int]] = {}
-    found: dict[str, list[Any]] = {"embedding": [], "labels": [], "n_groups": []}
-    for _, row in frame.iterrows():
-        name = row["image_set"]
-        if name not in tasks:
-            task = training.ImageSet.load({"image_set": name})
-            coarse = task.of_superclasses() if task.superclasses else task
-            tasks[name] = coarse.test_labels, len(coarse.classes)
-        key = {n: row[n] for n in analysis.LayerActivations().primary_key}
-        shown, embedding = (analysis.LayerActivations & key).fetch1("shown", "embedding")
-        labels, n_groups = tasks[name]
-        found["embedding"].append(None if embedding is None else np.asarray(embedding))
-        found["labels"].append(None if shown is None else labels[np.asarray(shown)])
-        found["n_groups"].append(n_groups)
-    return frame.assign(**found)
-
-
-def teachers(
-    experiment: str | None = None, scale: str | None = None
-) -> list[tuple[str, SimilarityTeacher, str]]:
+def teachers(selection: Selection) -> list[tuple[str, SimilarityTeacher, str]]:
     """Every teacher that says something.
 
     Returns
@@ -236,18 +140,14 @@ def teachers(
         Who it is, the teacher, and the key of its stimuli.
     """
     base.require_active()
-    members = (teaching.ScanGroup.Member * recording.Scan.proj("species", "area")).to_dicts()
+    members = (ScanGroup.Member * recording.Scan.proj("species", "area")).to_dicts()
     about = {m["scan_group"]: m for m in members}
     found = []
-    rows = planned_rows(
-        (teaching.Teacher & "n_stimuli > 0").proj("n_stimuli")
-        * teaching.TeacherConfig.proj("teacher", "config"),
-        teaching.TeacherPlan,
-        experiment,
-        scale,
-    )
-    kinds = get_args(TeacherKind)
-    for row in sorted(rows, key=lambda r: (r["scan_group"], kinds.index(r["teacher"]))):
+    query = (teaching.Teacher & "n_stimuli > 0").proj("n_stimuli")
+    query = query * TeacherConfig.proj("teacher", "config")
+    rows = selection.of(query, TeacherPlan).to_dicts()
+    last = len(TEACHER_ORDER)
+    for row in sorted(rows, key=lambda r: (r["scan_group"], TEACHER_ORDER.get(r["teacher"], last))):
         brain = row["config"]["rsm"]
         if not brain:
             member = about[row["scan_group"]]

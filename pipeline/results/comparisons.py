@@ -30,7 +30,7 @@ def compared(by_seed: pd.DataFrame, value: str, measure: str | pd.Series[str]) -
     Returns
     -------
     DataFrame
-        As of :func:`pipeline.results.frames.differences`.
+        As of :func:`pipeline.evaluations.differences.differences`.
     """
     columns = ["measure", "level", "first", "second", "difference", "sem"]
     columns += ["p", "p_holm", "p_greater", "p_greater_holm", "effect", "n"]

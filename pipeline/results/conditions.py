@@ -38,7 +38,7 @@ CONDITION = [
 NO_BRAIN = ("gabor", "pixels", "vgg", "vgg_untrained", "gaussian")
 SHUFFLED = ", {:g} of labels shuffled"
 MOST_NAMED = 4  # settings that a label says; of more, a number must tell apart
-_HASHES = ["network_hash", "teacher_hash", "scan_group", "training_hash"]
+HASHES = ["network_hash", "teacher_hash", "scan_group", "training_hash"]
 
 
 def conditions(frame: pd.DataFrame) -> pd.Series[str]:
@@ -75,7 +75,7 @@ def conditions(frame: pd.DataFrame) -> pd.Series[str]:
     for column in ("network_width", "architecture", "image_set"):
         if frame[column].nunique() > 1:
             labels = frame[column].astype(str) + " " + labels
-    return numbered(labels, frame[_HASHES])
+    return numbered(labels, frame[HASHES])
 
 
 def numbered(labels: pd.Series[str], keys: pd.DataFrame) -> pd.Series[str]:

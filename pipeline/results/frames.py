@@ -1,247 +1,146 @@
-"""Results as pandas frames, read from the database."""
+"""Frames of trained networks: a row for each network or condition, with what tells them apart."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from pipeline.experiments.planned import named, planned_rows
-from pipeline.results.networks import (
-    accuracy,
-    accuracy_by_epoch,
-    accuracy_by_seed,
-    activations,
-    activations_by_seed,
-    adversarial,
-    adversarial_by_seed,
-    attack_checks,
-    differences,
-    layer_weights,
-    layers,
-    layers_by_seed,
-    noise,
-    noise_by_seed,
-    superclass_errors,
-    superclass_errors_by_seed,
+from pipeline.experiments.selection import Selection
+from pipeline.results.conditions import CONDITION, HASHES, what_differs
+from pipeline.results.rows import read_rows
+from regularized_training.teachers.config import TEACHER_KINDS
+from schemas import base, recording, training
+from schemas.teacher_plan import ScanGroup, TeacherConfig
+
+TEACHER_ORDER = {kind: i for i, kind in enumerate(TEACHER_KINDS)}
+ORDER = ["shuffled_labels", "teacher", "brain", "drawn", "alpha", "compared", "n_stimuli"]
+_NAMED = frozenset(  # settings that columns of their own name
+    ("architecture", "width", "alpha", "ratio", "layer", "layers", "n_pairs", "n_stimuli")
+    + ("stimulus_size", "epochs", "n_train", "method", "shuffled_labels")
 )
-from schemas import base, encoding, prediction, recording, teaching, training
-from schemas import stability as stability_tables
-from schemas.experiment import Experiment
-
-__all__ = [
-    "accuracy",
-    "accuracy_by_epoch",
-    "accuracy_by_seed",
-    "activations",
-    "activations_by_seed",
-    "adversarial",
-    "adversarial_by_seed",
-    "attack_checks",
-    "caveat",
-    "differences",
-    "encoders",
-    "experiments",
-    "layer_weights",
-    "layers",
-    "layers_by_seed",
-    "noise",
-    "noise_by_seed",
-    "similarity",
-    "spectra",
-    "stability",
-    "status_of_inputs",
-    "stimuli",
-    "superclass_errors",
-    "superclass_errors_by_seed",
-]
+_TEXT = ("image_set", "architecture", "teacher", "strength", "drawn", "brain", "stimulus_size")
+_TEXT += ("setting", "lesson")
 
 
-def encoders(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
-    """One row per fitted encoder: scores on the test tier, each with interval and ceiling.
+def network_frame(
+    query: Any, plan: Any, selection: Selection, columns: Sequence[str], text: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Rows of a query about trained networks, with what tells their conditions apart.
 
-    Returns
-    -------
-    DataFrame
-        Each score is followed by the ends of its 95 % interval, ``_low`` and ``_high``, and by its
-        ``_ceiling``, what a perfect prediction of the signal would score; docs/scores.md defines
-        them. ``oracle``, what the other repeats say of a trial, is a reference for ``single_trial``
-        that a perfect prediction exceeds. ``n_feve`` and ``n_cc_norm`` count the neurons that have
-        these scores.
+    Parameters
+    ----------
+    query : datajoint.QueryExpression
+        Whose key holds that of ``TrainedNetwork``.
+    plan : table
+        What says which of them experiments ask for.
+    selection : Selection
+    columns : sequence of str
+        To follow those of ``CONDITION`` and the seed; empty where the query has none of a name.
+    text : sequence of str
+        Those of them that hold text, which an empty frame does not tell.
     """
     base.require_active()
-    query = prediction.EncoderScore * encoding.FittedEncoder.proj(
-        "validation_correlation", "n_epochs", fit_seconds="seconds"
+    selected = selection.of(query, plan)
+    there = selected.heading.secondary_attributes
+    frame = read_rows(selected, [name for name in columns if name in there])
+    about = _conditions_of(frame[HASHES].drop_duplicates().reset_index(drop=True))
+    frame = frame.merge(about, on=HASHES, how="left")
+    frame = frame.reindex(columns=[*dict.fromkeys([*CONDITION, "seed", *columns])])
+    if frame.empty:  # of which pandas takes all columns for numbers
+        frame = frame.astype({name: object for name in (*_TEXT, *text) if name in frame})
+    return sort_frame(frame, ["image_set", *ORDER, "seed"])
+
+
+def _conditions_of(keys: pd.DataFrame) -> pd.DataFrame:
+    """What a person would say of each combination of network, teacher, scans and training."""
+    teachers = read_rows(TeacherConfig, ["teacher", "teacher_seed", "config"])
+    trainings = read_rows(
+        training.TrainingConfig,
+        ["alpha", "epochs", "n_train_used", "compared", "n_stimuli", "config"],
     )
-    rows = planned_rows(query * _simulated(), encoding.FitPlan, experiment, scale)
-    columns = [
-        "scan",
-        "simulated",
-        "encoder_hash",
-        "fit_hash",
-        "seed",
-        "status",
-        "validation_correlation",
-        *_with_ceiling("single_trial"),
-        "oracle",
-        *_with_ceiling("to_average"),
-        *_with_ceiling("fraction_oracle_slope"),
-        *_with_ceiling("fraction_oracle_ratio"),
-        *_with_ceiling("feve"),
-        "n_feve",
-        *_with_ceiling("cc_norm"),
-        "n_cc_norm",
-        "n_trials",
-        "n_images",
-        "n_epochs",
-        "fit_seconds",
+    networks = read_rows(training.NetworkConfig, ["architecture", "network_width", "config"])
+    found = keys
+    for name, table in (("teacher", teachers), ("training", trainings), ("network", networks)):
+        table = table.rename(columns={"config": f"{name}_config"})
+        found = found.merge(table, on=f"{name}_hash", how="left")
+    found = found.merge(read_rows(ScanGroup, ["simulated", "scans"]), on="scan_group", how="left")
+    trained = [
+        {**network, **config}
+        for network, config in zip(found["network_config"], found["training_config"], strict=True)
     ]
-    return pd.DataFrame(rows, columns=columns)
+    lessons = [config.pop("regularizer", None) or {} for config in trained]
+    taught = list(found["teacher_config"])
+    rsms = [config["rsm"] for config in taught]
+    brains = found["scan_group"].map(brains_of_groups())
+    return found.assign(
+        setting=what_differs(trained, _NAMED),
+        lesson=what_differs(lessons, _NAMED),
+        stimulus_size=[shown_size(lesson) for lesson in lessons],
+        shuffled_labels=[config.get("shuffled_labels", 0.0) for config in trained],
+        strength=["r" if lesson.get("method") == "rsm" else "alpha" for lesson in lessons],
+        drawn=[f"mean {c['mean']:g}" if c["kind"] == "gaussian" else "" for c in taught],
+        brain=[rsm or brain for rsm, brain in zip(rsms, brains, strict=True)],
+    ).drop(columns=["teacher_config", "training_config", "network_config"])
 
 
-def similarity(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
-    """One row per fitted encoder: corr(S_oracle, S_model) and corr(S_oracle, S_data).
+def shown_size(config: Mapping[str, Any]) -> str:
+    """Size that a configuration shows stimuli at; "" for their own."""
+    return "x".join(map(str, config.get("stimulus_size") or ()))
 
-    Returns
-    -------
-    DataFrame
-        ``oracle_ceiling`` is the agreement of the oracle with itself.
+
+def brains_of_groups() -> dict[str, str]:
+    """Species and area of each scan group, or its scans' names where these are not known."""
+    members = (ScanGroup.Member.proj() * recording.Scan.proj("species", "area")).to_dicts()
+    found: dict[str, set[str]] = {}
+    for member in members:
+        name = f"{member['species']} {member['area']}".strip() or member["scan"]
+        found.setdefault(member["scan_group"], set()).add(name)
+    nobody = {group: "" for group in ScanGroup.to_arrays("scan_group")}
+    return nobody | {group: ", ".join(sorted(names)) for group, names in found.items()}
+
+
+def over_seeds(
+    by_seed: pd.DataFrame,
+    values: Sequence[str],
+    totals: Sequence[str] = (),
+    leave_out: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Mean, standard error and number over seeds, for all that the other columns tell apart.
+
+    Parameters
+    ----------
+    by_seed : DataFrame
+    values, totals : sequence of str
+        Columns to average, and to add up.
+    leave_out : sequence of str
+        Columns that differ between seeds and say nothing of a condition.
     """
-    base.require_active()
-    rows = planned_rows(
-        teaching.SimilarityQuality * _simulated(), encoding.FitPlan, experiment, scale
-    )
-    columns = [
-        "scan",
-        "simulated",
-        "encoder_hash",
-        "fit_hash",
-        "seed",
-        "status",
-        "model_correlation",
-        "data_correlation",
-        "oracle_ceiling",
-        "n_images",
-        "n_repeats",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    dropped = {"seed", *values, *totals, *leave_out}
+    kept = [c for c in by_seed.columns if c not in dropped]
+    # The hashes decide all else that is said of a condition, and are quicker to compare.
+    said = [c for c in CONDITION if c in kept and c not in _KEYS]
+    told = [c for c in kept if c not in said]
+    groups = by_seed.groupby(told, sort=False, dropna=False)
+    summary = {value: groups[value].mean() for value in values}
+    with np.errstate(invalid="ignore"):
+        summary |= {f"{value}_sem": groups[value].sem() for value in values}
+    summary |= {total: groups[total].sum() for total in totals}
+    summary["n_seeds"] = groups["seed"].count()
+    means = pd.DataFrame(summary).reset_index()
+    about = by_seed[[*_KEYS, *said]].drop_duplicates(_KEYS)
+    frame = means.merge(about, on=_KEYS, how="left")
+    return frame[[*kept, *summary]]
 
 
-def stability(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
-    """One row per experiment: spread of similarity over its scans (Eq. 4) and repeats (Eq. 5).
-
-    Returns
-    -------
-    DataFrame
-        ``status`` says what was compared: scans, or parts of one scan, which saw the same trials.
-        ``trial_sd`` and ``neuron_sd`` are what finitely many trials alone and what the selection
-        of neurons alone make of ``scan_sd``; ``ratio`` is ``scan_sd / repeat_sd``, and
-        ``neuron_ratio`` is ``neuron_sd / repeat_sd``.
-    """
-    base.require_active()
-    found = stability_tables.SimilarityStability
-    frame = pd.DataFrame(planned_rows(found, Experiment.proj(), experiment, scale))
-    columns = [
-        "experiment",
-        "scale",
-        "scans",
-        "simulated",
-        "status",
-        "n_populations",
-        "n_images",
-        "scan_sd",
-        "repeat_sd",
-        "ratio",
-        "trial_sd",
-        "neuron_sd",
-        "neuron_ratio",
-    ]
-    sds = frame.reindex(columns=["scan_sd", "neuron_sd", "repeat_sd"]).astype(float)
-    return frame.assign(
-        ratio=sds["scan_sd"] / sds["repeat_sd"],
-        neuron_ratio=sds["neuron_sd"] / sds["repeat_sd"],
-    ).reindex(columns=columns)
+_KEYS = ["image_set", *HASHES]
 
 
-def spectra(experiment: str | None = None, scale: str | None = None) -> pd.DataFrame:
-    """One row per fitted encoder: range and effective dimension of the three similarities.
-
-    Returns
-    -------
-    DataFrame
-        ``*_sd`` and ``*_range`` (central 95 %) go over pairs of different images, ``*_dimension``
-        is the participation ratio of the eigenvalues. ``model_correlation`` is with the oracle,
-        and with recorded responses where the status is ``no repeats``.
-    """
-    base.require_active()
-    rows = planned_rows(
-        stability_tables.SimilarityStructure * _simulated(), encoding.FitPlan, experiment, scale
-    )
-    kinds = ("recorded", "oracle", "model")
-    columns = [
-        "scan",
-        "simulated",
-        "encoder_hash",
-        "fit_hash",
-        "seed",
-        "status",
-        "tier",
-        "n_images",
-        "weighted",
-        "model_correlation",
-        *(f"{kind}_{what}" for what in ("sd", "range", "dimension") for kind in kinds),
-    ]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def stimuli(stimulus_set: str) -> NDArray:
-    """Images of a stimulus set, (n, channels, height, width)."""
-    base.require_active()
-    key = {"stimulus_set": stimulus_set}
-    return np.asarray((recording.StimulusSet & key).fetch1("images"))
-
-
-def experiments() -> pd.DataFrame:
-    """All experiments."""
-    base.require_active()
-    columns = ["experiment", "scale", "title", "priority", "added", "added_by"]
-    return pd.DataFrame(Experiment.proj(*columns[2:]).to_dicts(), columns=columns)
-
-
-def status_of_inputs() -> dict[str, list[str]]:
-    """Names of the scans and image sets in the database."""
-    base.require_active()
-    return {
-        "scans": sorted(recording.Scan.to_arrays("scan")),
-        "image sets": sorted(training.ImageSet.to_arrays("image_set")),
-    }
-
-
-def caveat(experiment: str | None = None, scale: str | None = None) -> str:
-    """What must be said beside every number: simulated brains and reduced scales.
-
-    Without an experiment and a scale it is of all scans with trials that have an encoder, also one
-    that no experiment asked for.
-    """
-    restriction = named(experiment, scale)
-    plan = encoding.FitPlan & restriction
-    shown = plan if restriction else encoding.FittedEncoder.proj()
-    scans = (recording.Scan & "n_trials > 0" & shown).proj("simulated").to_dicts()
-    notes = []
-    if any(s["simulated"] for s in scans):
-        every = all(s["simulated"] for s in scans)
-        notes.append("the brain was simulated" if every else "some of the scans were simulated")
-    scales = set((Experiment & restriction).to_arrays("scale"))
-    if scales - {"paper"}:
-        notes.append(f"at reduced scale ({', '.join(sorted(scales - {'paper'}))})")
-    return "; ".join(notes)
-
-
-def _with_ceiling(score: str) -> list[str]:
-    return [score, f"{score}_low", f"{score}_high", f"{score}_ceiling"]
-
-
-def _simulated() -> Any:
-    return recording.Scan.proj("simulated")
+def sort_frame(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Rows in the order of columns, teachers in that in which their kinds are listed."""
+    rank = frame["teacher"].map(TEACHER_ORDER).fillna(len(TEACHER_ORDER))
+    order = [c if c != "teacher" else "_rank" for c in columns]
+    frame = frame.assign(_rank=rank).sort_values(order, kind="stable")
+    return frame.drop(columns="_rank").reset_index(drop=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,15 @@ from pipeline.search.proposals import Trial, as_text, propose
 from pipeline.workers.populate import (
     WAIT,
     PopulateResult,
-    Progress,
     others_at_work,
     populate_table,
     working,
 )
+from pipeline.workers.queues import Progress, Wanted
 from predictive_model.fits.search_space import Choices, Range, configs_at
 from predictive_model.recordings.recording import check_name
-from schemas import base, encoding, experiment, recording
+from schemas import base, checkpoints, encoding, experiment, recording
+from schemas.base import now as _now
 from schemas.search import Search, SearchResult, SearchTrial
 
 # -- planning and computing --------------------------------------------------------------------
@@ -92,10 +92,6 @@ def _first(dimension: Choices | Range) -> Any:
     return dimension.choices[0] if isinstance(dimension, Choices) else dimension.low
 
 
-def _now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
-
-
 def run_search(
     name: str,
     n_trials: int,
@@ -105,7 +101,7 @@ def run_search(
 ) -> None:
     """Try settings until a search has so many trials, alone or beside other workers.
 
-    A trial that another worker left when it died is gone on with first.
+    A trial that another worker left when it died is resumed first.
 
     Parameters
     ----------
@@ -125,7 +121,7 @@ def run_search(
         If a trial could not be computed for a reason that does not lie in its settings.
     """
     settings = search_settings(name)
-    table, mine = SearchResult(), [SearchTrial & {"search": name}]
+    mine = Wanted(SearchResult(), (SearchTrial & {"search": name},))
     shown = {trial.number for trial in trials_of(name) if trial.n_epochs is not None}
 
     def report(progress: Progress | None = None) -> None:
@@ -134,21 +130,22 @@ def run_search(
                 shown.add(trial.number)
                 on_trial(trial)
 
-    _retry(table, name)
+    _retry(mine.table, name)
     with working() as lease:
         while keep_going():
             result = PopulateResult()
-            computed = populate_table(table, mine, result, report, keep_going, lease)
-            base.remove_finished_checkpoints()
+            computed = populate_table(mine, result, report, keep_going, lease)
+            if computed:
+                checkpoints.remove_finished_checkpoints([SearchResult])
             if result.failures:
                 failure = result.failures[0]
                 raise SearchError(
-                    f"trial {failure.key['number']}: {failure.message.splitlines()[0]}; mend the "
-                    "cause, then run the search again: it goes on with this trial"
+                    f"trial {failure.key['number']}: {failure.message.splitlines()[0]}; fix the "
+                    "cause, then run the search again: it resumes this trial"
                 )
             if _propose_next(name, settings, n_trials) or computed:
                 continue
-            if not others_at_work([(table, mine)]):
+            if not others_at_work([mine]):
                 report()  # what others finished last
                 break
             time.sleep(WAIT)

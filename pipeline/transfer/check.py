@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pipeline.database.migrations import tables_in
 from pipeline.transfer.objects import (
     THREADS,
     Listed,
@@ -23,6 +22,7 @@ from pipeline.transfer.objects import (
     store_errors,
 )
 from pipeline.transfer.rows import Table, described, read_rows, snapshot, tables_of
+from schemas.catalogue import Catalogue
 
 # An object is written before its row, so a young one may yet get it.
 ORPHAN_AGE = timedelta(hours=1)
@@ -239,7 +239,7 @@ def _without_parts(connection: Any, tables: list[Table]) -> Iterator[Problem]:
 
 def _refuse_if_computing(connection: Any, schema: str) -> None:
     """Refuse to remove what a computation, writing the same content, may take for its own."""
-    queues = (name for name in tables_in(connection, schema) if name.startswith("~~"))
+    queues = (name for name in Catalogue(connection, schema).names if name.startswith("~~"))
     for name in queues:
         jobs = connection.adapter.make_full_table_name(schema, name)
         query = f"SELECT COUNT(*) FROM {jobs} WHERE status = 'reserved'"

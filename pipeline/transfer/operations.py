@@ -23,7 +23,8 @@ from pipeline.transfer.selection import rows_of_experiment
 from pipeline.transfer.sources import DatabaseSource
 from pipeline.transfer.writing import write_archive
 from pipeline.workers.populate import release_lost_jobs
-from schemas.base import queued_tables
+from schemas.catalogue import Catalogue
+from schemas.tables import queued_tables
 
 TRANSFER_LOCK = 0x6E657572  # "neur" in ASCII
 
@@ -73,7 +74,7 @@ def _write(
     database: Database, file: Path, holds: Holds, overwrite: bool, on_progress: Progress
 ) -> Manifest:
     connection, schema = database.connection, database.settings.schema_name
-    version = migrations.current_version(connection, schema)
+    version = migrations.current_version(Catalogue(connection, schema))
     with snapshot(connection):
         wanted = None
         if holds.experiment is not None:

@@ -23,7 +23,8 @@ Row = dict[str, Any]
 
 BATCH = 500  # rows in one statement
 BATCH_BYTES = 2**22  # of which a row may make it longer; servers take 16 MiB and more
-OWN_OF_EACH_DATABASE = ("SchemaVersion", "Worker")  # never moved
+# Never moved: the state of the tables themselves, and what is running.
+OWN_OF_EACH_DATABASE = ("SchemaVersion", "Worker", "FitProgress", "TrainingProgress")
 
 # By the name that DataJoint or the database gives to a column's type.
 _KINDS = (
@@ -110,7 +111,6 @@ def tables_of(connection: Any, schema: str) -> list[Table]:
     RowError
         If a column is of a type that cannot be moved.
     """
-    import schemas.base  # noqa: F401 - registers the codecs that headings name
     from schemas.base import dj
 
     graph = dj.dependencies.Dependencies(connection)

@@ -10,11 +10,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.experiments.planned import named
+from pipeline.experiments.selection import Selection
 from pipeline.transfer.rows import Row, Table, key_of, key_text, read_rows, tables_of
 from pipeline.transfer.sources import Wanted
-from pipeline.workers import populate
-from schemas import base
+from schemas import tables as all_tables
 
 Link = tuple[str, str]  # a table and a key in it
 
@@ -27,12 +26,12 @@ def rows_of_experiment(connection: Any, schema: str, experiment: str, scale: str
     LookupError
         If there is no such experiment.
     """
-    restriction = named(experiment, scale)  # refuses an unknown one
+    asked_for = Selection(experiment, scale).experiments  # refuses an unknown one
     links = _Links(connection, tables_of(connection, schema))
     chosen: set[Link] = set()
     waiting = list(links.planned(experiment, scale))
-    for computed in base.computed_tables():
-        asked = computed & populate.plan_of(computed, restriction)
+    for computed in all_tables.computed_tables():
+        asked = computed & computed.planned(asked_for)
         table = links.tables[computed.__name__]
         waiting += [(table.name, key_text(table, key)) for key in asked.keys()]  # noqa: SIM118
     while waiting:

@@ -266,7 +266,7 @@ def release_lost(jobs: Any) -> int:
 
 def living(connection: Connection) -> list[dict[str, Any]]:
     """Workers that were heard of lately: their rows, and how many seconds ago that was."""
-    names = ("host", "pid", "device", "user", "started")
+    names = ("worker", "host", "pid", "device", "user", "started")
     columns = ", ".join(f"w.{connection.adapter.quote_identifier(name)}" for name in names)
     rows = connection.query(
         f"SELECT {columns}, {_SILENCE[connection.adapter.backend]} FROM "

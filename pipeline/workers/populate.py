@@ -7,75 +7,23 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.database.connection import Lost, ServerGoneError
-from pipeline.experiments.planned import named
+from pipeline.experiments.selection import ALL, Selection
+from pipeline.workers import queues
 from pipeline.workers.lease import Lease, WorkerLostError, put_back, release_lost
-from schemas import (
-    analysis,
-    base,
-    encoding,
-    prediction,
-    recording,
-    representation,
-    robustness,
-    stability,
-    teaching,
-    training,
-)
-from schemas import experiment as experiments
+from pipeline.workers.queues import SERVER_LOST, STOPPED, Failure, Progress, Wanted
+from schemas import base, checkpoints, tables
+from schemas.experiment import Experiment
 
 log = logging.getLogger("neuroteach")
 
 WAIT = 1.0  # seconds between looks at what others are computing
-LOOK = 5.0  # seconds between looks for new work, and for more urgent work
+LOOK = 5.0  # seconds between looks for new work, for more urgent work, and for dead workers
 PROGRESS_AGE = 1.0  # seconds for which what others compute is left out of the progress
-
-# What says which rows of a table are wanted.
-PLANS = {
-    recording.Reliability: encoding.FitPlan,
-    encoding.SharedCore: encoding.FitPlan,
-    encoding.FittedEncoder: encoding.FitPlan,
-    prediction.EncoderScore: encoding.FitPlan,
-    prediction.PredictedResponses: encoding.FitPlan,
-    teaching.SimilarityQuality: encoding.FitPlan,
-    stability.SimilarityStructure: encoding.FitPlan,
-    stability.SimilarityStability: experiments.Experiment,
-    teaching.Teacher: teaching.TeacherPlan,
-    training.TrainedNetwork: training.TrainingPlan,
-    analysis.SuperclassErrors: training.TrainingPlan,
-    analysis.LayerActivations: analysis.ActivationPlan,
-    robustness.NoiseAccuracy: robustness.NoisePlan,
-    representation.LayerSimilarity: representation.RepresentationPlan,
-    robustness.AdversarialDistance: robustness.AttackPlan,
-    robustness.AttackChecks: robustness.AttackCheckPlan,
-}
-
-# Errors that say nothing of the computation: a worker was told to stop, or the database server was
-# gone when the row was to be inserted.
-_SERVER_LOST = (Lost.__name__, ServerGoneError.__name__)
-_STOPPED = ("SystemExit%SIGTERM%", "KeyboardInterrupt%", *(f"{name}%" for name in _SERVER_LOST))
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A computation that failed."""
-
-    table: str
-    key: dict[str, Any]
-    message: str
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a table is: `done` of `total` planned rows."""
-
-    table: str
-    done: int
-    total: int
 
 
 @dataclass
@@ -87,9 +35,8 @@ class PopulateResult:
 
 
 def populate(
+    selection: Selection = ALL,
     *,
-    experiment: str | None = None,
-    scale: str | None = None,
     forever: bool = False,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     keep_going: Callable[[], bool] = lambda: True,
@@ -103,8 +50,8 @@ def populate(
 
     Parameters
     ----------
-    experiment, scale : str, optional
-        Only what this experiment needs.
+    selection : Selection
+        Only what these experiments need.
     forever : bool
         Do not return, but wait for more to be planned.
     on_progress : callable
@@ -123,34 +70,57 @@ def populate(
         If there is no such experiment.
     """
     base.require_active()
+    base.code_version()  # now, before the files can change under a long computation
     result = PopulateResult()
-    rounds = _Rounds(experiment, scale)
+    rounds = _Rounds(selection)
+    connection = base.schema.connection
+    for one in rounds.all_tables:
+        tables.forget_vanished(one.table)
     with working() as lease:
         while keep_going():
+            before = queues.signature(connection)
             computed = 0
-            for place, tables in enumerate(rounds.tables()):
+            for place, asked in enumerate(rounds.tables()):
                 turn = _Turn(result, keep_going, rounds, ends=place > 0)
-                for table, restriction in tables:
+                for one in asked:
                     if not turn.is_over():
-                        populate_table(table, restriction, result, on_progress, turn.goes_on, lease)
+                        populate_table(one, result, on_progress, turn.goes_on, lease)
                 computed = turn.computed
                 if computed or rounds.have_changed():
                     break  # the most urgent may go on now
-            _remove_finished_checkpoints()
-            if not computed and not rounds.have_changed():
-                if forever:
-                    _wait(LOOK, keep_going)
-                elif not others_at_work(rounds.all_tables):
+            if computed:
+                _remove_finished_checkpoints()
+            elif not rounds.have_changed() and queues.signature(connection) == before:
+                # Nothing is ready, and nothing has become so meanwhile.
+                if not forever and not others_at_work(rounds.all_tables):
                     break
-                else:
-                    time.sleep(WAIT)
+                _wait_for_change(connection, before, rounds, keep_going)
     return result
+
+
+def _wait_for_change(
+    connection: Any, before: Any, rounds: _Rounds, keep_going: Callable[[], bool]
+) -> None:
+    """Until something was computed, planned or given up by others; asks little meanwhile."""
+    looked = time.monotonic()
+    while keep_going() and not rounds.have_changed():
+        _wait(WAIT, keep_going)
+        if queues.signature(connection) != before:
+            return
+        if time.monotonic() - looked > LOOK:
+            looked = time.monotonic()
+            if any(release_lost(one.table.jobs) for one in rounds.all_tables if _at_work(one)):
+                return
+
+
+def _at_work(one: Wanted) -> bool:
+    return bool(one.table.jobs & "status = 'reserved'")
 
 
 def _remove_finished_checkpoints() -> None:
     """As far as the store lets us: what cannot be listed now is removed another time."""
     try:
-        base.remove_finished_checkpoints()
+        checkpoints.remove_finished_checkpoints(tables.queued_tables())
     except Lost:
         raise
     except Exception as error:  # each store has its own
@@ -221,29 +191,31 @@ class _Turn:
 class _Rounds:
     """Tables to fill, for the most urgent experiments first."""
 
-    def __init__(self, experiment: str | None, scale: str | None) -> None:
-        self._named = named(experiment, scale)
-        self.all_tables = list(_tables(self._named))
+    def __init__(self, selection: Selection) -> None:
+        self._everything = selection.everything
+        self.all_tables = queues.wanted(selection)
         self._looked, self._known, self._changed = 0.0, _priorities(), False
-        self._urgent: list[list[tuple[Any, list[Any]]]] | None = None
+        self._urgent: list[list[Wanted]] | None = None
 
-    def tables(self) -> list[list[tuple[Any, list[Any]]]]:
+    def tables(self) -> list[list[Wanted]]:
         """A list of tables with their restrictions for each priority; the last is of all."""
         if self._urgent is None or self.have_changed():
             self._known, self._changed = _priorities(), False
             levels = sorted({row["priority"] for row in self._known})[:-1]
-            urgent = [] if self._named else levels
-            of_level = [experiments.Experiment & f"priority <= {level}" for level in urgent]
-            instances = [table for table, _ in self.all_tables]
+            urgent = levels if self._everything else []
+            of_level = [Experiment & f"priority <= {level}" for level in urgent]
             self._urgent = [
-                [(table, [plan_of(type(table), asked.proj())]) for table in instances]
+                [
+                    Wanted(one.table, (type(one.table).planned(asked.proj()),))
+                    for one in self.all_tables
+                ]
                 for asked in of_level
             ]
         return [*self._urgent, self.all_tables]
 
     def have_changed(self) -> bool:
         """Whether there are other experiments or priorities since; looks now and then."""
-        if self._named:
+        if not self._everything:
             return False
         if time.monotonic() - self._looked > LOOK:
             self._looked, now = time.monotonic(), _priorities()
@@ -252,13 +224,12 @@ class _Rounds:
 
 
 def _priorities() -> list[dict[str, Any]]:
-    query = experiments.Experiment.proj("priority")
+    query = Experiment.proj("priority")
     return query.to_dicts(order_by=("experiment", "scale"))
 
 
 def populate_table(
-    table: Any,
-    restriction: list[Any],
+    wanted: Wanted,
     result: PopulateResult,
     on_progress: Callable[[Progress], None],
     keep_going: Callable[[], bool],
@@ -268,9 +239,7 @@ def populate_table(
 
     Parameters
     ----------
-    table : datajoint.Computed
-    restriction : list
-        Only the keys in this.
+    wanted : Wanted
     result : PopulateResult
         To which counts and failures are added.
     on_progress, keep_going : callable
@@ -278,62 +247,82 @@ def populate_table(
     lease : Lease
         On the jobs that are reserved.
     """
+    table, computed = wanted.table, 0
+    shown = _Shown(wanted, on_progress)
     release_lost_jobs(table)
-    name, computed = type(table).__name__, 0
-    far: Progress | None = None
-    looked = 0.0
-    _queue_missing(table, restriction)
-    table.jobs.refresh(*restriction, delay=-1)
+    _queue_missing(wanted)
     while keep_going():
-        # One key at a time, so that progress shows and a request to stop is heard.
-        try:
-            with lease.computing(table.jobs):
-                outcome = table.populate(
-                    *restriction,
-                    reserve_jobs=True,
-                    suppress_errors=True,
-                    max_calls=1,
-                    refresh=False,
-                )
-            if any(
-                str(error).startswith("KeyboardInterrupt") for _, error in outcome["error_list"]
-            ):
-                raise KeyboardInterrupt  # which DataJoint takes for an error of this key alone
-        except (SystemExit, KeyboardInterrupt):
-            _abandon(table)
-            release_lost_jobs(table)
-            raise
-        except ServerGoneError:
-            raise
-        except Lost:  # while the row was being committed, which it may have been or not
-            _abandon(table)
+        outcome = _one_key(wanted, lease)
+        if outcome is None:
             continue
-        except WorkerLostError:
-            _abandon(table)
-            lease.renew()
-            continue
-        lost = [key for key, error in outcome["error_list"] if _server_was_lost(str(error))]
+        lost = [key for key, error in outcome["error_list"] if error.startswith(SERVER_LOST)]
         if lost:
             release_lost_jobs(table)
-        computed += outcome["success_count"]
-        result.computed[name] = result.computed.get(name, 0) + outcome["success_count"]
+        done = outcome["success_count"]
+        computed += done
+        result.computed[wanted.name] = result.computed.get(wanted.name, 0) + done
         result.failures += [
-            Failure(name, dict(key), str(message))
+            Failure(wanted.name, dict(key), str(message))
             for key, message in outcome["error_list"]
             if key not in lost
         ]
-        if outcome["success_count"]:
-            # Counting takes as long as all else that is asked of the database for a key.
-            if far is None or time.monotonic() - looked > PROGRESS_AGE:
-                far, looked = table_progress(table, restriction), time.monotonic()
-            else:
-                far = replace(far, done=min(far.done + 1, far.total))
-            on_progress(far)
+        if done:
+            shown.one_more()
         elif not outcome["error_list"]:
             put_back(table.jobs)  # the answer may have been lost, so that nobody would compute it
-            if not _any_job(table, restriction, "'pending'"):
+            if not queues.any_job([wanted], "'pending'"):
                 break  # nothing was pending; had another worker been quicker, we would look again
     return computed
+
+
+def _one_key(wanted: Wanted, lease: Lease) -> dict[str, Any] | None:
+    """What DataJoint's populate came to with one key; None if it has to be tried again.
+
+    One key at a time, so that progress shows and a request to stop is heard.
+    """
+    table = wanted.table
+    try:
+        with lease.computing(table.jobs):
+            outcome: dict[str, Any] = table.populate(
+                *wanted.restriction,
+                reserve_jobs=True,
+                suppress_errors=True,
+                max_calls=1,
+                refresh=False,
+            )
+        if any(str(error).startswith("KeyboardInterrupt") for _, error in outcome["error_list"]):
+            raise KeyboardInterrupt  # which DataJoint takes for an error of this key alone
+    except (SystemExit, KeyboardInterrupt):
+        _abandon(table)
+        release_lost_jobs(table)
+        raise
+    except ServerGoneError:
+        raise
+    except Lost:  # while the row was being committed, which it may have been or not
+        _abandon(table)
+        return None
+    except WorkerLostError:
+        _abandon(table)
+        lease.renew()
+        return None
+    outcome["error_list"] = [(key, str(error)) for key, error in outcome["error_list"]]
+    return outcome
+
+
+class _Shown:
+    """Reports progress; counting takes as long as all else that is asked of the database."""
+
+    def __init__(self, wanted: Wanted, on_progress: Callable[[Progress], None]) -> None:
+        self._wanted, self._report = wanted, on_progress
+        self._far: Progress | None = None
+        self._looked = 0.0
+
+    def one_more(self) -> None:
+        if self._far is None or time.monotonic() - self._looked > PROGRESS_AGE:
+            (self._far,), self._looked = queues.progress([self._wanted]), time.monotonic()
+        else:
+            self._far = replace(self._far, done=min(self._far.done + 1, self._far.total))
+        self._report(self._far)
 
 
 def _abandon(table: Any) -> None:
@@ -342,16 +331,13 @@ def _abandon(table: Any) -> None:
     put_back(table.jobs)
 
 
-def _server_was_lost(message: str) -> bool:
-    return message.startswith(_SERVER_LOST)
-
-
-def _queue_missing(table: Any, restriction: list[Any]) -> None:
+def _queue_missing(wanted: Wanted) -> None:
     """Add jobs for missing keys in one statement; ``jobs.refresh`` takes one for each key."""
-    jobs, connection = table.jobs, table.connection
-    missing = (table.key_source & base.dj.AndList(restriction)) - table.proj()
+    table, jobs = wanted.table, wanted.table.jobs
+    missing = wanted.source - table.proj()
     keys = missing.restrict(base.dj.Not(jobs), semantic_check=False).proj().keys()
     if keys:
+        connection = table.connection
         # A second ago, so that no rounding puts it into the future.
         interval = connection.adapter.interval_expr(-1, "second")
         (due,) = connection.query(f"SELECT CURRENT_TIMESTAMP(3) + {interval}").fetchone()
@@ -360,103 +346,61 @@ def _queue_missing(table: Any, restriction: list[Any]) -> None:
         jobs.insert([{**k, **job} for k in keys], skip_duplicates=True, ignore_extra_fields=True)
 
 
-def _tables(restriction: Any) -> Iterator[tuple[Any, list[Any]]]:
-    """Computed tables in order, each with what restricts it to an experiment, if one is named.
+def compute(key: dict[str, Any], table: type[base.Computed]) -> None:
+    """Compute one key now, reserved like any other; nothing, if its row is there.
 
-    They are instances to keep: each new one reads its job queue's definition from the database,
-    which takes longer than all queries of a key together.
+    Raises
+    ------
+    RuntimeError
+        If it failed.
     """
-    for table in base.computed_tables():
-        yield table(), [plan_of(table, restriction)] if restriction else []
+    result = PopulateResult()
+    wanted = Wanted(table(), (table().key_source & key,))
+    with working() as lease:
+        populate_table(wanted, result, lambda progress: None, lambda: True, lease)
+    if result.failures:
+        raise RuntimeError(f"{table.__name__}: {result.failures[0].message.splitlines()[0]}")
 
 
-def plan_of(table: type[Any], restriction: Any) -> Any:
-    """Rows that say which of a table are wanted, by some experiments or by any."""
-    plan = PLANS[table] & restriction
-    if table is encoding.SharedCore:
-        return plan & (encoding.FitConfig & "n_scans > 0")
-    if table is analysis.SuperclassErrors:
-        return plan & training.Superclasses.proj()  # not of all images there are any
-    if table is stability.SimilarityStability:
-        return plan & encoding.FitPlan.proj()  # of experiments that fit an encoder
-    if table is prediction.PredictedResponses:
-        # Encoders that were imported are in no plan of fits, but may be asked for by a teacher.
-        members = (teaching.TeacherPlan & restriction) * teaching.ScanGroup.Member
-        scans, seeds = recording.Scan.proj(), experiments.Seed.proj()
-        encoders = scans * encoding.EncoderConfig.proj() * encoding.FitConfig.proj() * seeds
-        return encoders & [plan, members]
-    return plan
-
-
-def progress(experiment: str | None = None, scale: str | None = None) -> list[Progress]:
+def progress(selection: Selection = ALL) -> list[Progress]:
     """How far each computed table is."""
     base.require_active()
-    return [table_progress(table, r) for table, r in _tables(named(experiment, scale))]
+    return queues.progress(queues.wanted(selection))
 
 
-def table_progress(table: Any, restriction: list[Any]) -> Progress:
-    """How far one table is. Rows count as planned also where their inputs are not there yet."""
-    source = table.key_source & base.dj.AndList(restriction)
-    todo = len(source - table.proj())
-    ready = len(source)
-    plan: Any = restriction[0] if restriction else plan_of(type(table), {})
-    names = [name for name in table.primary_key if name in plan.heading.names]
-    # An encoder that was imported is ready, and no experiment planned it.
-    waiting = len((base.dj.U(*names) & plan) - source.proj())
-    return Progress(type(table).__name__, ready - todo, ready + waiting)
+def failures(selection: Selection = ALL) -> list[Failure]:
+    """Computations that failed and wait to be tried again."""
+    base.require_active()
+    return queues.failures(queues.wanted(selection))
 
 
-def _any_job(table: Any, restriction: list[Any], states: str) -> bool:
-    return bool(len(_restricted(table.jobs & f"status IN ({states})", table, restriction)))
-
-
-def _restricted(jobs: Any, table: Any, restriction: list[Any]) -> Any:
-    if not restriction:
-        return jobs
-    source = (table.key_source & base.dj.AndList(restriction)).proj()
-    return jobs.restrict(source, semantic_check=False)
-
-
-def others_at_work(tables: Iterable[tuple[Any, list[Any]]]) -> bool:
-    """Whether anything is reserved or pending in tables, each with what restricts it."""
-    for table, restriction in tables:
-        release_lost_jobs(table)
-        if _any_job(table, restriction, "'reserved', 'pending'"):
-            return True
-    return False
+def others_at_work(asked: Sequence[Wanted]) -> bool:
+    """Whether anything is reserved or pending in tables."""
+    for one in asked:
+        if _at_work(one):
+            release_lost_jobs(one.table)
+    return queues.any_job(asked, "'reserved', 'pending'")
 
 
 def release_lost_jobs(table: Any) -> None:
     """Make the jobs pending again whose worker is gone or was told to stop."""
     release_lost(table.jobs)
-    for pattern in _STOPPED:
-        table.connection.query(
-            f"UPDATE {table.jobs.full_table_name} SET status = 'pending' "
-            "WHERE status = 'error' AND error_message LIKE %s",
-            (pattern,),
-        )
+    like = " OR ".join(["error_message LIKE %s"] * len(STOPPED))
+    table.connection.query(
+        f"UPDATE {table.jobs.full_table_name} SET status = 'pending' "
+        f"WHERE status = 'error' AND ({like})",
+        STOPPED,
+    )
 
 
-def failures(experiment: str | None = None, scale: str | None = None) -> list[Failure]:
-    """Computations that failed and wait to be tried again."""
-    base.require_active()
-    found = []
-    for table, restriction in _tables(named(experiment, scale)):
-        jobs = _restricted(table.jobs.errors, table, restriction)
-        for job in jobs.to_dicts():
-            key = {name: job[name] for name in table.primary_key}
-            found.append(Failure(type(table).__name__, key, job["error_message"]))
-    return found
-
-
-def retry_failures(experiment: str | None = None, scale: str | None = None) -> int:
+def retry_failures(selection: Selection = ALL) -> int:
     """Make failed computations pending again; returns how many."""
     base.require_active()
     n = 0
-    for table, restriction in _tables(named(experiment, scale)):
-        failed = _restricted(table.jobs.errors, table, restriction)
-        n += table.connection.query(
-            f"UPDATE {table.jobs.full_table_name} SET status = 'pending'{failed.where_clause()}"
+    for one in queues.wanted(selection):
+        failed = one.jobs & "status = 'error'"
+        n += one.table.connection.query(
+            f"UPDATE {one.table.jobs.full_table_name} SET status = 'pending'{failed.where_clause()}"
         ).rowcount
     return n
 

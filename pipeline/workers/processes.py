@@ -13,13 +13,14 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
 from pipeline.database.settings import VARIABLES
+from pipeline.experiments.selection import Selection
 from pipeline.workers import populate as population
+from pipeline.workers.queues import Progress
 from schemas import base
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class _Display:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._shown: dict[str, population.Progress] = {}
+        self._shown: dict[str, Progress] = {}
         self.bars = Bars(
             TextColumn("{task.description:<20}"),
             BarColumn(),
@@ -59,7 +60,7 @@ class _Display:
     def __exit__(self, *exception: object) -> None:
         self.bars.stop()
 
-    def show(self, progress: population.Progress) -> None:
+    def show(self, progress: Progress) -> None:
         if not self._console.is_terminal:
             if progress.total and self._shown.get(progress.table) != progress:
                 self._console.print(_log_line(progress), highlight=False)
@@ -95,6 +96,8 @@ def devices(device: str, processes: int | None = None) -> list[str]:
     """
     there = [device]
     if device == "auto":
+        import torch
+
         there = [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]
     return [there[i % len(there)] for i in range(processes or len(there))]
 
@@ -108,9 +111,8 @@ class Shown(enum.Enum):
 
 
 def work(
+    selection: Selection,
     *,
-    experiment: str | None,
-    scale: str | None,
     shown: Shown,
     console: Console,
     forever: bool = False,
@@ -120,7 +122,7 @@ def work(
 
     Parameters
     ----------
-    experiment, scale, forever
+    selection, forever
         As :func:`~pipeline.workers.populate.populate` takes them.
     shown : Shown
     console : rich.console.Console
@@ -128,26 +130,25 @@ def work(
         End when the process that started this one does.
     """
     display = _Display(console)
-    on_progress: Callable[[population.Progress], None] = lambda progress: None  # noqa: E731
+    on_progress: Callable[[Progress], None] = lambda progress: None  # noqa: E731
     if shown is Shown.lines:
         base.configure(progress=_log)
         on_progress = lambda progress: _log(_log_line(progress))  # noqa: E731
     elif shown is Shown.bars:
-        for progress in population.progress(experiment, scale):
+        for progress in population.progress(selection):
             display.show(progress)
         base.configure(progress=display.line)
         on_progress = display.show
     with display if shown is Shown.bars else nullcontext():
         return population.populate(
-            experiment=experiment,
-            scale=scale,
+            selection,
             forever=forever,
             on_progress=on_progress,
             keep_going=population.until_orphaned() if child else lambda: True,
         )
 
 
-def _log_line(progress: population.Progress) -> str:
+def _log_line(progress: Progress) -> str:
     now = datetime.now().strftime("%H:%M:%S")
     return f"{now} {progress.table} {progress.done} of {progress.total}"
 
@@ -161,8 +162,7 @@ def run(
     devices: list[str],
     command: str,
     *,
-    experiment: str | None,
-    scale: str | None,
+    selection: Selection,
     quiet: bool,
     console: Console,
     forever: bool = False,
@@ -178,7 +178,7 @@ def run(
     devices : list of str
     command : str
         Of ``neuroteach``: ``populate`` or ``worker``.
-    experiment, scale, forever
+    selection, forever
         As :func:`~pipeline.workers.populate.populate` takes them.
     quiet : bool
         Show no progress.
@@ -201,18 +201,18 @@ def run(
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     # -P: nothing in the current folder stands in for our packages.
     words = [sys.executable, "-P", "-m", "pipeline.cli.main", command, "--as-worker"]
-    for option, value in (("--experiment", experiment), ("--scale", scale)):
+    for option, value in (("--experiment", selection.experiment), ("--scale", selection.scale)):
         words += [option, value] if value is not None else []
     words += ["--forever"] if forever else []
     # Processes that each use all cores get in each other's way.
-    threads = str(max(1, torch.get_num_threads() // n))
+    threads = str(max(1, (os.cpu_count() or 1) // n))
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     processes: list[subprocess.Popen[bytes]] = []
     display = _Display(console)
 
     def show() -> None:
         if not quiet:
-            for progress in population.progress(experiment, scale):
+            for progress in population.progress(selection):
                 display.show(progress)
 
     try:
@@ -231,7 +231,7 @@ def run(
         with nullcontext() if quiet else display:
             while any(p.poll() is None for p in processes):
                 if forever and any(p.poll() is not None for p in processes):
-                    break  # whoever looks after this process is to start all of them again
+                    break  # a service manager starts all of them again
                 show()
                 time.sleep(POLL)
             show()

@@ -4,9 +4,9 @@
 writes ``meta/statistics/{images,responses,behavior,pupil_center}/{all,train}/{mean,std,min,max}``:
 over all trials, as in published trees, and over the train tier, as in this project, where an image
 counts once however often it was shown. So ``NeuroNormalizer(data, stats_source="train")`` scales as
-:class:`~predictive_model.recordings.recording.Normalisation` does, but for neurons
-that hardly respond: that divides them by a hundredth of the population's mean standard deviation, this leaves them as they
-are. Images that were never shown have no trial to stand in, and are left out.
+:class:`~predictive_model.recordings.recording.Normalisation` does, but for neurons that hardly
+respond: that divides them by a hundredth of the population's mean standard deviation, this leaves
+them as they are. Images that were never shown have no trial to stand in, and are left out.
 """
 
 from __future__ import annotations

@@ -13,12 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from predictive_model.checkpoint import (
-    array_digest,
-    fingerprint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from predictive_model.checkpoint import load_checkpoint, save_checkpoint
+from predictive_model.digest import array_digest, fingerprint
 from predictive_model.encoders.config import EncoderConfig
 from predictive_model.encoders.encoder import (
     build_encoder,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -27,6 +27,7 @@ TeacherKind = Literal[
 ]
 
 
+TEACHER_KINDS: tuple[str, ...] = get_args(TeacherKind)
 OF_RSM = ("rsm", "gaussian")  # kinds whose stimuli are those of an RSM that is given
 
 

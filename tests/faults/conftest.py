@@ -26,7 +26,7 @@ from pipeline.database.settings import Settings
 from pipeline.transfer.check import Problem
 from pipeline.transfer.operations import check_database
 from pipeline.workers.populate import populate
-from schemas import base
+from schemas import tables as registry
 
 _FOUND: list[tuple[str, str, str]] = []
 
@@ -64,7 +64,7 @@ def _work(settings: Settings, log: Path, forever: bool) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.stderr = os.fdopen(2, "w", buffering=1)  # pytest has put another in its place
-    base.deactivate()  # a session that was open here before is not ours to use
+    registry.deactivate()  # a session that was open here before is not ours to use
     try:
         with open_database(settings):
             result = populate(forever=forever)
@@ -123,7 +123,7 @@ def contents(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
     found = {}
     with open_database(settings) as database:
         root = settings.store_root()
-        for table in base.all_tables():
+        for table in registry.all_tables():
             name = table.__name__
             if name in ("Worker", "SchemaVersion", "Experiment") or name.endswith("Plan"):
                 continue

@@ -11,7 +11,8 @@ import pytest
 from pipeline.database.opening import Database
 from pipeline.database.settings import Settings
 from pipeline.workers.populate import failures, populate
-from schemas import base, recording
+from schemas import reliability as reliability_tables
+from schemas import tables as registry
 from schemas.stored import StoreError
 from tests.faults.conftest import damaged
 from tests.tiny_experiment import REPOSITORY, environment, plan
@@ -75,12 +76,12 @@ def test_a_store_that_takes_nothing_gives_a_clear_error_and_no_row(
     for failure in failed:
         assert said in failure.message
     n_failed = len(failed)
-    done_before = sum(len(table()) for table in base.computed_tables())
+    done_before = sum(len(table()) for table in registry.computed_tables())
     # Space is made, and it is tried again.
     mended = populate_on(settings, "true")
     assert mended.returncode == 0, mended.stderr
     assert failures() == []
-    for table in (recording.Reliability, *base.computed_tables()):
+    for table in (reliability_tables.Reliability, *registry.computed_tables()):
         assert len(table().key_source - table().proj()) == 0
     report(
         fault,
@@ -102,10 +103,10 @@ def test_an_object_deleted_or_truncated_is_found_named_and_recovered(
     found = damaged(database)
     assert {settings.store / problem.path for problem in found} == {first, second}
     with pytest.raises(StoreError, match="of __reliability .*object _schema/"):
-        row = recording.Reliability.fetch1()
+        row = reliability_tables.Reliability.fetch1()
         for name in ("signal", "noise", "weight", "oracle", "fev", "cc_max", "split_half"):
             row[name].load()
-    (recording.Reliability()).delete(prompt=False, part_integrity="cascade")
+    (reliability_tables.Reliability()).delete(prompt=False, part_integrity="cascade")
     populate()
     assert damaged(database) == []
     report(

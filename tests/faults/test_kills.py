@@ -11,7 +11,8 @@ from typing import Any
 from pipeline.database.opening import open_database
 from pipeline.database.settings import Settings
 from pipeline.workers.populate import populate
-from schemas import base, training
+from schemas import tables as registry
+from schemas import training
 from schemas.encoding import FittedEncoder
 from schemas.worker import Worker
 from tests.faults.conftest import contents, damaged, wait_until
@@ -59,7 +60,7 @@ def test_a_worker_killed_at_twenty_moments_leaves_what_an_undisturbed_one_would(
         worker.kill()
         with open_database(disturbed):
             assert masters_without_parts() == 0
-            rows.append(sum(len(table()) for table in base.computed_tables()))
+            rows.append(sum(len(table()) for table in registry.computed_tables()))
     assert rows == sorted(rows), "no row was lost"
     last = workers(disturbed)
     assert last.wait(120) == 0, last.said()
@@ -68,7 +69,7 @@ def test_a_worker_killed_at_twenty_moments_leaves_what_an_undisturbed_one_would(
     for table in expected:
         assert found[table] == expected[table], table
     with open_database(disturbed) as database:
-        assert all(len(table().jobs) == 0 for table in base.computed_tables())
+        assert all(len(table().jobs) == 0 for table in registry.computed_tables())
         assert damaged(database) == []
     report(
         f"kill -9 of a worker at {KILLS} random moments of a populate",

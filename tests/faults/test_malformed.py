@@ -21,7 +21,7 @@ from pipeline.experiments.file import ExperimentError, read_experiment
 from pipeline.query.rows import QueryError, query
 from pipeline.transfer.operations import backup_database, import_archive
 from predictive_model.recordings.recording import RecordingError
-from schemas import base
+from schemas import tables as registry
 from tests.tiny_experiment import REPOSITORY, environment, plan
 
 N = 50
@@ -41,7 +41,7 @@ WRONG = st.one_of(
 
 
 def everything(database: Database) -> tuple[int, int]:
-    rows = sum(len(table()) for table in base.all_tables())
+    rows = sum(len(table()) for table in registry.all_tables())
     return rows, sum(1 for path in database.settings.store.rglob("*") if path.is_file())
 
 

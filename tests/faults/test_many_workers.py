@@ -20,7 +20,7 @@ from pipeline.database.embedded import EmbeddedPostgres
 from pipeline.database.opening import open_database
 from pipeline.database.settings import Settings
 from pipeline.workers import populate
-from schemas import base
+from schemas import tables as registry
 from schemas.base import dj
 from tests.tiny_experiment import REPOSITORY
 
@@ -66,7 +66,7 @@ def declare(connection: Any, name: str) -> tuple[Any, Any]:
 
 def fill(settings: Settings, name: str, barrier: Any, answers: Any) -> None:
     try:
-        base.deactivate()
+        registry.deactivate()
         with open_database(settings) as database:
             number, slow, _ = declare(database.connection, name)
             table, all_keys = slow(), [number.proj()]
@@ -170,7 +170,7 @@ def test_a_clean_start_killed_at_any_moment_can_be_made_again(
     )
 
     def start() -> None:
-        base.deactivate()
+        registry.deactivate()
         with open_database(settings):
             os._exit(0)
 
@@ -182,7 +182,7 @@ def test_a_clean_start_killed_at_any_moment_can_be_made_again(
         starter.join()
     try:
         with open_database(settings, any_version=True) as database:
-            tables = base.all_tables()
+            tables = registry.all_tables()
             assert all(len(table()) >= 0 for table in tables)
             assert database.connection.query("SELECT 1").fetchone() == (1,)
     except Exception as error:

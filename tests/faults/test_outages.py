@@ -16,7 +16,8 @@ from pipeline.database.embedded import EmbeddedPostgres
 from pipeline.database.opening import open_database
 from pipeline.database.settings import Settings
 from pipeline.workers.populate import PopulateResult, failures, populate, populate_table, working
-from schemas import base, training
+from schemas import tables as registry
+from schemas import training
 from schemas.worker import Worker
 from tests.faults.conftest import contents, wait_until
 from tests.faults.proxy import Network
@@ -95,7 +96,7 @@ def test_workers_wait_for_the_server_and_go_on(
     def both_at_work() -> bool:
         """A server that is not there when a worker starts is an error."""
         with open_database(direct):
-            rows = sum(len(table()) for table in base.computed_tables())
+            rows = sum(len(table()) for table in registry.computed_tables())
             return rows > 0 and len(Worker()) == len(both)
 
     wait_until(both_at_work)
@@ -114,7 +115,7 @@ def test_workers_wait_for_the_server_and_go_on(
     assert [worker.wait(200) for worker in both] == [0, 0], [worker.said() for worker in both]
     with open_database(direct) as database:
         assert failures() == []
-        assert all(len(table().jobs) == 0 for table in base.computed_tables())
+        assert all(len(table().jobs) == 0 for table in registry.computed_tables())
     found = contents(direct)
     for table in undisturbed:
         assert found[table] == undisturbed[table], table

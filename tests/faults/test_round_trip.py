@@ -14,7 +14,7 @@ from pipeline.database.embedded import EmbeddedPostgres
 from pipeline.database.opening import open_database
 from pipeline.database.settings import Settings
 from pipeline.workers.populate import populate
-from schemas import base
+from schemas import tables as registry
 from tests.servers import postgres_over_tcp
 from tests.tiny_experiment import REPOSITORY, plan
 
@@ -42,7 +42,7 @@ def fingerprint(settings: Settings) -> tuple[str, int, int]:
     """Hash of every row as the database has it and of every object's bytes, with their numbers."""
     digest, n_rows, n_objects = hashlib.sha256(), 0, 0
     with open_database(settings) as database:
-        for table in base.all_tables():
+        for table in registry.all_tables():
             if table.__name__ in ("Worker", "SchemaVersion"):
                 continue
             rows = database.connection.query(f"SELECT * FROM {table().full_table_name}").fetchall()

@@ -7,13 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from predictive_model.checkpoint import (
-    CheckpointError,
-    array_digest,
-    fingerprint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from predictive_model.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from predictive_model.digest import array_digest, fingerprint
 
 STATE = {"weights": {"w": torch.arange(6.0).reshape(2, 3)}, "epoch": 3, "history": [{"loss": 0.5}]}
 

@@ -15,8 +15,8 @@ from regularized_training.networks.config import NetworkConfig
 from regularized_training.robustness.noise import NoiseConfig
 from regularized_training.teachers.config import TeacherConfig
 from regularized_training.training import TrainingConfig
-from schemas import base
-from schemas.base import config_hash
+from schemas import base, checkpoints
+from schemas.configurations import config_hash
 from schemas.stored import describe
 
 CONFIGS: list[BaseModel] = [
@@ -120,11 +120,11 @@ def test_no_checkpoint_is_kept_where_there_is_no_folder(
 ) -> None:
     monkeypatch.setattr(base, "_computing", base.Computing())
     table: Any = type("Fit", (), {"primary_key": ["scan", "seed"]})
-    assert base.checkpoint_path(table, {"scan": "a", "seed": 0}) is None
+    assert checkpoints.checkpoint_path(table, {"scan": "a", "seed": 0}) is None
     base.configure(checkpoints=tmp_path)
-    path = base.checkpoint_path(table, {"seed": 0, "scan": "a", "title": "not of the key"})
-    assert path == base.checkpoint_path(table, {"scan": "a", "seed": 0})
-    assert path != base.checkpoint_path(table, {"scan": "a", "seed": 1})
+    path = checkpoints.checkpoint_path(table, {"seed": 0, "scan": "a", "title": "not of the key"})
+    assert path == checkpoints.checkpoint_path(table, {"scan": "a", "seed": 0})
+    assert path != checkpoints.checkpoint_path(table, {"scan": "a", "seed": 1})
     assert path is not None and path.parent == tmp_path and path.name.startswith("Fit_")
 
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from datajoint.errors import DataJointError
 
+from neuroteach import results
 from pipeline.database.opening import Database
 from pipeline.experiments.adding import add_experiment, remove_experiment
 from pipeline.experiments.file import ExperimentError, ExperimentSettings
 from pipeline.results import arrays as result_arrays
-from pipeline.results import frames as results
 from pipeline.workers import populate
 from predictive_model.fits.config import FitConfig
 from predictive_model.fits.fitted import FittedEncoder, predict_recording
@@ -24,7 +24,8 @@ from predictive_model.recordings.recording import Recording, RecordingError
 from predictive_model.recordings.simulation import SimulatedCortex, SimulatedCortexConfig
 from predictive_model.recordings.stimuli import natural_stimuli
 from schemas import base, encoding, prediction, recording
-from schemas.stability import SimilarityStability
+from schemas import tables as registry
+from schemas.similarity import SimilarityStability
 
 pytestmark = pytest.mark.database
 
@@ -61,7 +62,7 @@ def plan(*scans: Recording, **settings: Any) -> None:
 
 
 def rows() -> dict[str, int]:
-    counts = {table.__name__: len(table()) for table in base.computed_tables()}
+    counts = {table.__name__: len(table()) for table in registry.computed_tables()}
     return {name: n for name, n in counts.items() if n}
 
 

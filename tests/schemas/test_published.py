@@ -17,12 +17,13 @@ from pipeline.database.opening import open_database
 from pipeline.database.settings import Settings
 from pipeline.experiments.adding import add_experiment
 from pipeline.experiments.file import ExperimentSettings
-from predictive_model.checkpoint import array_digest
+from predictive_model.digest import array_digest
 from predictive_model.fits import published
 from predictive_model.recordings.recording import RecordingError
 from predictive_model.recordings.simulation import SimulatedCortex, SimulatedCortexConfig
 from predictive_model.recordings.stimuli import natural_stimuli
-from schemas import base, encoding, prediction, recording
+from schemas import encoding, prediction, recording
+from schemas import tables as registry
 from tests.plain_encoder import plain_encoder
 from tests.predictive_model.fits.test_published import NEURONS, RECIPE, SCAN, SMALL, state_of
 from tests.tiny_experiment import SHAPE, tiny_experiment
@@ -114,7 +115,7 @@ def test_an_encoder_is_imported_once_and_predicts_any_stimuli_of_its_shape(run, 
         assert recording.Scan().fetch1("species", "area", "n_trials") == ("mouse", "V1", 0)
         # Nothing of it waits for trials that nobody has.
         assert all(
-            len(table().key_source - table().proj()) == 0 for table in base.computed_tables()
+            len(table().key_source - table().proj()) == 0 for table in registry.computed_tables()
         )
 
 

@@ -10,19 +10,20 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from neuroteach import results
 from pipeline import figures
 from pipeline.cli.main import app
 from pipeline.database.opening import Database
 from pipeline.database.settings import Settings
 from pipeline.experiments.adding import add_experiment
 from pipeline.experiments.file import ExperimentError, ExperimentSettings
-from pipeline.results import frames as results
 from pipeline.workers import populate
 from predictive_model.config import what_is_wrong
 from regularized_training.teachers.rsm import read_rsm, teacher_from_pairs
 from regularized_training.teachers.teacher import SimilarityTeacher
 from schemas import training
-from schemas.teaching import Rsm, Teacher, TeacherPlan
+from schemas.teacher_plan import TeacherPlan
+from schemas.teaching import Rsm, Teacher
 from tests.tiny_experiment import environment, few_digits
 
 pytestmark = pytest.mark.database

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from neuroteach import results
 from pipeline.database.opening import Database
 from pipeline.experiments.adding import add_experiment
 from pipeline.experiments.file import ExperimentError
-from pipeline.results import frames as results
 from predictive_model.recordings.stimuli import natural_stimuli
-from schemas import recording, teaching, training
+from schemas import recording, teacher_plan, training
 from schemas.recording import StimulusSet
 from tests.schemas.test_teaching import PGD, import_encoders, settings_of
 from tests.tiny_experiment import tiny_recording
@@ -38,4 +38,4 @@ def test_a_source_that_cannot_speak_is_refused_and_nothing_is_planned(database: 
     with pytest.raises(ExperimentError, match="attacks.n_images: 500, but image set 'digits'"):
         add(stimuli=stimuli, attacks=[PGD | {"n_images": 500}])
     assert results.experiments().empty
-    assert len(teaching.TeacherPlan()) == len(training.TrainingPlan()) == 0
+    assert len(teacher_plan.TeacherPlan()) == len(training.TrainingPlan()) == 0

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
+from neuroteach import results
 from pipeline import figures
 from pipeline.database.opening import Database, open_database
 from pipeline.database.settings import Settings
@@ -18,7 +19,6 @@ from pipeline.experiments.adding import add_experiment
 from pipeline.experiments.file import ExperimentSettings
 from pipeline.figures.stability import _coarser
 from pipeline.results import arrays as result_arrays
-from pipeline.results import frames as results
 from pipeline.workers import populate
 from predictive_model.recordings.recording import Recording
 from predictive_model.recordings.simulation import SimulatedCortex, SimulatedCortexConfig
@@ -27,7 +27,7 @@ from regularized_training.teachers.populations import population, split_units
 from regularized_training.teachers.similarity import oracle_similarity
 from regularized_training.teachers.stability import stability
 from schemas import encoding, recording, training
-from schemas.stability import SimilarityStability, SimilarityStructure
+from schemas.similarity import SimilarityStability, SimilarityStructure
 from tests.tiny_experiment import SHAPE, few_digits, tiny_experiment
 
 pytestmark = pytest.mark.database

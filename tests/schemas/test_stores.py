@@ -21,7 +21,9 @@ from pipeline.database.settings import Settings
 from pipeline.workers import populate
 from predictive_model import files
 from predictive_model.checkpoint import load_checkpoint, save_checkpoint
-from schemas import base, encoding, recording, stored, training
+from schemas import encoding, recording, stored, training
+from schemas import reliability as reliability_tables
+from schemas import tables as registry
 from schemas.stored import StoreError
 from tests.tiny_experiment import job_states, plan, tiny_recording, wait_for_checkpoint
 
@@ -108,7 +110,7 @@ def test_a_computation_on_a_damaged_object_fails_and_is_mended(
     responses.unlink()
     result = populate.populate()
     assert any("responses of scan (scan=sim)" in failure.message for failure in result.failures)
-    assert len(encoding.FittedEncoder()) == len(recording.Reliability()) == 0
+    assert len(encoding.FittedEncoder()) == len(reliability_tables.Reliability()) == 0
     responses.write_bytes(content)
     populate.retry_failures()
     assert populate.populate().failures == []
@@ -175,10 +177,10 @@ def test_a_computation_whose_row_cannot_be_stored_is_failed_and_can_be_tried_aga
     assert {failure.table for failure in result.failures} >= {"Reliability", "FittedEncoder"}
     assert all("No space left" in failure.message for failure in result.failures)
     monkeypatch.setattr(stored, "write_object", real)
-    assert sum(len(table()) for table in base.computed_tables()) == len(
+    assert sum(len(table()) for table in registry.computed_tables()) == len(
         [
             t
-            for t in base.computed_tables()
+            for t in registry.computed_tables()
             if t.__name__ in result.computed and result.computed[t.__name__]
         ]
     )

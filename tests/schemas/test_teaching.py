@@ -9,24 +9,27 @@ from typing import Any
 import numpy as np
 import pytest
 
+from neuroteach import results
 from pipeline import figures
 from pipeline.database.opening import Database, open_database
 from pipeline.database.settings import Settings
 from pipeline.experiments.adding import add_experiment
 from pipeline.experiments.file import ExperimentSettings
-from pipeline.results import frames as results
+from pipeline.experiments.selection import Selection
 from pipeline.results import tables as result_tables
 from pipeline.results.conditions import conditions
 from pipeline.workers import populate
 from predictive_model.fits.published import published_encoder
 from predictive_model.recordings.stimuli import natural_stimuli
-from regularized_training.alignment.layers import compare_layers
+from regularized_training.alignment.layers import RepresentationConfig, compare_layers
 from regularized_training.networks.architectures import compared_layers
 from regularized_training.robustness.attack_config import AttackConfig
 from regularized_training.robustness.attacks import adversarial_distances
 from regularized_training.teachers.similarity import model_similarity
 from regularized_training.teachers.teacher import held_out_stimuli
-from schemas import encoding, representation, robustness, teaching, training
+from schemas import encoding, teacher_plan, teaching, training
+from schemas.evaluations import adversarial as adversarial_tables
+from schemas.evaluations import layers as layers_tables
 from schemas.recording import StimulusSet
 from tests.predictive_model.fits.test_published import RECIPE, SHAPE, state_of
 from tests.tiny_experiment import few_digits, tiny_experiment
@@ -88,7 +91,7 @@ def opened(
 ) -> Iterator[Database]:
     with open_database(new_settings(tmp_path_factory.mktemp("teaching"))) as database:
         add_experiment(settings_of(import_encoders()), name="lab", scale="smoke")
-        done = populate.populate(experiment="lab")
+        done = populate.populate(Selection("lab"))
         assert done.failures == []
         yield database
 
@@ -120,7 +123,7 @@ def test_everything_planned_is_computed_and_nothing_else() -> None:
 
 
 def teacher_of(kind: str) -> Any:
-    key = (teaching.Teacher * (teaching.TeacherConfig & {"teacher": kind})).proj().fetch1()
+    key = (teaching.Teacher * (teacher_plan.TeacherConfig & {"teacher": kind})).proj().fetch1()
     return teaching.Teacher.load(key)
 
 
@@ -150,7 +153,7 @@ def test_controls_speak_of_the_same_stimuli_and_hold_out_the_same_ones() -> None
 
 
 def test_stored_distances_are_those_of_the_attack() -> None:
-    key = robustness.AdversarialDistance().keys(order_by="KEY")[0]
+    key = adversarial_tables.AdversarialDistance().keys(order_by="KEY")[0]
     task = training.ImageSet.load(key)
     found = adversarial_distances(
         training.TrainedNetwork.load(key),
@@ -158,13 +161,13 @@ def test_stored_distances_are_those_of_the_attack() -> None:
         task.test_labels,
         AttackConfig.model_validate(PGD),
     )
-    images = (robustness.AdversarialDistance.Image & key).to_dicts(order_by="image_index")
+    images = (adversarial_tables.AdversarialDistance.Image & key).to_dicts(order_by="image_index")
     assert [row["image_index"] for row in images] == found.index.tolist()
     stored = [np.inf if row["distance"] is None else row["distance"] for row in images]
     np.testing.assert_allclose(stored, found.distance)
     outcomes = {row["outcome"] for row in images}
     assert outcomes <= {"misclassified", "adversarial", "failed"}
-    row = (robustness.AdversarialDistance & key).fetch1()
+    row = (adversarial_tables.AdversarialDistance & key).fetch1()
     assert row["n_failed"] == found.failed.sum()
     assert row["n_misclassified"] == found.misclassified.sum()
     np.testing.assert_allclose(np.asarray(row["curve"]), found.curve, rtol=1e-6)
@@ -178,15 +181,15 @@ def test_every_network_is_compared_with_the_brain_before_and_after() -> None:
     # Before it was taught, a network does not know by whom.
     before = by_seed[~by_seed["trained"].astype(bool)]
     assert (before.groupby(["seed", "layer"])["correlation"].nunique() == 1).all()
-    key = representation.LayerSimilarity().keys(order_by="KEY")[0]
+    key = layers_tables.LayerSimilarity().keys(order_by="KEY")[0]
     judge = teacher_of("neural_model")
     expected = compare_layers(
         training.TrainedNetwork.load(key),
         layers,
         judge,
-        representation.representation.RepresentationConfig(),
+        RepresentationConfig(),
     )
-    rows = (representation.LayerSimilarity.Layer & key & "trained").to_dicts(order_by="layer_index")
+    rows = (layers_tables.LayerSimilarity.Layer & key & "trained").to_dicts(order_by="layer_index")
     assert [row["layer"] for row in rows] == list(layers)
     np.testing.assert_allclose(
         [row["correlation"] for row in rows], [e.correlation for e in expected], atol=1e-5

@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from neuroteach import results
 from pipeline.cli.main import app
 from pipeline.database import migrations
 from pipeline.database.opening import Database, DatabaseError, open_database
 from pipeline.database.settings import Settings
-from pipeline.results import frames as results
+from pipeline.experiments.selection import Selection
 from pipeline.workers import populate
-from schemas import base, recording, training
+from schemas import reliability as reliability_tables
+from schemas import tables as registry
+from schemas import training
 from schemas.experiment import Experiment
 from schemas.worker import SchemaVersion, Worker
 from tests.tiny_experiment import environment, plan
@@ -37,9 +40,9 @@ def old(settings: Settings) -> Iterator[Settings]:
     """A database with rows, made to look as before there were versions."""
     with open_database(settings) as database:
         plan()
-        populate.populate(experiment="tiny")
+        populate.populate(Selection("tiny"))
         query = database.connection.query
-        for table in base.all_tables():
+        for table in registry.all_tables():
             for column in ("host", "computed_by"):
                 if "git_commit" in table.definition:
                     query(f"ALTER TABLE {table().full_table_name} DROP COLUMN {column}")
@@ -77,10 +80,10 @@ def test_an_old_database_is_refused_then_brought_up_to_date(old: Settings) -> No
     (backup,) = (old.home / "backups").iterdir()
     assert str(backup) in said.replace("\n", "")
     with open_database(old) as database:
-        assert columns(recording.Reliability, database) == set(
-            recording.Reliability().heading.names
+        assert columns(reliability_tables.Reliability, database) == set(
+            reliability_tables.Reliability().heading.names
         )
-        assert recording.Reliability.fetch1("host") == ""
+        assert reliability_tables.Reliability.fetch1("host") == ""
         assert "pid_space" in columns(Worker, database)
         assert Worker().heading["worker"].type == "bigint"
         assert results.accuracy()["gap"].isna().all(), "nobody knows the loss of old epochs"
@@ -119,7 +122,7 @@ def test_tables_that_were_half_declared_are_completed(
     database: Database, settings: Settings
 ) -> None:
     """As by one who was killed while he made them."""
-    last = base.all_tables()[-1]
+    last = registry.all_tables()[-1]
     database.connection.query(f"DROP TABLE {last().full_table_name}")
     database.close()
     again = open_database(settings)

@@ -14,15 +14,16 @@ import psycopg2
 import pytest
 from upath import UPath
 
+from neuroteach import results
 from pipeline.database.embedded import EmbeddedPostgres
 from pipeline.database.opening import Database, DatabaseError, connect, open_database, require_store
 from pipeline.database.settings import ServerAddress, Settings
 from pipeline.results import arrays as result_arrays
-from pipeline.results import frames as results
 from pipeline.workers import populate
 from predictive_model.recordings.recording import Recording, RecordingError
 from regularized_training.tasks.image_task import ImageTask, TaskError
 from schemas import base, encoding, experiment, training
+from schemas import tables as registry
 from schemas.recording import Scan, StimulusSet
 from tests.servers import mariadb_over_tcp
 
@@ -35,7 +36,7 @@ def open_at_once(barrier: Any, answers: Any, settings: Settings) -> None:
     """Open the database when all processes are ready, and say what its tables hold."""
     barrier.wait()
     with open_database(settings):
-        tables = [table() for table in base.computed_tables()]
+        tables = [table() for table in registry.computed_tables()]
         answers.put(sum(len(table) + len(table.jobs) for table in tables))
 
 
@@ -177,7 +178,7 @@ def test_a_shared_store_that_is_not_mounted_is_neither_made_nor_computed_with(
         open_database(there)
     assert not elsewhere.parent.exists()
 
-    base.deactivate()
+    registry.deactivate()
     with open_database(new) as first:  # whose tables are made now, and so is its store
         assert elsewhere.is_dir()
         require_store(first)

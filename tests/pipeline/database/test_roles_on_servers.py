@@ -9,13 +9,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from neuroteach import results
 from pipeline.cli.main import app
 from pipeline.database.opening import Database, DatabaseError, connect, open_database
 from pipeline.database.roles import Role, apply, grant, set_password
 from pipeline.database.settings import Settings
-from pipeline.results import frames as results
 from pipeline.workers import populate
-from schemas import base, experiment, recording, training
+from schemas import experiment, recording, training
+from schemas import reliability as reliability_tables
+from schemas import tables as registry
 from tests.servers import SharedServer, can_connect, mariadb_over_tcp, postgres_over_tcp
 from tests.tiny_experiment import plan
 
@@ -81,7 +83,7 @@ def test_an_admin_plans_and_a_worker_computes(
         done = populate.populate()
         assert done.failures == []
         assert done.computed["NoiseAccuracy"] == 1
-        row = recording.Reliability.fetch1()
+        row = reliability_tables.Reliability.fetch1()
         assert row["computed_by"] == USERS[Role.worker]
     with open_database(shared[Role.reader]):
         assert len(results.accuracy()) == 1
@@ -90,14 +92,14 @@ def test_an_admin_plans_and_a_worker_computes(
 
 def test_a_reader_sees_every_table_with_its_key(shared: dict[Role, Settings]) -> None:
     with open_database(shared[Role.reader]):
-        for table in base.all_tables():
+        for table in registry.all_tables():
             assert table().primary_key
             len(table())
 
 
 def tables_of(settings: Settings) -> list[str]:
-    tables = [table().full_table_name for table in base.all_tables()]
-    return [*tables, *(table().jobs.full_table_name for table in base.queued_tables())]
+    tables = [table().full_table_name for table in registry.all_tables()]
+    return [*tables, *(table().jobs.full_table_name for table in registry.queued_tables())]
 
 
 def refused(database: Database, statement: str) -> bool:

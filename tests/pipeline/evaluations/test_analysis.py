@@ -13,12 +13,12 @@ import pytest
 import torch
 from scipy import stats
 
+from neuroteach import results
 from pipeline import figures
 from pipeline.database.opening import Database, open_database
 from pipeline.database.settings import Settings
 from pipeline.experiments.adding import add_experiment
 from pipeline.experiments.file import ExperimentSettings
-from pipeline.results import frames as results
 from pipeline.results import tables as result_tables
 from pipeline.results.conditions import conditions
 from pipeline.workers import populate
@@ -27,8 +27,11 @@ from regularized_training.analysis.errors import answers_of
 from regularized_training.networks.layer_reader import LayerReader
 from regularized_training.tasks.image_task import ImageTask, TaskError
 from regularized_training.teachers.rsm import recorded_rsm_teacher
-from schemas import analysis, recording, training
-from schemas.teaching import Rsm, Teacher, TeacherPlan
+from schemas import recording, training
+from schemas.evaluations import activations as activations_tables
+from schemas.evaluations import superclass_errors as superclass_errors_tables
+from schemas.teacher_plan import TeacherPlan
+from schemas.teaching import Rsm, Teacher
 from tests.schemas.test_rsm import v1
 from tests.tiny_experiment import few_digits, tiny_recording
 
@@ -95,7 +98,7 @@ class TestAStudyOfLabels:
 
     def test_errors_within_superclasses_are_those_of_the_networks(self) -> None:
         task = grouped_digits()
-        rows = analysis.SuperclassErrors.to_dicts()
+        rows = superclass_errors_tables.SuperclassErrors.to_dicts()
         assert len(rows) == 24
         for row in rows[:3]:
             answers = answers_of(training.TrainedNetwork.load(row), task.test_images)
@@ -108,7 +111,10 @@ class TestAStudyOfLabels:
             assert np.array_equal(row["confusion"], counts)
 
     def test_variance_and_embedding_are_of_the_layer(self) -> None:
-        rows = (analysis.LayerActivations & (analysis.ActivationConfig & "n_shown > 0")).to_dicts()
+        rows = (
+            activations_tables.LayerActivations
+            & (activations_tables.ActivationConfig & "n_shown > 0")
+        ).to_dicts()
         assert len(rows) == 24
         row = rows[0]
         read = LayerReader(training.TrainedNetwork.load(row), ("V2",))
@@ -135,7 +141,7 @@ class TestAStudyOfLabels:
         assert set(last["shuffled_labels"]) == {0, 0.5}
 
     def test_a_layer_that_two_experiments_look_at_counts_once(self) -> None:
-        assert len(analysis.LayerActivations()) == 48
+        assert len(activations_tables.LayerActivations()) == 48
         assert len(results.activations_by_seed()) == 24
         assert len(results.activations()) == 8
         of_both, of_one = (

@@ -25,12 +25,13 @@ from pipeline.query.provenance import Node, provenance
 from pipeline.query.restriction import QueryError
 from pipeline.query.rows import named_tables
 from pipeline.workers import populate
-from regularized_training.alignment import layers as representation
 from regularized_training.teachers import teacher as teachers
-from schemas import base, encoding, recording, teaching
+from schemas import base, encoding, recording, teacher_plan, teaching
+from schemas import tables as registry
 from schemas import training as trainings
+from schemas.evaluations import layers as layers_tables
+from schemas.evaluations.layers import LayerSimilarity, RepresentationConfig
 from schemas.experiment import Experiment
-from schemas.representation import LayerSimilarity, RepresentationConfig
 from tests.servers import mariadb_over_tcp
 from tests.tiny_experiment import plan
 
@@ -92,7 +93,7 @@ def test_tables_are_joined_and_rows_and_columns_chosen() -> None:
     assert found.columns.tolist() == ["teacher", "alpha", "seed", "test_accuracy"]
     assert found["teacher"].tolist() == ["neural_model"] * 2
     assert found["seed"].tolist() == [0, 1]
-    stored = (trainings.TrainedNetwork * teaching.TeacherConfig.proj("teacher")) & {
+    stored = (trainings.TrainedNetwork * teacher_plan.TeacherConfig.proj("teacher")) & {
         "teacher": "neural_model"
     }
     assert found["test_accuracy"].tolist() == list(
@@ -315,7 +316,7 @@ def test_every_table_is_listed_with_all_its_columns() -> None:
     listed = query.described()
     assert set(listed["table"]) == set(named_tables())
     assert {"ScanGroup.Member", "TrainedNetwork.Epoch", "Scan", "Seed"} < set(listed["table"])
-    assert {t.__name__ for t in base.queued_tables()} < set(listed["table"])
+    assert {t.__name__ for t in registry.queued_tables()} < set(listed["table"])
     assert (listed["description"] != "").all()
     scan = listed[listed["table"] == "Scan"].set_index("column")
     assert scan.index.tolist() == list(recording.Scan().heading.names)
@@ -438,14 +439,16 @@ def computed(**columns: Any) -> dict[str, Any]:
 
 def test_a_judge_is_told_from_a_teacher() -> None:
     network = (
-        trainings.TrainedNetwork & (teaching.TeacherConfig & {"teacher": "none"}) & "seed = 0"
+        trainings.TrainedNetwork & (teacher_plan.TeacherConfig & {"teacher": "none"}) & "seed = 0"
     ).keys()[0]
-    judge = (teaching.Teacher & (teaching.TeacherConfig & {"teacher": "neural_model"})).keys()[0]
+    judge = (teaching.Teacher & (teacher_plan.TeacherConfig & {"teacher": "neural_model"})).keys()[
+        0
+    ]
     key = dict(
         network,
         judge_hash=judge["teacher_hash"],
         judge_group=judge["scan_group"],
-        representation_hash=RepresentationConfig.add(representation.RepresentationConfig()),
+        representation_hash=RepresentationConfig.add(layers_tables.RepresentationConfig()),
     )
     LayerSimilarity.insert1(computed(**key, n_compared=3), allow_direct_insert=True)
     try:
@@ -466,8 +469,8 @@ def test_a_matrix_that_a_teacher_names_is_found_or_known_to_be_gone() -> None:
     teaching.Rsm.insert1({"rsm": "v1", **row})
     config = teachers.TeacherConfig(kind="rsm", rsm="v1")
     key = dict(
-        teacher_hash=teaching.TeacherConfig.add(config),
-        scan_group=teaching.ScanGroup.add([]),
+        teacher_hash=teacher_plan.TeacherConfig.add(config),
+        scan_group=teacher_plan.ScanGroup.add([]),
     )
     teaching.Teacher.insert1(computed(**key), allow_direct_insert=True)
     try:

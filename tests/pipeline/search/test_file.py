@@ -16,8 +16,8 @@ from pipeline.search.file import SearchError, SearchSettings, experiment_file, r
 from pipeline.search.proposals import Trial, propose
 from predictive_model.encoders.config import EncoderConfig
 from predictive_model.fits.config import FitConfig
-from schemas import base
 from schemas import search as tables
+from schemas import tables as registry
 
 FOLDER = Path(__file__).resolve().parents[3] / "experiments" / "searches"
 
@@ -199,8 +199,8 @@ def test_a_search_keeps_away_from_what_failed_was_hopeless_or_is_being_tried(sta
 
 
 def test_populate_leaves_trials_to_their_search() -> None:
-    assert tables.SearchResult in base.queued_tables()
-    assert tables.SearchResult not in base.computed_tables()
+    assert tables.SearchResult in registry.queued_tables()
+    assert tables.SearchResult not in registry.computed_tables()
 
 
 def test_headings_are_short_where_no_two_are_alike() -> None:

@@ -15,6 +15,7 @@ from pipeline.transfer import check as checking
 from pipeline.transfer import operations
 from pipeline.transfer.check import BusyError
 from schemas import recording
+from schemas import reliability as reliability_tables
 from tests.pipeline.transfer.content import (
     objects_of,
     old_orphan,
@@ -73,7 +74,7 @@ def test_orphans_are_removed_once_they_are_old(restored: Settings) -> None:
 def test_orphans_stay_while_something_is_being_computed(restored: Settings) -> None:
     old = old_orphan(restored, "_hash", "abcdefghijklmnopqrstuvwxyz")
     with opened(restored) as database:
-        jobs = recording.Reliability().jobs
+        jobs = reliability_tables.Reliability().jobs
         jobs.refresh()
         database.connection.query(f"UPDATE {jobs.full_table_name} SET status = 'reserved'")
         with pytest.raises(BusyError, match="computations are under way"):
@@ -84,7 +85,7 @@ def test_orphans_stay_while_something_is_being_computed(restored: Settings) -> N
 def test_what_the_dead_had_reserved_is_not_being_computed(restored: Settings) -> None:
     old_orphan(restored, "_hash", "abcdefghijklmnopqrstuvwxyz")
     with opened(restored) as database:
-        jobs = recording.Reliability().jobs
+        jobs = reliability_tables.Reliability().jobs
         jobs.refresh()
         # The session of a process that is gone.
         other = connect(restored)

@@ -12,15 +12,15 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from neuroteach import results
 from pipeline.database.settings import Settings
-from pipeline.results import frames as results
 from pipeline.transfer import operations
 from pipeline.transfer.conflicts import ConflictError
 from pipeline.transfer.manifest import ArchiveError
 from pipeline.transfer.objects import path_with_schema
 from pipeline.transfer.rows import read_rows, snapshot, tables_of
 from pipeline.workers import populate
-from schemas import encoding, experiment, recording, teaching, training
+from schemas import encoding, experiment, recording, teacher_plan, training
 from tests.pipeline.transfer.content import (
     Made,
     content_of,
@@ -87,14 +87,15 @@ def test_what_the_experiment_was_not_made_from_stays_at_home(
         assert set(experiment.Experiment.to_arrays("experiment")) == {"tiny"}
         assert set(recording.Scan.to_arrays("scan")) == {"sim"}
         assert set(experiment.Seed.to_arrays("seed")) == {0}
-        kinds = set(teaching.TeacherConfig.to_arrays("teacher"))
+        kinds = set(teacher_plan.TeacherConfig.to_arrays("teacher"))
         assert kinds == {"none", "neural_model"}
         assert operations.check_database(database).young == 0
 
 
 def test_what_is_referred_to_by_name_comes_along(empty: Settings, tmp_path: Path) -> None:
     from pipeline.transfer.selection import rows_of_experiment
-    from schemas.teaching import Rsm, TeacherConfig, TeacherPlan
+    from schemas.teacher_plan import TeacherConfig, TeacherPlan
+    from schemas.teaching import Rsm
 
     with opened(empty) as database:
         plan()
@@ -107,7 +108,7 @@ def test_what_is_referred_to_by_name_comes_along(empty: Settings, tmp_path: Path
             "unused", SimilarityTeacher("rsm", stimuli + 1, np.eye(4, dtype=np.float32)), source="x"
         )
         teacher = TeacherConfig.add(Config(kind="rsm", rsm="given"))
-        (group,) = teaching.ScanGroup.to_arrays("scan_group")[:1]
+        (group,) = teacher_plan.ScanGroup.to_arrays("scan_group")[:1]
         key = {"experiment": "tiny", "scale": "smoke"}
         TeacherPlan.insert1({**key, "teacher_hash": teacher, "scan_group": group})
         training.Superclasses.insert1({"image_set": "digits", "superclasses": ["a"] * 10})

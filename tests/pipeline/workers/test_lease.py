@@ -18,6 +18,7 @@ from pipeline.database.connection import Lost
 from pipeline.database.opening import Database, open_database
 from pipeline.database.settings import Settings
 from pipeline.experiments.adding import set_priority
+from pipeline.experiments.selection import Selection
 from pipeline.workers import lease as leases
 from pipeline.workers import populate
 from pipeline.workers.lease import (
@@ -30,6 +31,7 @@ from pipeline.workers.lease import (
     release_lost,
 )
 from schemas import base, recording
+from schemas import reliability as reliability_tables
 from schemas.training import TrainedNetwork
 from schemas.worker import Worker
 from tests.tiny_experiment import job_states, plan
@@ -45,7 +47,7 @@ SESSIONS, LISTENING = dict(leases._SESSION), leases._listening
 def job(database: Database) -> Any:
     """The queue of a table with one job, pending."""
     plan()
-    jobs = recording.Reliability().jobs
+    jobs = reliability_tables.Reliability().jobs
     jobs.refresh(delay=-1)
     return jobs
 
@@ -142,7 +144,7 @@ def test_a_worker_that_was_heard_keeps_its_job(
 ) -> None:
     with another(settings, job, silence=silence):
         assert release_lost(job) == 0
-        assert job_states(recording.Reliability) == ["reserved"]
+        assert job_states(reliability_tables.Reliability) == ["reserved"]
 
 
 def test_a_worker_that_lost_its_session_is_given_time_to_come_back(
@@ -159,7 +161,7 @@ def test_a_worker_without_a_session_and_silent_loses_its_job(
     with another(settings, job, silence=GONE + 1) as session:
         gone(database, session)
         assert release_lost(job) == 1
-    assert job_states(recording.Reliability) == ["pending"]
+    assert job_states(reliability_tables.Reliability) == ["pending"]
     assert len(Worker()) == 0
 
 
@@ -195,7 +197,7 @@ def test_a_machine_that_hangs_loses_job_and_session(
 ) -> None:
     with another(settings, job, silence=SILENT + 1) as session:
         assert release_lost(job) == 1
-        assert job_states(recording.Reliability) == ["pending"]
+        assert job_states(reliability_tables.Reliability) == ["pending"]
         with pytest.raises(psycopg2.Error), session.cursor() as cursor:
             cursor.execute("SELECT 1")
 
@@ -239,7 +241,7 @@ def test_a_worker_heard_while_others_were_about_to_give_it_up_keeps_its_job(
 
         monkeypatch.setattr(leases, "_listening", beats_meanwhile)
         assert release_lost(job) == 0
-        assert job_states(recording.Reliability) == ["reserved"]
+        assert job_states(reliability_tables.Reliability) == ["reserved"]
 
 
 def test_one_who_was_given_up_writes_nothing_and_computes_no_longer(
@@ -266,13 +268,15 @@ def test_one_who_was_given_up_writes_nothing_and_computes_no_longer(
     looks = iter(range(3))
     with populate.working() as lease:
         result = populate.PopulateResult()
-        table = recording.Reliability()
+        table = reliability_tables.Reliability()
         populate.populate_table(
             table, [], result, lambda p: None, lambda: next(looks, None) is not None, lease
         )
     assert given_away.is_set()
     assert result.failures == []
-    assert job_states(recording.Reliability) != ["error"], "it is no longer this worker's to say"
+    assert job_states(reliability_tables.Reliability) != ["error"], (
+        "it is no longer this worker's to say"
+    )
 
 
 def test_a_lost_session_keeps_its_reserved_job(database: Database, job: Any) -> None:
@@ -289,7 +293,7 @@ def test_a_lost_session_keeps_its_reserved_job(database: Database, job: Any) -> 
         assert Worker.fetch1("worker", "session") == (worker, connection.session)
         assert job.reserved.to_dicts()[0]["connection_id"] == worker
         put_back(job)
-        assert job_states(recording.Reliability) == ["pending"]
+        assert job_states(reliability_tables.Reliability) == ["pending"]
     assert connection.connection_id == connection.session
 
 
@@ -352,7 +356,7 @@ MOMENTS = {
 def test_a_session_lost_at_the_worst_moment_costs_no_key_and_ends_no_worker(
     database: Database, job: Any, monkeypatch: pytest.MonkeyPatch, moment: str, after: bool
 ) -> None:
-    table, result = recording.Reliability(), populate.PopulateResult()
+    table, result = reliability_tables.Reliability(), populate.PopulateResult()
     statement = MOMENTS[moment].format(job.full_table_name)
     with populate.working() as lease:
         lost = lose_session_at(database, monkeypatch, statement, after=after)
@@ -446,7 +450,7 @@ def test_work_that_became_ready_goes_before_less_urgent_that_is_under_way(
     plan("usual", seeds=(0, 1, 2), teachers=("none",))
     plan("urgent", seeds=(7,), teachers=("none",))
     set_priority("urgent", "smoke", 1)
-    populate.populate(experiment="urgent")
+    populate.populate(Selection("urgent"))
     (TrainedNetwork & {"seed": 7}).delete(prompt=False, part_integrity="cascade")
     jobs = TrainedNetwork().jobs
     jobs.refresh(delay=-1)

@@ -16,12 +16,13 @@ import psycopg2
 import pytest
 import torch
 
+from neuroteach import results
 from pipeline import figures
 from pipeline.database.opening import Database, open_database
 from pipeline.database.settings import Settings
 from pipeline.experiments.adding import add_experiment
 from pipeline.experiments.file import ExperimentSettings
-from pipeline.results import frames as results
+from pipeline.experiments.selection import Selection
 from pipeline.workers import populate
 from predictive_model.fits import fitting
 from predictive_model.fits.fitted import predict_recording
@@ -29,9 +30,13 @@ from predictive_model.scoring.ceilings import ceilings
 from predictive_model.scoring.score_summary import summarise
 from predictive_model.scoring.scores import score_predictions
 from regularized_training import training
-from schemas import base, encoding, prediction, recording, robustness, teaching
+from schemas import base, encoding, prediction, recording, teacher_plan, teaching
+from schemas import reliability as reliability_tables
+from schemas import tables as registry
 from schemas import training as trainings
 from schemas import worker as workers
+from schemas.configurations import config_hash
+from schemas.evaluations import noise as noise_tables
 from tests.tiny_experiment import (
     LEVELS,
     N_IMAGES,
@@ -108,10 +113,10 @@ class TestATinyExperiment:
         assert [p.done for p in progress if p.table == "TrainedNetwork"] == list(range(1, 9))
         assert {p.table: p.total for p in populate.progress("tiny", "smoke")} == (expected | alone)
         assert len(trainings.TrainedNetwork.Epoch()) == 8
-        assert len(robustness.NoiseAccuracy.Level()) == 8 * len(LEVELS)
+        assert len(noise_tables.NoiseAccuracy.Level()) == 8 * len(LEVELS)
 
     def test_tables_are_joined_as_the_documentation_does(self) -> None:
-        taught = trainings.TrainedNetwork * teaching.TeacherConfig.proj("teacher")
+        taught = trainings.TrainedNetwork * teacher_plan.TeacherConfig.proj("teacher")
         taught = taught * trainings.TrainingConfig.proj("alpha") & "teacher = 'neural_model'"
         found = taught.proj("test_accuracy", "alpha", "seconds").to_pandas()
         assert len(found) == 2
@@ -119,16 +124,16 @@ class TestATinyExperiment:
 
     def test_a_second_populate_computes_nothing(self) -> None:
         def times() -> list[Any]:
-            return [list(t.to_arrays("computed")) for t in base.computed_tables()]
+            return [list(t.to_arrays("computed")) for t in registry.computed_tables()]
 
         before = times()
         result = populate.populate()
         assert set(result.computed.values()) == {0}
         assert times() == before
-        assert all(job_states(table) == [] for table in base.computed_tables())
+        assert all(job_states(table) == [] for table in registry.computed_tables())
 
     def test_every_computed_row_says_what_made_it(self) -> None:
-        for table in base.computed_tables():
+        for table in registry.computed_tables():
             for row in table.proj("package_version", "device", "seconds", "computed").to_dicts():
                 assert row["package_version"] == base.code_version()["package_version"]
                 assert row["device"] == "cpu"
@@ -138,7 +143,7 @@ class TestATinyExperiment:
         assert list(opened.settings.checkpoints.iterdir()) == []
 
     def test_the_teacher_none_teaches_nothing_and_the_others_the_same_images(self) -> None:
-        table = teaching.Teacher * teaching.TeacherConfig.proj("teacher")
+        table = teaching.Teacher * teacher_plan.TeacherConfig.proj("teacher")
         rows = table.proj("n_stimuli", "teacher").to_dicts()
         n = {row["teacher"]: row["n_stimuli"] for row in rows}
         taught = N_IMAGES - N_REPEATED
@@ -157,7 +162,7 @@ class TestATinyExperiment:
         assert not shown & {image.tobytes() for image in held_out}
 
     def test_only_taught_networks_have_a_similarity_loss(self) -> None:
-        query = trainings.TrainedNetwork * teaching.TeacherConfig.proj("teacher")
+        query = trainings.TrainedNetwork * teacher_plan.TeacherConfig.proj("teacher")
         for row in query.proj("similarity_loss", "layers", "teacher").to_dicts():
             taught = row["teacher"] != "none"
             assert (row["similarity_loss"] is not None) == taught
@@ -170,7 +175,7 @@ class TestATinyExperiment:
             with torch.inference_mode():
                 answers = network(torch.from_numpy(task.test_images).float() / 255).argmax(1)
             accuracy = float((answers.numpy() == task.test_labels).mean())
-            without_noise = robustness.NoiseAccuracy.Level & key & {"level_index": 0}
+            without_noise = noise_tables.NoiseAccuracy.Level & key & {"level_index": 0}
             assert without_noise.fetch1("accuracy") == pytest.approx(accuracy, abs=0.021)
             stored = (trainings.TrainedNetwork & key).fetch1("test_accuracy")
             assert stored == pytest.approx(accuracy, abs=0.021)
@@ -200,7 +205,7 @@ class TestATinyExperiment:
 
     def test_reliability_in_the_database_is_over_all_repeated_images(self) -> None:
         found = ceilings(tiny_recording().repeated_trials())
-        stored = recording.Reliability.fetch1()
+        stored = reliability_tables.Reliability.fetch1()
         for name in ("oracle", "fev", "cc_max", "split_half"):
             np.testing.assert_allclose(stored[name], getattr(found, name))
             assert stored[f"mean_{name}"] == pytest.approx(getattr(found, name).mean())
@@ -277,10 +282,15 @@ def test_an_experiment_is_planned_whole_or_not_at_all(
 
     with monkeypatch.context() as patched:
         # By then scans, teachers and trainings are planned.
-        patched.setattr(robustness.NoiseConfig, "add", refuse)
+        patched.setattr(noise_tables.NoiseConfig, "add", refuse)
         with pytest.raises(OSError, match="disk full"):
             add_experiment(tiny_experiment(teachers=TEACHERS), name="tiny", scale="smoke")
-    tables = (encoding.FitPlan, teaching.TeacherPlan, trainings.TrainingPlan, robustness.NoisePlan)
+    tables = (
+        encoding.FitPlan,
+        teacher_plan.TeacherPlan,
+        trainings.TrainingPlan,
+        noise_tables.NoisePlan,
+    )
     assert [len(table()) for table in tables] == [0, 0, 0, 0]
     assert results.experiments().empty
     assert set(populate.populate().computed.values()) == {0, 1}  # the scan's reliability alone
@@ -429,7 +439,7 @@ def test_a_worker_told_to_stop_before_it_begins_leaves_no_reservation(
         patch.setattr(database.connection, "start_transaction", told)
         with pytest.raises(SystemExit):
             populate.populate()
-    assert job_states(recording.Reliability) == ["pending"]
+    assert job_states(reliability_tables.Reliability) == ["pending"]
     assert len(workers.Worker()) == 0
     assert not database.connection.in_transaction
 
@@ -456,7 +466,7 @@ def test_a_failed_computation_is_reported_and_left_alone_while_others_go_on(
 ) -> None:
     plan("good")
     bad = plan("bad", fit={"learning_rate": 1e30, "max_epochs": 3})
-    bad_hash = base.config_hash(bad.fit)
+    bad_hash = config_hash(bad.fit)
     result = populate.populate()
     (failure,) = result.failures
     assert (failure.table, failure.key["fit_hash"]) == ("FittedEncoder", bad_hash)
@@ -508,10 +518,10 @@ def test_computations_that_failed_for_a_damaged_file_succeed_once_it_is_mended(
 def test_populate_can_be_limited_to_an_experiment(database: Database) -> None:
     plan("first", seeds=(0,))
     plan("second", seeds=(1, 2))
-    computed = populate.populate(experiment="first").computed
+    computed = populate.populate(Selection("first")).computed
     assert (computed["TrainedNetwork"], computed["NoiseAccuracy"]) == (1, 1)
     with pytest.raises(LookupError, match="second paper is not in the database"):
-        populate.populate(experiment="second", scale="paper")
+        populate.populate(Selection("second", "paper"))
     assert populate.populate().computed["TrainedNetwork"] == 2
 
 
@@ -526,7 +536,7 @@ def test_a_job_is_released_when_its_session_has_ended_and_not_before(
     database: Database, settings: Settings
 ) -> None:
     plan()
-    table = recording.Reliability
+    table = reliability_tables.Reliability
     jobs = table().jobs
     jobs.refresh(delay=-1)
 
@@ -559,7 +569,7 @@ def test_populate_waits_for_what_others_compute(
     database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan()
-    jobs = recording.Reliability().jobs
+    jobs = reliability_tables.Reliability().jobs
     jobs.refresh(delay=-1)
     other = psycopg2.connect(settings.database)
     database.connection.query(

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import pandas as pd
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
-from pipeline.experiments.planned import why_nothing
-from pipeline.figures.conditions import error_bars, styled
-from pipeline.figures.drawing import NothingToShowError, from_zero, legend_below, with_caveat
-from pipeline.results import frames as results
+import pandas as pd
+
+from pipeline.experiments.selection import Selection
+from pipeline.figures.curves import error_bars, styled
+from pipeline.figures.drawing import from_zero, legend_below, new_figure, with_caveat
+from pipeline.results.conditions import numbered
+from pipeline.results.frames import ORDER, network_frame, over_seeds, sort_frame
+from pipeline.results.registry import Compared, Drawing, NothingToShowError, Result, register
+from pipeline.results.tables import mean_sem, with_seeds
+from schemas.evaluations.noise import NoiseAccuracy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 AXES = {
     "gaussian": "standard deviation of Gaussian noise (pixels in 0 to 1)",
@@ -18,11 +26,48 @@ AXES = {
 MOST_LEVELS = 6  # that the figure of alpha shows
 
 
-def noise_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
+def noise_by_seed(selection: Selection) -> pd.DataFrame:
+    """Accuracy, confidence and calibration error under noise, a row per network and level."""
+    query = NoiseAccuracy.Level * NoiseAccuracy.proj("n_images")
+    query = query * NoiseAccuracy.Config.proj("noise", "clamped")
+    measured = ["noise", "clamped", "level", "accuracy", "confidence", "calibration_error"]
+    columns = [*measured, "n_images", "noise_hash"]
+    frame = network_frame(query, NoiseAccuracy.Plan, selection, columns, ["noise"])
+    clamped = frame["clamped"].astype(bool)
+    names = frame["noise"].where(clamped, frame["noise"] + ", not clamped")
+    return frame.assign(noise_name=numbered(names, frame[["noise_hash"]]))
+
+
+def noise(selection: Selection) -> pd.DataFrame:
+    """Accuracy, confidence and calibration error under noise: mean and standard error over seeds.
+
+    Returns
+    -------
+    DataFrame
+        One row per condition, noise and level. ``noise_name`` tells noises of one kind apart;
+        ``sem`` is that of the accuracy, NaN for a single seed.
+    """
+    values = ("accuracy", "confidence", "calibration_error")
+    summary = over_seeds(noise_by_seed(selection), values).rename(columns={"accuracy_sem": "sem"})
+    order = ["image_set", "noise_name", *ORDER, "level"]
+    return sort_frame(summary, order).drop(columns=["confidence_sem", "calibration_error_sem"])
+
+
+def noise_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each kind and level of noise, a column for each condition: mean ± SEM."""
+    frame = frame.assign(condition=with_seeds(frame))
+    frame["cell"] = [mean_sem(a, s) for a, s in frame[["accuracy", "sem"]].to_numpy()]
+    columns = list(dict.fromkeys(frame["condition"]))
+    table = frame.pivot(index=["noise_name", "level"], columns="condition", values="cell")
+    shown = table[columns].sort_index().reset_index().fillna("")
+    return shown.rename(columns={"noise_name": "noise"})
+
+
+def noise_figure(selection: Selection) -> Figure:
     """Accuracy against the level of noise, mean and standard error over seeds."""
-    frame = _noise(experiment, scale)
+    frame = NOISE.frame(selection)
     panels = list(frame.groupby(["image_set", "architecture", "network_width", "noise_name"]))
-    figure = Figure(figsize=(max(6.6, 0.6 + 3.9 * len(panels)), 4.4), layout="constrained")
+    figure = new_figure((max(6.6, 0.6 + 3.9 * len(panels)), 4.4))
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for ax, ((image_set, architecture, width, _), group) in zip(axes, panels, strict=True):
         for label, line, rows in styled(group):
@@ -43,16 +88,16 @@ def noise_figure(experiment: str | None = None, scale: str | None = None) -> Fig
     axes[0].set_ylabel("accuracy")
     legend_below(figure, *axes)
     figure.suptitle(
-        with_caveat(f"Accuracy under noise; {error_bars(frame)}", experiment, scale), fontsize=9
+        with_caveat(f"Accuracy under noise; {error_bars(frame)}", selection), fontsize=9
     )
     return figure
 
 
-def calibration_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
+def calibration_figure(selection: Selection) -> Figure:
     """Mean confidence and expected calibration error against the level of noise."""
-    frame = _noise(experiment, scale)
+    frame = NOISE.frame(selection)
     kinds = list(frame.groupby("noise_name"))
-    figure = Figure(figsize=(9.6, 3.0 * len(kinds) + 1.2), layout="constrained")
+    figure = new_figure((9.6, 3.0 * len(kinds) + 1.2))
     lines = figure.subplots(len(kinds), 3, squeeze=False, sharey="col")
     for axes, (_, group) in zip(lines, kinds, strict=True):
         for label, line, rows in styled(group):
@@ -63,15 +108,13 @@ def calibration_figure(experiment: str | None = None, scale: str | None = None) 
             ax.set_xlabel(_axis(group).replace(" (", "\n("), fontsize=8)
             from_zero(ax)
     legend_below(figure, *lines.flat)
-    figure.suptitle(
-        with_caveat("Confidence under noise, means over seeds", experiment, scale), fontsize=9
-    )
+    figure.suptitle(with_caveat("Confidence under noise, means over seeds", selection), fontsize=9)
     return figure
 
 
-def alpha_figure(experiment: str | None = None, scale: str | None = None) -> Figure:
+def alpha_figure(selection: Selection) -> Figure:
     """Accuracy at each level of Gaussian noise against alpha; alpha 0 is the teacher ``none``."""
-    frame = _noise(experiment, scale)
+    frame = NOISE.frame(selection)
     frame = frame[frame["noise"] == "gaussian"]
     taught = frame[frame["teacher"] != "none"]
     curves = [
@@ -81,13 +124,13 @@ def alpha_figure(experiment: str | None = None, scale: str | None = None) -> Fig
     ]
     if not curves:
         raise NothingToShowError(
-            "no teacher with several alphas; give one a list `alphas`, as "
-            "experiments/li2019_alpha.toml does"
+            "no teacher with several alphas; give one a list `alphas`, as the "
+            "experiment li2019_alpha does"
         )
     levels = sorted(set(frame["level"]))
     step = -(-len(levels) // MOST_LEVELS)
     levels = [level for i, level in enumerate(levels) if i % step == 0]
-    figure = Figure(figsize=(max(5.4, 0.6 + 4.2 * len(curves)), 4.2), layout="constrained")
+    figure = new_figure((max(5.4, 0.6 + 4.2 * len(curves)), 4.2))
     axes = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
     for ax, (_, rows) in zip(axes, curves, strict=True):
         first = rows.iloc[0]
@@ -114,7 +157,7 @@ def alpha_figure(experiment: str | None = None, scale: str | None = None) -> Fig
     axes[0].set_ylabel("accuracy")
     legend_below(figure, *axes)
     figure.suptitle(
-        with_caveat(f"Strength of the teacher; {error_bars(frame)}", experiment, scale),
+        with_caveat(f"Strength of the teacher; {error_bars(frame)}", selection),
         fontsize=9,
     )
     return figure
@@ -136,8 +179,21 @@ def _axis(rows: pd.DataFrame) -> str:
     return AXES[first["noise"]] + (f"\n{other}" if other else "")
 
 
-def _noise(experiment: str | None, scale: str | None) -> pd.DataFrame:
-    frame = results.noise(experiment, scale)
-    if frame.empty:
-        raise NothingToShowError(why_nothing("noise", experiment, scale))
-    return frame
+NOISE = register(
+    Result(
+        name="noise",
+        place=40,
+        title="Accuracy under noise",
+        question="How robust are the networks to noise?",
+        read=noise,
+        by_seed=noise_by_seed,
+        table=noise_table,
+        evaluation="noise",
+        compared=(Compared("accuracy", lambda frame: "accuracy, " + frame["noise_name"]),),
+        figures={
+            "noise": Drawing(noise_figure, "accuracy against the level of noise"),
+            "calibration": Drawing(calibration_figure, "confidence under noise"),
+            "alpha": Drawing(alpha_figure, "accuracy against the strength of the teacher"),
+        },
+    )
+)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from matplotlib import colormaps
 
+from pipeline.figures.drawing import colour_map
 from pipeline.results.comparisons import above_none
 from pipeline.results.conditions import CONDITION, conditions
 
@@ -47,7 +47,7 @@ def styled(frame: pd.DataFrame) -> list[tuple[str, dict[str, Any], pd.DataFrame]
         first = rows.iloc[0]
         colour: Any = COLOURS.get(first["teacher"], "#444444")
         if len(strengths) > 1 and first["teacher"] != "none":
-            colour = colormaps["plasma"](0.85 * strengths.index(first["alpha"]) / len(strengths))
+            colour = colour_map("plasma")(0.85 * strengths.index(first["alpha"]) / len(strengths))
         dashes = STYLES[brains.index(first["brain"]) % len(STYLES)] if first["brain"] else "-"
         if any(line == {"color": colour, "linestyle": dashes} for _, line, _ in lines):
             colour = f"C{len(lines) % 10}"

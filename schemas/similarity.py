@@ -1,24 +1,86 @@
-"""How stable similarity is over scans and repeats, and what structure it has."""
+"""How good model similarity is, how stable over scans and repeats, and what structure it has."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datajoint as dj
 
-from regularized_training.teachers import populations, stability, structure
-from schemas.base import PROVENANCE, Stopwatch, schema
+from schemas.base import PROVENANCE, Computed, Found, schema
 from schemas.encoding import FitPlan, FittedEncoder
-from schemas.experiment import Experiment
+from schemas.experiment import Experiment  # noqa: F401 - named in a definition
 from schemas.recording import Scan
+from schemas.teacher_plan import ScanGroup
+
+if TYPE_CHECKING:
+    from regularized_training.teachers.populations import Population
+    from regularized_training.teachers.stability import Stability
 
 # How the neurons of a scan that has no other to be compared with are divided.
 PARTS, PARTS_SEED = 2, 0
 
 
 @schema
-class SimilarityStructure(dj.Computed):
+class SimilarityQuality(Computed):
+    """Fig. 1D of Li et al. 2019: does the model's similarity agree with the oracle's?
+
+    Over the repeated images of the test tier; single trials are kept out of the oracle that they
+    are compared with.
+    """
+
+    definition = f"""
+        -> FittedEncoder
+        ---
+        status    : varchar(16)                # ok, or no repeats
+        n_images  : int32
+        n_repeats : int32
+        model_correlation = null : float64     # corr(S_oracle, S_model)
+        data_correlation = null : float64      # corr(S_oracle, S_data)
+        oracle_ceiling = null : float64        # agreement of the oracle with itself
+        oracle_matrix = null : <npy@main>      # (image, image) float32
+        model_matrix = null : <npy@main>
+        data_matrix = null : <npy@main>        # of the first trial of each image
+        {PROVENANCE}
+    """
+
+    @property
+    def key_source(self) -> Any:
+        """Encoders of scans that are here with their trials."""
+        return FittedEncoder.proj() & (Scan & "n_trials > 0")
+
+    @classmethod
+    def planned(cls, experiments: Any) -> Any:
+        """Encoders that are fitted for experiments."""
+        return FitPlan & experiments
+
+    def compute(self, key: dict[str, Any], *settings: Any) -> Found:
+        """Compare the three similarities of one scan."""
+        from regularized_training.teachers import similarity
+
+        recording = Scan.load(key)
+        images = recording.images_of("test")
+        n = int((recording.repeats[images] >= 2).sum())
+        if n < 3:
+            return Found(dict(status="no repeats", n_images=n, n_repeats=0))
+        q = similarity.similarity_quality(recording, FittedEncoder.load(key))
+        return Found(
+            dict(
+                status="ok",
+                n_images=n,
+                n_repeats=q.n_repeats,
+                model_correlation=q.model_correlation,
+                data_correlation=q.data_correlation,
+                oracle_ceiling=q.oracle_ceiling,
+                oracle_matrix=q.oracle,
+                model_matrix=q.model,
+                data_matrix=q.data,
+            )
+        )
+
+
+@schema
+class SimilarityStructure(Computed):
     """Range and spectrum of recorded, oracle and model similarity of one scan."""
 
     definition = f"""
@@ -53,9 +115,15 @@ class SimilarityStructure(dj.Computed):
         """Encoders that some experiment asks for."""
         return FittedEncoder.proj() & FitPlan.proj()
 
-    def make(self, key: dict[str, Any]) -> None:
+    @classmethod
+    def planned(cls, experiments: Any) -> Any:
+        """Encoders that are fitted for experiments."""
+        return FitPlan & experiments
+
+    def compute(self, key: dict[str, Any], *settings: Any) -> Found:
         """Describe the similarities of one scan."""
-        watch = Stopwatch()
+        from regularized_training.teachers import structure
+
         found = structure.similarity_structure(Scan.load(key), FittedEncoder.load(key))
         row: dict[str, Any] = dict(
             status="no repeats" if found.oracle is None else "ok",
@@ -76,19 +144,30 @@ class SimilarityStructure(dj.Computed):
             row[f"{name}_dimension"] = spectrum.participation_ratio
             row[f"{name}_matrix"] = matrix
             row[f"{name}_eigenvalues"] = spectrum.eigenvalues
-        self.insert1({**key, **row, **watch.provenance()})
+        return Found(row)
 
 
 @schema
-class SimilarityStability(dj.Computed):
-    """Eq. 4 and 5 of Li et al. 2019 over the scans of an experiment.
+class StabilityPlan(dj.Manual):
+    """Groups of scans whose similarities an experiment compares: all that it fits an encoder to."""
+
+    definition = """
+        -> Experiment
+        ---
+        -> ScanGroup
+    """
+
+
+@schema
+class SimilarityStability(Computed):
+    """Eq. 4 and 5 of Li et al. 2019 over the scans of a group.
 
     A scan without another to be compared with is divided into two random halves of its units,
     which saw the same trials.
     """
 
     definition = f"""
-        -> Experiment
+        -> ScanGroup
         ---
         status   : varchar(20)    # scans, parts of one scan, no common images, no repeats ...
         scans    : varchar(255)   # names of those with repeats, for people
@@ -97,7 +176,7 @@ class SimilarityStability(dj.Computed):
         n_images : int32          # repeated test images common to all
         parts_seed = null : int32       # of the division into parts
         scan_sd = null : float64        # Eq. 4, over pairs i < j
-        repeat_sd = null : float64      # Eq. 5, as endlessly many repeats would have it
+        repeat_sd = null : float64      # Eq. 5, extrapolated to infinite repeats
         trial_sd = null : float64       # of scan_sd, what finitely many trials make alone
         neuron_sd = null : float64      # of scan_sd, what the selection of neurons makes alone
         scan_quantiles = null : json    # at 2.5, 25, 50, 75 and 97.5 per cent
@@ -125,13 +204,17 @@ class SimilarityStability(dj.Computed):
 
     @property
     def key_source(self) -> Any:
-        """Experiments whose encoders are all fitted."""
-        unfitted = FitPlan.proj() - FittedEncoder.proj()
-        return (Experiment.proj() & FitPlan.proj()) - unfitted
+        """Planned groups whose encoders are all fitted."""
+        unfitted = ScanGroup.Member.proj() - FittedEncoder.proj()
+        return ScanGroup.proj() & StabilityPlan - unfitted
 
-    def make(self, key: dict[str, Any]) -> None:
-        """Compare all scans of one experiment."""
-        watch = Stopwatch()
+    @classmethod
+    def planned(cls, experiments: Any) -> Any:
+        """Groups that experiments compare."""
+        return StabilityPlan & experiments
+
+    def compute(self, key: dict[str, Any], *settings: Any) -> Found:
+        """Compare all scans of one group."""
         fits, wholes = _scans_with_repeats(key)
         status, compared, found = _compare(wholes)
         divided = len(compared) > len(wholes)
@@ -144,10 +227,8 @@ class SimilarityStability(dj.Computed):
             n_populations=len(compared),
             parts_seed=PARTS_SEED if divided else None,
         )
-        self.insert1({**key, **row, **_summary(found), **watch.provenance()})
-        self.Population.insert(
+        parts = [
             {
-                **key,
                 **(fits[0] if divided else fits[k]),
                 "population": k,
                 "part": k + 1 if divided else 0,
@@ -157,31 +238,32 @@ class SimilarityStability(dj.Computed):
                 "model_matrix": population.model(),
             }
             for k, population in enumerate(compared)
-        )
+        ]
+        return Found(row | _summary(found), {"Population": parts})
 
 
 def _scans_with_repeats(
     key: dict[str, Any],
-) -> tuple[list[dict[str, Any]], list[populations.Population]]:
-    """Scans of an experiment, each with its encoder; of several of a scan the first by key."""
-    fits: dict[str, dict[str, Any]] = {}
-    for fit in (FittedEncoder & (FitPlan & key).proj()).keys(order_by="KEY"):
-        fits.setdefault(fit["scan"], fit)
-    wholes = []
-    for scan, fit in list(fits.items()):
+) -> tuple[list[dict[str, Any]], list[Population]]:
+    """Scans of a group, each with its encoder, as far as they have repeated images to compare."""
+    from regularized_training.teachers import populations, structure
+
+    fits, wholes = [], []
+    for fit in (FittedEncoder & (ScanGroup.Member & key).proj()).keys(order_by="KEY"):
         recording = Scan.load(fit)
         repeated = (recording.repeats[recording.images_of("test")] >= 2).sum()
         if repeated >= structure.MINIMAL_IMAGES:
+            fits.append(fit)
             wholes.append(populations.population(recording, FittedEncoder.load(fit)))
-        else:
-            del fits[scan]
-    return list(fits.values()), wholes
+    return fits, wholes
 
 
 def _compare(
-    wholes: Sequence[populations.Population],
-) -> tuple[str, Sequence[populations.Population], stability.Stability | None]:
+    wholes: Sequence[Population],
+) -> tuple[str, Sequence[Population], Stability | None]:
     """Status, what was compared with each other, and the result."""
+    from regularized_training.teachers import populations, stability
+
     if not wholes:
         return "no repeats", wholes, None
     if len(wholes) > 1:
@@ -196,7 +278,7 @@ def _compare(
     return "parts of one scan", compared, stability.stability(compared, same_trials=True)
 
 
-def _summary(found: stability.Stability | None) -> dict[str, Any]:
+def _summary(found: Stability | None) -> dict[str, Any]:
     if found is None:
         return {"n_images": 0}
     scan, repeat = found.scan, found.repeat
@@ -214,6 +296,8 @@ def _summary(found: stability.Stability | None) -> dict[str, Any]:
     )
 
 
-def _repeat_sd(population: populations.Population) -> float | None:
+def _repeat_sd(population: Population) -> float | None:
+    from regularized_training.teachers import stability
+
     spread = stability.repeat_spread([population])
     return None if spread is None else spread.sd

@@ -1,0 +1,218 @@
+"""Which results and figures there are: each registers itself, and commands look here.
+
+What a file of :mod:`pipeline.evaluations` registers is found by its name in ``neuroteach results``,
+``neuroteach figure``, in the differences between conditions, and in messages. Packages of others
+name a module that registers theirs by the entry point ``neuroteach.results``.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pipeline.experiments.selection import Selection
+from predictive_model.parts import entry_points
+from schemas import base, tables
+from schemas.evaluations.base import EVALUATIONS
+from schemas.experiment import Experiment
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+GROUP = "neuroteach.results"
+Read = Callable[[Selection], "pd.DataFrame"]
+PLAN_FIRST = "nothing planned yet; run `neuroteach experiment add`"
+
+
+class NothingToShowError(LookupError):
+    """The database has no results for a figure."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A column in which conditions are compared, and what to call it, for each row of a frame."""
+
+    column: str
+    measure: str | Callable[[pd.DataFrame], pd.Series[str]]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure.
+
+    Attributes
+    ----------
+    draw : callable or str
+        Called with a selection, and the name of a scan if it is of encoders; ``module:function``
+        is imported when it is drawn.
+    question : str
+        What it shows.
+    of_encoders : bool
+    """
+
+    draw: Callable[..., Figure] | str
+    question: str
+    of_encoders: bool = False
+
+    def __call__(self, selection: Selection, scan: str | None = None) -> Figure:
+        """Draw it."""
+        draw = self.draw
+        if isinstance(draw, str):
+            module, _, name = draw.partition(":")
+            draw = getattr(importlib.import_module(module), name)
+        return draw(selection, scan) if self.of_encoders else draw(selection)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is read of one kind of computation, printed and drawn.
+
+    Attributes
+    ----------
+    name : str
+        In commands, with dashes.
+    title : str
+        Of the printed table.
+    question : str
+        What it answers, for help texts.
+    read : callable
+        Called with a selection; returns a frame, a row for each condition.
+    by_seed : callable, optional
+        The same, a row for each network.
+    table : callable, optional
+        Makes of that frame what is printed.
+    evaluation : str, optional
+        Which evaluation it reads.
+    asked : callable, optional
+        Called with a restriction of experiments: the plan that asks for it, by default that of the
+        evaluation.
+    lacks : (str, str), optional
+        Of an experiment whose plan is empty: "asks for", "attack; give it a list [[attacks]]".
+    compared : tuple of Compared
+        Columns of the frame by seed in which conditions are compared.
+    figures : dict of str to Drawing
+    further : dict of str to callable
+        Other frames of it, by their name in Python.
+    place : int
+        Among all results in lists; those of one place come by name.
+    """
+
+    name: str
+    title: str
+    question: str
+    read: Read
+    by_seed: Read | None = None
+    table: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    evaluation: str | None = None
+    asked: Callable[[Any], Any] | None = None
+    lacks: tuple[str, str] | None = None
+    compared: tuple[Compared, ...] = ()
+    figures: Mapping[str, Drawing] = field(default_factory=dict)
+    further: Mapping[str, Read] = field(default_factory=dict)
+    place: int = 100
+
+    def why_nothing(self, selection: Selection) -> str:
+        """Why there are no rows, and what to do."""
+        base.require_active()
+        if not Experiment():
+            return PLAN_FIRST
+        asked = self.asked
+        if asked is None and self.evaluation is not None:
+            asked = EVALUATIONS[self.evaluation].planned
+        if asked is not None and not asked(selection.experiments):
+            verb, what = self._lacks()
+            name = selection.experiment
+            who = f"experiment {name} {verb} no" if name else f"no experiment {verb} a"
+            return f"{who} {what}"
+        return "nothing computed yet; run `neuroteach populate`"
+
+    def _lacks(self) -> tuple[str, str]:
+        if self.lacks is not None:
+            return self.lacks
+        settings = EVALUATIONS[self.evaluation].settings if self.evaluation else None
+        if settings is None:
+            return "trains", "network"
+        form = f"list [[{settings.entry}]]" if settings.several else f"table [{settings.entry}]"
+        return "asks for", f"{self.title.lower()}; give it a {form}"
+
+    def frame(self, selection: Selection) -> pd.DataFrame:
+        """What is read, or an error that says why there is nothing.
+
+        Raises
+        ------
+        NothingToShowError
+        """
+        found = self.read(selection)
+        if found.empty:
+            raise NothingToShowError(self.why_nothing(selection))
+        return found
+
+    def frame_by_seed(self, selection: Selection) -> pd.DataFrame:
+        """The same by seed."""
+        assert self.by_seed is not None
+        found = self.by_seed(selection)
+        if found.empty:
+            raise NothingToShowError(self.why_nothing(selection))
+        return found
+
+
+_RESULTS: dict[str, Result] = {}
+_FIGURES: dict[str, Drawing] = {}
+
+
+def register(result: Result) -> Result:
+    """Make results and their figures known by their names."""
+    for name in (result.name, *result.figures):
+        there = _RESULTS if name == result.name and name not in result.figures else _FIGURES
+        if name in there:
+            raise ValueError(f"{name}: there are results or a figure of this name already")
+    _RESULTS[result.name] = result
+    register_figures(result.figures)
+    return result
+
+
+def register_figures(figures: Mapping[str, Drawing]) -> None:
+    """Make figures known by their names."""
+    _FIGURES.update(figures)
+
+
+@functools.cache
+def _load() -> None:
+    tables.load()
+    for module in ("pipeline.results.encoders", "pipeline.figures"):
+        importlib.import_module(module)
+    import pipeline.evaluations
+
+    for found in pkgutil.iter_modules(pipeline.evaluations.__path__, "pipeline.evaluations."):
+        importlib.import_module(found.name)
+    for entry_point in entry_points(GROUP):
+        entry_point.load()
+
+
+def results() -> Mapping[str, Result]:
+    """All results, by name."""
+    _load()
+    return _RESULTS
+
+
+def frames() -> Mapping[str, Read]:
+    """What reads each frame, by its name in Python."""
+    found: dict[str, Read] = {}
+    for result in results().values():
+        name = result.name.replace("-", "_")
+        found[name] = result.read
+        if result.by_seed is not None:
+            found[f"{name}_by_seed"] = result.by_seed
+        found |= result.further
+    return found
+
+
+def figures() -> Mapping[str, Drawing]:
+    """All figures, by name."""
+    _load()
+    return _FIGURES

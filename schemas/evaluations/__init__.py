@@ -1,0 +1,1 @@
+"""What is asked of trained networks: a file for each evaluation."""

@@ -1,0 +1,246 @@
+"""An evaluation of trained networks: its settings row, plan and result table from one declaration.
+
+A subclass of :class:`Evaluation` says what it computes and what its settings are; the tables of its
+settings and of its plan are made, and whatever works with evaluations (experiment files, planning,
+populate, status, results) finds it by its name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import datajoint as dj
+import numpy as np
+from numpy.typing import NDArray
+
+from predictive_model.config import Config
+from schemas.base import PROVENANCE, Computed, Found, computing, schema
+from schemas.configurations import config_row, read_config
+from schemas.training import ImageSet, Superclasses, TrainedNetwork, TrainingPlan
+
+if TYPE_CHECKING:
+    from torch import nn
+
+EVALUATIONS: dict[str, type[Evaluation]] = {}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be set of an evaluation.
+
+    Attributes
+    ----------
+    model : str
+        Their class, ``module:class``, imported when it is needed.
+    entry : str
+        The table of an experiment file that has them.
+    table : str
+        Name of the table of their rows.
+    key : str
+        Name of their hash, by which rows are known.
+    columns : dict of str to (str, callable)
+        What people select by: type and comment of each column, and its value for given settings.
+    several : bool
+        Whether an experiment may have a list of them.
+    default : bool
+        Whether an experiment that does not mention them has them at their defaults.
+    """
+
+    model: str
+    entry: str
+    table: str
+    key: str
+    columns: Mapping[str, tuple[str, Callable[[Any], Any]]] = field(default_factory=dict)
+    several: bool = False
+    default: bool = False
+
+    def load(self) -> type[Config]:
+        """The class of the settings."""
+        module, _, name = self.model.partition(":")
+        found: type[Config] = getattr(importlib.import_module(module), name)
+        return found
+
+    def row(self, settings: Config) -> dict[str, Any]:
+        """The row of settings."""
+        values = {name: value(settings) for name, (_, value) in self.columns.items()}
+        return config_row(self.key, settings, **values)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained network and the test images of its task, loaded when they are used."""
+
+    key: Mapping[str, Any]
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The network, in evaluation mode."""
+        return TrainedNetwork.load(dict(self.key))
+
+    @cached_property
+    def _images(self) -> Mapping[str, Any]:
+        row: Mapping[str, Any] = (ImageSet & {"image_set": self.key["image_set"]}).fetch1()
+        return row
+
+    @cached_property
+    def images(self) -> NDArray[np.uint8]:
+        """Test images, (n, channels, height, width)."""
+        return np.asarray(self._images["test_images"])
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """Their classes, (n,)."""
+        return np.asarray(self._images["test_labels"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return tuple(self._images["classes"])
+
+    @property
+    def superclasses(self) -> tuple[str, ...]:
+        """Superclass of each class; empty where there are none."""
+        return Superclasses.of(self.key["image_set"])
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an experiment asks of its networks, as far as planning evaluations needs it.
+
+    Attributes
+    ----------
+    trainings : sequence of dict
+        Rows of ``TrainingPlan``.
+    experiment : object
+        Its settings.
+    group_of : callable
+        The key of the scan group of a teacher of the experiment.
+    """
+
+    trainings: Sequence[dict[str, Any]]
+    experiment: Any
+    group_of: Callable[[Any], str]
+
+
+class Evaluation(Computed):
+    """Base of all evaluations: a subclass is a table with a row for each network and settings.
+
+    A subclass is declared with ``name``, by which experiments and commands call it, and
+    ``settings``; it has ``result``, the columns of its row as DataJoint declares them, perhaps
+    parts, and :meth:`evaluate`. The tables of its settings and its plan are its attributes
+    ``Config`` and ``Plan``.
+
+    Examples
+    --------
+    See ``schemas/evaluations/noise.py``.
+    """
+
+    evaluation: ClassVar[str]
+    settings: ClassVar[Settings | None] = None
+    result: ClassVar[str] = ""
+    beside: ClassVar[tuple[str, ...]] = ()  # further parents, as a definition refers to them
+    asked_beside: ClassVar[tuple[str, ...]] = ()  # the same in the plan
+    Config: ClassVar[Any]
+    Plan: ClassVar[Any]
+
+    def __init_subclass__(
+        cls, *, name: str, settings: Settings | None = None, plan: str = "", **kwargs: Any
+    ) -> None:
+        super().__init_subclass__(**kwargs)
+        if name in EVALUATIONS:
+            other = EVALUATIONS[name].__module__
+            raise ValueError(f"evaluation {name!r}: {cls.__module__} and {other} both have it")
+        cls.evaluation, cls.settings = name, settings
+        made: dict[str, Any] = {"TrainedNetwork": TrainedNetwork, "TrainingPlan": TrainingPlan}
+        context = ChainMap(made, vars(sys.modules[cls.__module__]))
+        references = ["TrainedNetwork", *cls.beside]
+        if settings is not None:
+            cls.Config = _settings_table(settings, cls.__module__)
+            cls.Plan = _plan_table(plan, settings, cls.asked_beside, cls.__module__)
+            made |= {settings.table: cls.Config, plan: cls.Plan}
+            references.append(settings.table)
+            for table in (cls.Config, cls.Plan):
+                schema(table, context=context)
+        arrows = "\n".join(f"        -> {reference}" for reference in references)
+        cls.definition = f"\n{arrows}\n        ---\n{cls.result}{PROVENANCE}"
+        schema(cls, context=context)
+        EVALUATIONS[name] = cls
+
+    @property
+    def key_source(self) -> Any:
+        """What some experiment asks for, as far as its network is there."""
+        return TrainedNetwork.proj() * self.Config.proj() & self.Plan
+
+    @classmethod
+    def planned(cls, experiments: Any) -> Any:
+        """What experiments ask for."""
+        return cls.Plan & experiments
+
+    @classmethod
+    def check(cls, settings: Sequence[Any], experiment: Any) -> None:
+        """Raise a ValueError if settings of an experiment file do not go with the rest of it."""
+
+    @classmethod
+    def images_needed(cls, settings: Any) -> Mapping[str, int | None]:
+        """Numbers of test images that settings ask for, by the name of the setting."""
+        n = getattr(settings, "n_images", None)
+        return {"n_images": n}
+
+    @classmethod
+    def rows_asked(
+        cls, settings: Sequence[Any], asked: Asked
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Rows of settings and of the plan for what an experiment asks."""
+        assert cls.settings is not None
+        rows = [cls.settings.row(one) for one in settings]
+        key = cls.settings.key
+        return rows, [{**t, key: row[key]} for row in rows for t in asked.trainings]
+
+    def fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
+        """Settings."""
+        if self.settings is None:
+            return ()
+        return tuple((self.Config & key).fetch1("config", "needs"))
+
+    def compute(self, key: dict[str, Any], *settings: Any) -> Found:
+        """Evaluate one network."""
+        device = computing().device
+        config = read_config(self.settings.load(), *settings) if self.settings else None
+        found = self.evaluate(Subject(key), config, device)
+        found.device = device
+        return found
+
+    def evaluate(self, subject: Subject, settings: Any, device: str) -> Found:
+        """The row of one network, and rows of its parts."""
+        raise NotImplementedError(f"{type(self).__name__} lacks evaluate()")
+
+
+def _settings_table(settings: Settings, module: str) -> Any:
+    lines = [f"{settings.key} : char(16)", "---"]
+    lines += [f"{name} : {declared}" for name, (declared, _) in settings.columns.items()]
+    lines += [
+        'needs = "" : varchar(16)  # first version that knows these settings; any if empty',
+        "config : json",
+    ]
+    about = {
+        "__doc__": f"Settings of the evaluation that experiments call ``{settings.entry}``.",
+        "__module__": module,
+        "definition": "\n".join(lines),
+    }
+    return type(dj.Lookup)(settings.table, (dj.Lookup,), about)
+
+
+def _plan_table(name: str, settings: Settings, beside: Iterable[str], module: str) -> Any:
+    references = ["TrainingPlan", *beside, settings.table]
+    about = {
+        "__doc__": f"What experiments ask for in their table ``{settings.entry}``.",
+        "__module__": module,
+        "definition": "\n".join(f"-> {reference}" for reference in references),
+    }
+    return type(dj.Manual)(name, (dj.Manual,), about)
