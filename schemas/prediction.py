@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import datajoint as dj
 import numpy as np
 
 from schemas.base import PROVENANCE, Computed, Found, computing, schema
 from schemas.encoding import EncoderConfig, FitConfig, FitPlan, FittedEncoder
 from schemas.experiment import Seed
 from schemas.recording import Scan, StimulusSet
-from schemas.teacher_plan import ScanGroup, TeacherPlan
+from schemas.teacher_plan import PredictionPlan, ScanGroup, TeacherPlan
 
 if TYPE_CHECKING:
     from predictive_model.scoring.scores import EncoderScores
@@ -115,37 +114,6 @@ class EncoderScore(Computed):
             )
         undefined = [k for k, v in row.items() if isinstance(v, float) and np.isnan(v)]
         return row | dict.fromkeys(undefined)
-
-
-@schema
-class PredictionPlan(dj.Manual):
-    """Further images whose responses are wanted; those that a scan saw need no plan."""
-
-    definition = """
-        -> FittedEncoder
-        -> StimulusSet
-    """
-
-    @classmethod
-    def add(cls, key: dict[str, Any], stimulus_set: str) -> None:
-        """Ask for the responses that an encoder predicts to a set of images.
-
-        Raises
-        ------
-        ValueError
-            If the images have another shape than the encoder's.
-        """
-        names = FittedEncoder().primary_key
-        images = StimulusSet & {"stimulus_set": stimulus_set}
-        shape = images.fetch1("channels", "height", "width")
-        expected = FittedEncoder.load(key).image_shape
-        if tuple(shape) != expected:
-            raise ValueError(
-                f"stimuli {stimulus_set}: images of {shape}, expected {expected}, the shape that "
-                "this encoder was fitted to; import them at that size"
-            )
-        row = {**{n: key[n] for n in names}, "stimulus_set": stimulus_set}
-        cls.insert1(row, skip_duplicates=True)
 
 
 @schema

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datajoint as dj
@@ -10,9 +10,43 @@ import datajoint as dj
 from regularized_training.teachers.config import TeacherConfig as TeacherSettings
 from schemas.base import schema, transaction
 from schemas.configurations import config_hash, config_row
-from schemas.encoding import EncoderConfig, FitConfig  # noqa: F401 - named in definitions
+from schemas.encoding import EncoderConfig, FitConfig, FittedEncoder  # noqa: F401 - in definitions
 from schemas.experiment import Experiment, Seed  # noqa: F401 - likewise
-from schemas.recording import Scan, StimulusSet  # noqa: F401 - likewise
+from schemas.recording import Scan, StimulusSet
+
+
+@schema
+class PredictionPlan(dj.Manual):
+    """Further images whose responses are wanted; those that a scan saw need no plan."""
+
+    definition = """
+        -> FittedEncoder
+        -> StimulusSet
+    """
+
+    @classmethod
+    def add(cls, key: dict[str, Any], stimulus_set: str) -> None:
+        """Ask for the responses that an encoder predicts to a set of images.
+
+        Raises
+        ------
+        ValueError
+            If the images have another shape than the encoder's.
+        """
+        names = FittedEncoder().primary_key
+        images = StimulusSet & {"stimulus_set": stimulus_set}
+        shape = images.fetch1("channels", "height", "width")
+        expected = FittedEncoder.load(key).image_shape
+        if tuple(shape) != expected:
+            raise ValueError(
+                f"stimuli {stimulus_set}: images of {shape}, expected {expected}, the shape that "
+                "this encoder was fitted to; import them at that size"
+            )
+        row = {**{n: key[n] for n in names}, "stimulus_set": stimulus_set}
+        cls.insert1(row, skip_duplicates=True)
+
+
+_MEMBER = ("scan", "encoder_hash", "fit_hash", "seed", "stimulus_set")
 
 
 @schema
@@ -43,16 +77,42 @@ class ScanGroup(dj.Manual):
             -> StimulusSet
         """
 
+    class Source(dj.Part):
+        """A member whose encoder was there before, as one that was imported."""
+
+        definition = """
+            -> master
+            -> PredictionPlan
+        """
+
+    @staticmethod
+    def key_of(members: Sequence[Mapping[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
+        """The key of a group, and its members in order."""
+        ordered = [{name: m[name] for name in _MEMBER} for m in members]
+        ordered.sort(key=lambda m: tuple(map(str, m.values())))
+        return config_hash({"kind": "ScanGroup", "members": ordered}), ordered
+
     @classmethod
-    def add(cls, members: Sequence[dict[str, Any]]) -> str:
+    def add(cls, members: Sequence[dict[str, Any]], *, fitted: bool = False) -> str:
         """Insert a group if it is new; returns its key.
 
-        ``members`` hold ``scan``, ``encoder_hash``, ``fit_hash``, ``seed`` and ``stimulus_set``.
+        Parameters
+        ----------
+        members : sequence of dict
+            With ``scan``, ``encoder_hash``, ``fit_hash``, ``seed`` and ``stimulus_set``.
+        fitted : bool
+            Whether their encoders are here already, and their predictions are asked for.
         """
-        members = sorted(members, key=lambda m: tuple(map(str, m.values())))
-        group = config_hash({"kind": "ScanGroup", "members": members})
-        if cls & {"scan_group": group}:
-            return group
+        group, members = cls.key_of(members)
+        if not cls & {"scan_group": group}:
+            cls._insert_group(group, members)
+        if fitted:
+            sources = [{"scan_group": group, **member} for member in members]
+            cls.Source.insert(sources, skip_duplicates=True)
+        return group
+
+    @classmethod
+    def _insert_group(cls, group: str, members: Sequence[dict[str, Any]]) -> None:
         names = [m["scan"] for m in members]
         simulated = bool(members) and bool(len(Scan & [{"scan": n} for n in names] & "simulated"))
         with transaction(cls.connection):
@@ -65,7 +125,6 @@ class ScanGroup(dj.Manual):
                 )
             )
             cls.Member.insert([{"scan_group": group, **m} for m in members])
-        return group
 
 
 @schema

@@ -117,6 +117,8 @@ class ImageSet(dj.Manual):
 class Superclasses(dj.Manual):
     """Superclasses of an image set: which of its errors are the smaller ones."""
 
+    extends = "ImageSet"  # goes wherever its image set goes
+
     definition = """
         -> ImageSet
         ---

@@ -76,6 +76,7 @@ def export_responses(
     """
     import numpy as np
 
+    from pipeline.experiments.selection import Selection
     from pipeline.results.arrays import denoised_responses
     from predictive_model.exporters.whole import written_whole
 
@@ -83,7 +84,7 @@ def export_responses(
         raise ValueError(f"{output}: ending {output.suffix!r}, expected .npz")
     with Session():
         _require_scan(name)
-        arrays: dict[str, Any] = denoised_responses(name, experiment, scale)
+        arrays: dict[str, Any] = denoised_responses(name, Selection(experiment, scale))
     with written_whole(output, overwrite=overwrite) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
     images, neurons = arrays["responses"].shape

@@ -59,7 +59,7 @@ class Commands(LazyGroup):
         ),
         "results": ("pipeline.cli.results:results_app", "Print results."),
         "delete": (
-            "pipeline.cli.deletion:delete",
+            "pipeline.cli.deletion:delete_app",
             "Delete rows and everything that was computed from them.",
         ),
         "database": (

@@ -14,6 +14,7 @@ from typing import Any
 
 from upath import UPath
 
+from pipeline.database.lineage import POPULATION, STABILITY, VERSION, Lineage, lineage_of
 from schemas import base, tables, training
 from schemas.catalogue import Catalogue
 from schemas.experiment import Experiment
@@ -87,10 +88,107 @@ def _workers_by_number(connection: Any, store: UPath, report: Report) -> None:
     report(f"table {Worker.__name__}")
 
 
+def _foreign_keys(connection: Any, store: UPath, report: Report) -> None:
+    for table in tables.all_tables():
+        if issubclass(table, base.dj.Lookup) and "needs" in table.definition:
+            _add_column(table, 'needs = "" : varchar(16)', report)
+    _widen(training.TrainingConfig, "compared", "varchar(1024)", report)
+    catalogue = base.schema.catalogue
+    assert catalogue is not None
+    # Before the tables are replaced whose rows are read.
+    found = lineage_of(lambda name: _plain_rows(connection, name))
+    for name, rows in found.added.items():
+        if rows:
+            _table(name).insert(rows, skip_duplicates=True)
+        report(f"{len(rows)} rows of {name}")
+    _rekey_stability(connection, catalogue, found, report)
+
+
+def _plain_rows(connection: Any, name: str) -> list[dict[str, Any]]:
+    """Rows of a table as the database has them, with their settings read."""
+    rows = connection.query(f"SELECT * FROM {_table(name).full_table_name}", as_dict=True)
+    return [
+        {k: json.loads(v) if k == "config" and isinstance(v, str) else v for k, v in row.items()}
+        for row in rows.fetchall()
+    ]
+
+
+def _table(name: str) -> Any:
+    return {table.__qualname__: table for table in tables.all_tables()}[name]()
+
+
+_KEPT = "~kept_"  # begins the name of a table while its successor is filled
+
+
+def _rekey_stability(connection: Any, catalogue: Catalogue, found: Lineage, report: Report) -> None:
+    """Have the stability of similarity hang on scans instead of on an experiment.
+
+    The old tables are renamed until their rows are in the new ones, so that none is lost.
+    """
+    adapter, schema = connection.adapter, catalogue.schema
+    instances = [_table(name) for name in (STABILITY, POPULATION)]
+    full = {t.table_name: t.full_table_name for t in instances}
+    kept = {name: f"{_KEPT}{name.strip('_')}" for name in full}
+    if "experiment" in instances[0].heading.names:
+        queue = f"~~{instances[0].table_name.lstrip('_')}"
+        if queue in catalogue.names:
+            connection.query(f"DROP TABLE {adapter.make_full_table_name(schema, queue)}")
+        for name in reversed(full):  # the part first
+            connection.query(_rename(adapter, schema, name, kept[name]))
+        tables.activate_missing(catalogue)
+    if not set(kept.values()) <= catalogue.names:
+        return
+    with connection.transaction:
+        for instance in (_table(name) for name in (STABILITY, POPULATION)):
+            old = adapter.make_full_table_name(schema, kept[instance.table_name])
+            for row in connection.query(f"SELECT * FROM {old}", as_dict=True).fetchall():
+                new = found.regrouped(row)
+                if new is not None:
+                    _insert_plain(connection, instance, new)
+    for name in reversed(full):
+        connection.query(f"DROP TABLE {adapter.make_full_table_name(schema, kept[name])}")
+    catalogue.forget()
+    report(f"{STABILITY} by scans")
+
+
+def _rename(adapter: Any, schema: str, old: str, new: str) -> str:
+    """A table that keeps its rows under another name, out of DataJoint's sight."""
+    before = adapter.make_full_table_name(schema, old)
+    if adapter.backend == "postgresql":
+        return f"ALTER TABLE {before} RENAME TO {adapter.quote_identifier(new)}"
+    return f"RENAME TABLE {before} TO {adapter.make_full_table_name(schema, new)}"
+
+
+def _insert_plain(connection: Any, table: Any, row: dict[str, Any]) -> None:
+    """Insert a row as the database had it; nothing if it is there."""
+    quoted = ", ".join(map(connection.adapter.quote_identifier, row))
+    values = [json.dumps(v) if isinstance(v, dict | list) else v for v in row.values()]
+    again = connection.adapter.skip_duplicates_clause(table.full_table_name, table.primary_key)
+    connection.query(
+        f"INSERT INTO {table.full_table_name} ({quoted}) "
+        f"VALUES ({', '.join(['%s'] * len(row))}){again}",
+        tuple(values),
+    )
+
+
+def _widen(table: Any, column: str, type_: str, report: Report) -> None:
+    """Make room in a text column; nothing is lost, and nothing happens the second time."""
+    adapter, name = table.connection.adapter, table().full_table_name
+    quoted = adapter.quote_identifier(column)
+    change = (
+        f"ALTER COLUMN {quoted} TYPE {type_}"
+        if adapter.backend == "postgresql"
+        else f"MODIFY {quoted} {type_} NOT NULL"
+    )
+    table.connection.query(f"ALTER TABLE {name} {change}")
+    report(f"column {column} of {table.__name__}")
+
+
 MIGRATIONS = (
     Migration(1, "columns: who computed a row and where, priorities", _columns_of_provenance),
     Migration(2, "checksums of arrays", _checksums_of_arrays),
     Migration(3, "workers that are known by a number of their own", _workers_by_number),
+    Migration(VERSION, "foreign keys in place of names; settings that may grow", _foreign_keys),
 )
 LATEST = MIGRATIONS[-1].number
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from schemas import encoding, experiment, prediction, recording, similarity, training
+from schemas import encoding, experiment, recording, similarity, training
 from schemas import teacher_plan as teaching
 from schemas.evaluations.base import EVALUATIONS, Asked
 
@@ -33,14 +33,16 @@ def plan(
     seeds = {settings.encoder_seed, *settings.seeds}
     _insert(experiment.Seed, [{"seed": s} for s in seeds])
     recorded = _plan_fits(settings, key)
-    groups = {name: teaching.ScanGroup.add(members) for name, members in sources.items()}
+    _insert(teaching.PredictionPlan, [dict(m) for ms in sources.values() for m in ms])
+    groups = {
+        name: teaching.ScanGroup.add(members, fitted=True) for name, members in sources.items()
+    }
     if recorded:
         groups[RECORDINGS] = teaching.ScanGroup.add(recorded)
         _insert(similarity.StabilityPlan, [{**key, "scan_group": groups[RECORDINGS]}])
     if not settings.teachers:
         return
     groups[NOBODY] = teaching.ScanGroup.add([])
-    _insert(prediction.PredictionPlan, [dict(m) for ms in sources.values() for m in ms])
     trainings = _plan_trainings(settings, key, groups)
     asked = Asked(trainings, settings, partial(_group_of, groups=groups))
     for name, asked_for in settings.evaluations.items():

@@ -1,12 +1,11 @@
 """What a row was made from: itself, what made it, and all that it was computed from, to the data.
 
-The foreign keys of a row lead to what it was computed from, and so do those of its parts. A few
-rows are found by other means, which :data:`FURTHER` lists.
+The foreign keys of a row lead to what it was computed from, and so do those of its parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -124,6 +123,35 @@ def provenance(table: str, key: str | Sequence[str] | Mapping[str, Any] = ()) ->
     QueryError
         If the table or a column is unknown, or no row or more than one is selected.
     """
+    joined, conditions, columns = _selected(table, key)
+    found = joined.rows(conditions, list(columns.values()), limit=FEW + 1)
+    if not found:
+        raise QueryError(_why_none(table, joined, conditions))
+    keys = [{n: row[column] for n, column in columns.items()} for row in found]
+    if len(found) > 1:
+        raise QueryError(_too_many(table, joined.count(conditions), keys[:FEW]))
+    return _Tree().node(Link(table, keys[0]))
+
+
+def select(table: str, key: str | Sequence[str] | Mapping[str, Any]) -> list[Row]:
+    """Keys of all rows of a table that a key or conditions select, as :func:`provenance` takes them.
+
+    Raises
+    ------
+    QueryError
+        If the table or a column is unknown, or no row is selected.
+    """
+    joined, conditions, columns = _selected(table, key)
+    found = joined.rows(conditions, list(columns.values()))
+    if not found:
+        raise QueryError(_why_none(table, joined, conditions))
+    return [{n: row[column] for n, column in columns.items()} for row in found]
+
+
+def _selected(
+    table: str, key: str | Sequence[str] | Mapping[str, Any]
+) -> tuple[Joined, list[Condition], dict[str, str]]:
+    """A table with those that conditions speak of, the conditions, and the columns of its key."""
     base.require_active()
     if isinstance(key, Mapping):
         joined = join([table])
@@ -135,13 +163,7 @@ def provenance(table: str, key: str | Sequence[str] | Mapping[str, Any] = ()) ->
             read_condition(t, joined.kinds, lambda c: _own_first(joined, table, c)) for t in where
         ]
     columns = {n: joined.names[f"{table}.{n}"] for n in join([table]).expression.primary_key}
-    found = joined.rows(conditions, list(columns.values()), limit=FEW + 1)
-    if not found:
-        raise QueryError(_why_none(table, joined, conditions))
-    keys = [{n: row[column] for n, column in columns.items()} for row in found]
-    if len(found) > 1:
-        raise QueryError(_too_many(table, joined.count(conditions), keys[:FEW]))
-    return _Tree().node(Link(table, keys[0]))
+    return joined, conditions, columns
 
 
 def _native(value: Any) -> Any:
@@ -271,16 +293,12 @@ class _Tree:
         return node
 
     def _links(self, table: str, row: Row) -> list[Link]:
-        further = FURTHER.get(table)
-        found = further(self, row) if further else []
-        if found and table in COVERING:
-            return found
         links = []
         for parent, columns in _references(table):
             key = {theirs: row[mine] for mine, theirs in columns.items()}
             if None not in key.values() and not self._is_only_a_key(parent):
                 links.append(Link(parent, key, _role(columns)))
-        return links + found
+        return links
 
     def _is_only_a_key(self, table: str) -> bool:
         """Whether its rows, like seeds, say nothing that a reference to them does not."""
@@ -331,37 +349,3 @@ def provenance_columns() -> tuple[str, ...]:
     lines = base.PROVENANCE.strip().splitlines()
     names = (line.partition(":")[0].partition("=")[0].strip() for line in lines)
     return tuple(name for name in names if name.isidentifier())
-
-
-def _given_matrix(tree: _Tree, teacher: Row) -> list[Link]:
-    """The matrix that a teacher's settings name."""
-    (config,) = tree.rows("TeacherConfig", {"teacher_hash": teacher["teacher_hash"]})
-    name = config["config"].get("rsm")
-    return [Link("Rsm", {"rsm": name}, "by name")] if name else []
-
-
-def _predictions(tree: _Tree, member: Row) -> list[Link]:
-    """Predictions of a member of a group of scans, or its encoder while there are none."""
-    encoder = {n: member[n] for n in ("scan", "encoder_hash", "fit_hash", "seed")}
-    stimuli = {"stimulus_set": member["stimulus_set"]}
-    if tree.rows("PredictedResponses", encoder | stimuli):
-        return [Link("PredictedResponses", encoder | stimuli)]
-    if tree.rows("FittedEncoder", encoder):
-        return [Link("FittedEncoder", encoder), Link("StimulusSet", stimuli)]
-    return []
-
-
-def _shared_core(tree: _Tree, encoder: Row) -> list[Link]:
-    """The fit that an encoder was taken from."""
-    if encoder["origin"] != "shared core":
-        return []
-    return [Link("SharedCore", {n: encoder[n] for n in ("encoder_hash", "fit_hash", "seed")})]
-
-
-# What a row was computed from beside what its foreign keys name.
-FURTHER: dict[str, Callable[[_Tree, Row], list[Link]]] = {
-    "Teacher": _given_matrix,
-    "ScanGroup.Member": _predictions,
-    "FittedEncoder": _shared_core,
-}
-COVERING = frozenset(("ScanGroup.Member",))  # they lead to all that the foreign keys name too

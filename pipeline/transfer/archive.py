@@ -9,11 +9,13 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
 from pydantic import ValidationError
 
+from pipeline.transfer.earlier import Earlier
 from pipeline.transfer.manifest import (
     FORMAT,
     FORMAT_VERSION,
@@ -34,7 +36,7 @@ from pipeline.transfer.objects import (
     no_progress,
     references_of,
 )
-from pipeline.transfer.rows import Row, RowError, Table, check_row, key_of
+from pipeline.transfer.rows import Column, Row, RowError, Table, check_row, key_of
 from schemas.stored import LONGEST_NAME, StoreError, check_attachment, check_path
 
 MOST_MANIFEST = 2**28  # bytes
@@ -86,6 +88,8 @@ class Archive:
     Attributes
     ----------
     manifest : Manifest
+    earlier : Earlier
+        Its rows as today's tables have them.
     """
 
     def __init__(self, file: Path) -> None:
@@ -103,6 +107,7 @@ class Archive:
             self._entries = self._checked_entries()
             self.manifest = self._read_manifest()
             self._compare_names()
+            self.earlier = Earlier(self.manifest, self.rows)
         except BaseException:
             self._zip.close()
             raise
@@ -262,8 +267,11 @@ class Archive:
                 raise self._error(f"object {path:.120}: {error}") from error
 
     def _check_columns(self, table: Table, entry: TableEntry) -> None:
-        if entry.key != table.key or any(
-            table.kinds.get(name) != kind for name, kind in entry.columns.items()
+        key = self.earlier.key(table)
+        if entry.key != key or any(
+            table.kinds.get(name) != kind
+            for name, kind in entry.columns.items()
+            if name in table.kinds or name not in key
         ):
             raise self._error(f"table {table.name} has other columns than here")
 
@@ -271,17 +279,29 @@ class Archive:
         """Check the rows of a table; returns the objects that they name, by path."""
         named: dict[str, Reference] = {}
         last: set[str] = set()
+        written = replace(table, columns=self._columns(table))
         for row in self.rows(table.name):
             try:
-                check_row(table, row)
-                named |= {reference.path: reference for reference in references_of(table, row)}
+                check_row(written, row)
+                named |= {reference.path: reference for reference in references_of(written, row)}
             except (RowError, StoreError) as error:
                 raise self._error(str(error)) from error
-            key = key_of(table, row)
+            key = key_of(written, row)
             if key in last:
                 raise self._error(f"{table.name} has a row twice")
             last.add(key)
         return named
+
+    def _columns(self, table: Table) -> tuple[Column, ...]:
+        """Columns of a table as they were when it was written."""
+        key = self.earlier.key(table)
+        if key == table.key:
+            return table.columns
+        kinds = self.manifest.tables[table.name].columns
+        return (
+            *(Column(name, kinds[name], True, False) for name in key),
+            *(column for column in table.columns if not column.in_key),
+        )
 
 
 def _is_plain(name: str) -> bool:
@@ -305,12 +325,7 @@ class ArchiveSource:
 
     def __init__(self, archive: Archive, tables: Sequence[Table]) -> None:
         self.archive = archive
-        described = archive.manifest.tables
-        self.tables: Sequence[Table] = [
-            table.restricted(described[table.name].columns)
-            for table in tables
-            if table.name in described
-        ]
+        self.tables: Sequence[Table] = archive.earlier.tables(tables)
 
     @property
     def schema(self) -> str:
@@ -319,7 +334,7 @@ class ArchiveSource:
 
     def rows(self, table: Table) -> Iterator[Row]:
         """Rows of a table by primary key."""
-        for row in self.archive.rows(table.name):
+        for row in self.archive.earlier.rows(table):
             for column in table.stored:
                 value = row.get(column)
                 if isinstance(value, dict) and not {"sha256", "hash"} & set(value):

@@ -1,8 +1,4 @@
-"""Which rows belong to an experiment: what it asks for, and all that this was made from.
-
-Foreign keys and parts are followed for every table. A few rows are referred to by name instead,
-which :func:`_further` knows.
-"""
+"""Which rows belong to an experiment: what it asks for, and all that this was made from."""
 
 from __future__ import annotations
 
@@ -38,7 +34,7 @@ def rows_of_experiment(connection: Any, schema: str, experiment: str, scale: str
         link = waiting.pop()
         if link not in chosen:
             chosen.add(link)
-            waiting += links.of(link)
+            waiting += [*links.of(link), *links.extensions(link)]
 
     def wanted(table: Table, row: Row) -> bool:
         return links.whole(table, row) in chosen
@@ -57,6 +53,11 @@ class _Links:
             if table.master is not None:
                 self._parts.setdefault(table.master, []).append(table)
         self._known: dict[str, dict[str, list[Link]]] = {}
+        self._extending = {
+            table.__name__: str(table.extends)
+            for table in all_tables.all_tables()
+            if hasattr(table, "extends")
+        }
 
     def planned(self, experiment: str, scale: str | None) -> Iterator[Link]:
         """The experiment, its plans, and what is computed of it as a whole."""
@@ -78,6 +79,11 @@ class _Links:
         ours = {theirs: own for own, theirs in columns.items()}
         return json.dumps([row[ours[name]] for name in self.tables[parent].key])
 
+    def extensions(self, link: Link) -> list[Link]:
+        """Rows that say more of a row, and go wherever it goes."""
+        table, key = link
+        return [(name, key) for name, extended in self._extending.items() if extended == table]
+
     def of(self, link: Link) -> list[Link]:
         """What a row and its parts refer to."""
         table, key = link
@@ -92,11 +98,10 @@ class _Links:
             if table.master is not None and not others:
                 continue  # it refers to nothing but its whole
             referring = {own for _, columns in table.parents for own in columns}
-            needed = table.restricted({*table.key, *referring, *_NAMING.get(table.name, ())})
+            needed = table.restricted({*table.key, *referring})
             for row in read_rows(self.connection, needed):
                 links = found.setdefault(self.whole(table, row)[1], [])
                 links += self._parents(table, row)
-                links += _further(table.name, row)
         return found
 
     def _parents(self, table: Table, row: Row) -> Iterator[Link]:
@@ -111,26 +116,3 @@ class _Links:
             return table, key
         n = len(self.tables[master].key)
         return master, json.dumps(json.loads(key)[:n])
-
-
-# Columns by which _further finds rows, beside those of the keys.
-_NAMING = {"TeacherConfig": ("config",), "FitConfig": ("scans",), "FittedEncoder": ("origin",)}
-
-
-def _further(table: str, row: Row) -> Iterator[Link]:
-    """What a row refers to otherwise than by foreign keys; some of it may not be there."""
-    if table == "TeacherConfig" and row["config"].get("rsm"):
-        yield "Rsm", json.dumps([row["config"]["rsm"]])
-    elif table == "FitConfig":
-        yield from (("Scan", json.dumps([scan])) for scan in row["scans"])
-    elif table == "ImageSet":
-        yield "Superclasses", json.dumps([row["image_set"]])
-    elif table == "FittedEncoder" and row["origin"] == "shared core":
-        yield "SharedCore", json.dumps([row[n] for n in ("encoder_hash", "fit_hash", "seed")])
-    elif table == "ScanGroup.Member":
-        encoder = [row[n] for n in ("scan", "encoder_hash", "fit_hash", "seed")]
-        yield "FittedEncoder", json.dumps(encoder)
-        yield "PredictedResponses", json.dumps([*encoder, row["stimulus_set"]])
-    elif table == "PredictedResponses":
-        encoder = [row[n] for n in ("scan", "encoder_hash", "fit_hash", "seed")]
-        yield "PredictionPlan", json.dumps([*encoder, row["stimulus_set"]])

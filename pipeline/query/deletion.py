@@ -1,0 +1,134 @@
+"""Delete rows with everything that was computed from them, after saying what that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.experiments.selection import Selection
+from pipeline.query.provenance import select
+from pipeline.query.rows import QueryError, named_tables, nearest
+from schemas import base, tables
+from schemas.encoding import FitPlan, FittedEncoder
+from schemas.experiment import Experiment
+from schemas.recording import Scan, StimulusName, StimulusSet
+from schemas.teaching import Rsm
+from schemas.training import ImageSet, TrainedNetwork, TrainingPlan
+
+
+@dataclass(frozen=True)
+class Affected:
+    """Rows of a table that a deletion takes along.
+
+    Attributes
+    ----------
+    table : str
+    rows : int
+    seconds : float
+        That their computation took.
+    """
+
+    table: str
+    rows: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """Rows to delete, each query with all that depends on it."""
+
+    queries: tuple[Any, ...]
+
+    def affected(self) -> list[Affected]:
+        """What would go, by table."""
+        names = {t().full_table_name: name for name, t in named_tables().items()}
+        found: dict[str, Affected] = {}
+        for query in self.queries:
+            for rows in base.dj.Diagram.cascade(query, part_integrity="cascade"):
+                n = len(rows)
+                if not n:
+                    continue
+                name = names.get(rows.full_table_name, rows.full_table_name)
+                seconds = 0.0
+                if "git_commit" in rows.heading.names:  # of what was computed
+                    total = base.dj.U().aggr(rows, total="SUM(seconds)").fetch1("total")
+                    seconds = float(total or 0)
+                before = found.get(name, Affected(name, 0, 0.0))
+                found[name] = Affected(name, max(n, before.rows), max(seconds, before.seconds))
+        return list(found.values())
+
+    def execute(self) -> None:
+        """Delete, all or nothing; objects in the store are left to `neuroteach database check`."""
+        with base.transaction(base.schema.connection):
+            for query in self.queries:
+                query.delete(transaction=False, prompt=False, part_integrity="cascade")
+        for table in tables.queued_tables():
+            tables.forget_vanished(table())
+
+
+def of_scan(name: str) -> Deletion:
+    """A scan, its encoders, and what was made of these."""
+    return Deletion((_named(Scan, "scan", name),))
+
+
+def of_encoder(scan: str, selection: Selection) -> Deletion:
+    """The encoders of a scan, or those that experiments ask for."""
+    encoders = selection.of(_named(Scan, "scan", scan) * FittedEncoder.proj(), FitPlan)
+    query = FittedEncoder & encoders.proj()
+    if not query:
+        raise LookupError(f"scan: {scan} has no such encoder")
+    return Deletion((query,))
+
+
+def of_images(name: str) -> Deletion:
+    """An image set, and all networks that were trained on it."""
+    return Deletion((_named(ImageSet, "image_set", name),))
+
+
+def of_stimuli(name: str) -> Deletion:
+    """A stimulus set by its name or key, with scans that showed it and what was predicted to it."""
+    key = StimulusName.key_of(name)
+    if key is None:
+        names = sorted(StimulusName.to_arrays("stimuli"))
+        raise LookupError(f"stimuli: {name} is not in the database; {nearest(name, names)}")
+    shown = Scan & {"stimulus_set": key}
+    return Deletion((*([shown] if shown else []), StimulusSet & {"stimulus_set": key}))
+
+
+def of_rsm(name: str) -> Deletion:
+    """A similarity matrix that was given, and its teachers."""
+    return Deletion((_named(Rsm, "rsm", name),))
+
+
+def of_networks(where: Sequence[str]) -> Deletion:
+    """Networks that conditions select, with what was evaluated of them.
+
+    Raises
+    ------
+    QueryError
+        If there is no condition, or none meets them.
+    """
+    if not where:
+        raise QueryError("network: say which, by conditions such as 'teacher=none' 'seed=0'")
+    return Deletion((TrainedNetwork & select(TrainedNetwork.__name__, where),))
+
+
+def of_experiment(name: str, scale: str) -> Deletion:
+    """An experiment, with networks and encoders that no other experiment asks for."""
+    key = Selection(name, scale).named
+    queries: list[Any] = []
+    for table, plan in ((TrainedNetwork, TrainingPlan), (FittedEncoder, FitPlan)):
+        others = plan - (Experiment & key).proj()
+        own = (table & (plan & key).proj()) - others.proj()
+        if own:
+            queries.append(own)
+    return Deletion((*queries, Experiment & key))
+
+
+def _named(table: Any, column: str, name: str) -> Any:
+    query = table & {column: name}
+    if not query:
+        known = [str(value) for value in table.to_arrays(column)]
+        raise LookupError(f"{column}: {name} is not in the database; {nearest(name, known)}")
+    return query
