@@ -23,7 +23,7 @@ from rich.table import Table
 
 from pipeline.database.opening import open_database
 from pipeline.database.settings import Settings
-from pipeline.workers import populate
+from pipeline.workers import populate, queues
 from schemas.base import dj
 
 BAR = 10.0  # ms that populate may add to a key
@@ -55,8 +55,7 @@ def declare(connection: Any) -> tuple[Any, Any]:
 def fill_by_populate(number: Any, square: Any) -> None:
     with populate.working() as lease:
         populate.populate_table(
-            square(),
-            [number.proj()],
+            queues.Wanted(square(), (number.proj(),)),
             populate.PopulateResult(),
             lambda progress: None,
             lambda: True,

@@ -134,6 +134,7 @@ def _rekey_stability(connection: Any, catalogue: Catalogue, found: Lineage, repo
         if queue in catalogue.names:
             connection.query(f"DROP TABLE {adapter.make_full_table_name(schema, queue)}")
         for name in reversed(full):  # the part first
+            _drop_indexes(connection, schema, name)
             connection.query(_rename(adapter, schema, name, kept[name]))
         tables.activate_missing(catalogue)
     if not set(kept.values()) <= catalogue.names:
@@ -149,6 +150,19 @@ def _rekey_stability(connection: Any, catalogue: Catalogue, found: Lineage, repo
         connection.query(f"DROP TABLE {adapter.make_full_table_name(schema, kept[name])}")
     catalogue.forget()
     report(f"{STABILITY} by scans")
+
+
+def _drop_indexes(connection: Any, schema: str, table: str) -> None:
+    """PostgreSQL has one name space for the indexes of all tables, and theirs are needed anew."""
+    if connection.adapter.backend != "postgresql":
+        return
+    rows = connection.query(
+        "SELECT indexname FROM pg_indexes WHERE schemaname = %s AND tablename = %s "
+        "AND indexname NOT IN (SELECT conname FROM pg_constraint)",
+        (schema, table),
+    ).fetchall()
+    for (index,) in rows:
+        connection.query(f"DROP INDEX {connection.adapter.make_full_table_name(schema, index)}")
 
 
 def _rename(adapter: Any, schema: str, old: str, new: str) -> str:

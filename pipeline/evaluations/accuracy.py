@@ -40,17 +40,23 @@ def accuracy_by_epoch(selection: Selection) -> pd.DataFrame:
         ``test_loss`` minus ``train_loss``: the generalisation error of Federer et al. 2020, who
         take the difference the other way round. Less is better.
     """
-    return _accuracies(training.TrainedNetwork.Epoch, selection)
+    return _accuracies(_epochs_of_trainings(), selection)
 
 
 def accuracy_by_seed(selection: Selection) -> pd.DataFrame:
     """The same after the last epoch, a row per network."""
-    epochs = training.TrainedNetwork.Epoch * training.TrainingConfig.proj("epochs")
+    epochs = _epochs_of_trainings() * training.TrainingConfig.proj("epochs")
     return _accuracies(epochs & "epoch = epochs - 1", selection)
 
 
-def _accuracies(epochs: Any, selection: Selection) -> pd.DataFrame:
-    query = epochs.proj("test_loss", "train_accuracy", "test_accuracy", train_loss="task_loss")
+def _epochs_of_trainings() -> Any:
+    # Renamed before any join: after one DataJoint quotes the name as MySQL does.
+    return training.TrainedNetwork.Epoch.proj(
+        "test_loss", "train_accuracy", "test_accuracy", train_loss="task_loss"
+    )
+
+
+def _accuracies(query: Any, selection: Selection) -> pd.DataFrame:
     columns = ["epoch", "train_loss", "test_loss", "train_accuracy", "test_accuracy"]
     frame = network_frame(query, training.TrainingPlan, selection, columns)
     order = ["image_set", *ORDER, "training_hash", "seed", "epoch"]

@@ -189,6 +189,7 @@ NOISE = register(
         by_seed=noise_by_seed,
         table=noise_table,
         evaluation="noise",
+        lacks=("tests", "network under noise; give it teachers, and no empty list noise"),
         compared=(Compared("accuracy", lambda frame: "accuracy, " + frame["noise_name"]),),
         figures={
             "noise": Drawing(noise_figure, "accuracy against the level of noise"),

@@ -134,7 +134,7 @@ def provenance(table: str, key: str | Sequence[str] | Mapping[str, Any] = ()) ->
 
 
 def select(table: str, key: str | Sequence[str] | Mapping[str, Any]) -> list[Row]:
-    """Keys of all rows of a table that a key or conditions select, as :func:`provenance` takes them.
+    """Keys of all rows of a table that are selected, by what :func:`provenance` takes.
 
     Raises
     ------

@@ -19,7 +19,7 @@ import pytest
 from pipeline.database.embedded import EmbeddedPostgres
 from pipeline.database.opening import open_database
 from pipeline.database.settings import Settings
-from pipeline.workers import populate
+from pipeline.workers import populate, queues
 from schemas import tables as registry
 from schemas.base import dj
 from tests.tiny_experiment import REPOSITORY
@@ -69,14 +69,12 @@ def fill(settings: Settings, name: str, barrier: Any, answers: Any) -> None:
         registry.deactivate()
         with open_database(settings) as database:
             number, slow, _ = declare(database.connection, name)
-            table, all_keys = slow(), [number.proj()]
+            wanted = queues.Wanted(slow(), (number.proj(),))
             with populate.working() as lease:
                 barrier.wait()
                 started = time.monotonic()
                 result = populate.PopulateResult()
-                populate.populate_table(
-                    table, all_keys, result, lambda p: None, lambda: True, lease
-                )
+                populate.populate_table(wanted, result, lambda p: None, lambda: True, lease)
                 answers.put((sum(result.computed.values()), time.monotonic() - started))
     except BaseException:
         answers.put(traceback.format_exc())

@@ -16,6 +16,7 @@ from pipeline.database.embedded import EmbeddedPostgres
 from pipeline.database.opening import open_database
 from pipeline.database.settings import Settings
 from pipeline.workers.populate import PopulateResult, failures, populate, populate_table, working
+from pipeline.workers.queues import Wanted
 from schemas import tables as registry
 from schemas import training
 from schemas.worker import Worker
@@ -174,7 +175,7 @@ def train_anew(settings: Settings, monkeypatch: Any, *, lose: int | None) -> tup
         patch.setattr(connection, "_execute_query", execute)
         table, result = training.TrainedNetwork(), PopulateResult()
         with working() as lease:
-            populate_table(table, [], result, lambda progress: None, lambda: True, lease)
+            populate_table(Wanted(table), result, lambda progress: None, lambda: True, lease)
         assert result.failures == []
         assert len(table.jobs) == 0
     everything = contents(settings)

@@ -15,7 +15,9 @@ from neuroteach import results
 from pipeline.database.opening import Database
 from pipeline.experiments.adding import add_experiment, remove_experiment
 from pipeline.experiments.file import ExperimentError, ExperimentSettings
+from pipeline.experiments.selection import ALL, Selection
 from pipeline.results import arrays as result_arrays
+from pipeline.results.encoders import caveat
 from pipeline.workers import populate
 from predictive_model.fits.config import FitConfig
 from predictive_model.fits.fitted import FittedEncoder, predict_recording
@@ -87,16 +89,14 @@ def test_without_teachers_an_experiment_ends_with_denoised_responses(database: D
 def test_scans_that_share_a_core_are_fitted_once_together(database: Database) -> None:
     scans = scan("a", 1), scan("b", 2, n_neurons=6)
     plan(*scans, share_core=True)
-    before = {p.table: (p.done, p.total) for p in populate.progress("encoders")}
+    before = {p.table: (p.done, p.total) for p in populate.progress(Selection("encoders"))}
     assert before["SharedCore"] == (0, 1)
     assert before["FittedEncoder"] == (0, 2)
     assert populate.populate().failures == []
     found = rows()
     assert (found["SharedCore"], found["FittedEncoder"], found["EncoderScore"]) == (1, 2, 2)
-    assert {p.table: (p.done, p.total) for p in populate.progress("encoders")}["FittedEncoder"] == (
-        2,
-        2,
-    )
+    after = {p.table: (p.done, p.total) for p in populate.progress(Selection("encoders"))}
+    assert after["FittedEncoder"] == (2, 2)
     keys = encoding.FittedEncoder.keys(order_by="scan")
     assert set(encoding.FittedEncoder.to_arrays("origin")) == {"shared core"}
     a, b = (encoding.FittedEncoder.load(key) for key in keys)
@@ -288,7 +288,7 @@ class TestAnImportedEncoder:
         shown = results.encoders()
         assert shown[["scan", "simulated", "status"]].values.tolist() == [["a", True, "ok"]]
         assert results.similarity()["scan"].tolist() == ["a"]
-        assert results.caveat() == "the brain was simulated"
+        assert caveat(ALL) == "the brain was simulated"
         plan(scan("b", 2))
         assert results.encoders("encoders").empty
         assert results.encoders()["scan"].tolist() == ["a"]

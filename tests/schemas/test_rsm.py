@@ -17,6 +17,8 @@ from pipeline.database.opening import Database
 from pipeline.database.settings import Settings
 from pipeline.experiments.adding import add_experiment
 from pipeline.experiments.file import ExperimentError, ExperimentSettings
+from pipeline.experiments.selection import ALL, Selection
+from pipeline.results.encoders import experiments
 from pipeline.workers import populate
 from predictive_model.config import what_is_wrong
 from regularized_training.teachers.rsm import read_rsm, teacher_from_pairs
@@ -91,7 +93,7 @@ def test_a_given_rsm_and_random_vectors_teach(database: Database, tmp_path: Path
         ("gaussian, r 0.1", "none"),
     }
     for name in ("teachers", "noise"):
-        figures.draw(name, tmp_path / f"{name}.png", experiment="study")
+        figures.draw(name, tmp_path / f"{name}.png", Selection("study"))
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
     # What is deleted here and imported anew might be another one than those that taught.
     (Rsm & {"rsm": "v1"}).delete_quick()
@@ -139,7 +141,7 @@ def test_what_cannot_be_taught_is_refused_and_nothing_is_planned(
         except ValidationError as error:
             raise ExperimentError(what_is_wrong(error)) from error
         add_experiment(settings, name="study", scale="smoke")
-    assert len(results.experiments()) == 0
+    assert len(experiments(ALL)) == 0
 
 
 def test_a_file_of_pairs_or_of_a_matrix_is_read(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from neuroteach import results
 from pipeline.database.opening import Database
 from pipeline.experiments.adding import add_experiment
 from pipeline.experiments.file import ExperimentError
+from pipeline.experiments.selection import ALL
+from pipeline.results.encoders import experiments
 from predictive_model.recordings.stimuli import natural_stimuli
 from schemas import recording, teacher_plan, training
 from schemas.recording import StimulusSet
@@ -37,5 +38,5 @@ def test_a_source_that_cannot_speak_is_refused_and_nothing_is_planned(database: 
         add(stimuli=stimuli, sources=sources)
     with pytest.raises(ExperimentError, match="attacks.n_images: 500, but image set 'digits'"):
         add(stimuli=stimuli, attacks=[PGD | {"n_images": 500}])
-    assert results.experiments().empty
+    assert experiments(ALL).empty
     assert len(teacher_plan.TeacherPlan()) == len(training.TrainingPlan()) == 0

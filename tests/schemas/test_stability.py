@@ -12,13 +12,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from neuroteach import results
-from pipeline import figures
 from pipeline.database.opening import Database, open_database
 from pipeline.database.settings import Settings
 from pipeline.experiments.adding import add_experiment
 from pipeline.experiments.file import ExperimentSettings
+from pipeline.experiments.selection import Selection
 from pipeline.figures.stability import _coarser
 from pipeline.results import arrays as result_arrays
+from pipeline.results.registry import figures
 from pipeline.workers import populate
 from predictive_model.recordings.recording import Recording
 from predictive_model.recordings.simulation import SimulatedCortex, SimulatedCortexConfig
@@ -85,7 +86,7 @@ def _computed(opened: Database) -> None:
 
 
 def row_of(experiment: str) -> dict[str, Any]:
-    (row,) = result_arrays.stability_matrices(experiment)
+    (row,) = result_arrays.stability_matrices(Selection(experiment))
     return row
 
 
@@ -137,7 +138,7 @@ def test_without_repeats_there_is_no_spread_but_a_structure() -> None:
     row = row_of("once")
     assert (row["status"], row["n_populations"], row["scans"]) == ("no repeats", 0, "")
     assert row["populations"] == []
-    (structure,) = result_arrays.similarity_structures("once")
+    (structure,) = result_arrays.similarity_structures(Selection("once"))
     assert (structure["status"], structure["tier"]) == ("no repeats", "validation")
     assert structure["oracle_matrix"] is structure["oracle_dimension"] is None
     assert not structure["weighted"]
@@ -163,12 +164,12 @@ def test_progress_counts_experiments_and_encoders() -> None:
     done = {p.table: (p.done, p.total) for p in populate.progress()}
     assert done["SimilarityStability"] == (5, 5)
     assert done["SimilarityStructure"] == (4, 4)
-    done = {p.table: (p.done, p.total) for p in populate.progress("pair")}
+    done = {p.table: (p.done, p.total) for p in populate.progress(Selection("pair"))}
     assert (done["SimilarityStability"], done["SimilarityStructure"]) == ((1, 1), (2, 2))
 
 
-def text_in(name: figures.FigureName, experiment: str | None = None) -> str:
-    drawn = figures.FIGURES[name](experiment, None)
+def text_in(name: str, experiment: str | None = None) -> str:
+    drawn = figures()[name](Selection(experiment))
     return "\n".join(text.get_text() for text in drawn.findobj(Text))
 
 
@@ -193,7 +194,7 @@ def test_the_figure_of_stability_says_what_was_compared_in_each_experiment() -> 
 
 @pytest.mark.parametrize("name", ["spectra", "pairs"])
 def test_figures_of_structure_show_scans_with_and_without_repeats(
-    name: figures.FigureName,
+    name: str,
 ) -> None:
     text = text_in(name, "mixed")
     assert "simulated scan b, 8 images, test tier" in text
@@ -204,7 +205,7 @@ def test_figures_of_structure_show_scans_with_and_without_repeats(
 
 @pytest.mark.parametrize("experiment", ["alone", "pair", None])
 def test_the_title_of_spectra_fits_the_figure(experiment: str | None) -> None:
-    drawn = figures.FIGURES["spectra"](experiment, None)
+    drawn = figures()["spectra"](Selection(experiment))
     canvas = FigureCanvasAgg(drawn)
     canvas.draw()
     extent = drawn._suptitle.get_window_extent(canvas.get_renderer())  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib.image
 import numpy as np
 import pytest
 
@@ -16,8 +17,9 @@ from pipeline.database.settings import Settings
 from pipeline.experiments.adding import add_experiment
 from pipeline.experiments.file import ExperimentSettings
 from pipeline.experiments.selection import Selection
-from pipeline.results import tables as result_tables
+from pipeline.results import registry
 from pipeline.results.conditions import conditions
+from pipeline.results.encoders import caveat
 from pipeline.workers import populate
 from predictive_model.fits.published import published_encoder
 from predictive_model.recordings.stimuli import natural_stimuli
@@ -102,7 +104,7 @@ def _finished(opened: Database) -> None:
 
 
 def test_everything_planned_is_computed_and_nothing_else() -> None:
-    assert {p.table: (p.done, p.total) for p in populate.progress("lab", "smoke")} == {
+    assert {p.table: (p.done, p.total) for p in populate.progress(Selection("lab", "smoke"))} == {
         "Reliability": (0, 0),
         "SharedCore": (0, 0),
         "FittedEncoder": (0, 0),
@@ -232,12 +234,15 @@ def test_conditions_are_named_by_what_tells_them_apart() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "name", sorted(set(result_tables.TABLES) - {"superclass_errors", "activations"})
-)
+TABLES = [name for name, result in registry.results().items() if result.table is not None]
+
+
+@pytest.mark.parametrize("name", sorted(set(TABLES) - {"superclass-errors", "activations"}))
 def test_tables_for_people_have_no_hashes_and_lose_no_condition(name: str) -> None:
-    frame = getattr(results, name)("lab")
-    table = result_tables.TABLES[name](frame)
+    result = registry.results()[name]
+    frame = result.read(Selection("lab"))
+    assert result.table is not None
+    table = result.table(frame)
     assert len(table) and not [c for c in table.columns if str(c).endswith("_hash")]
     text = table.to_csv()
     assert all(kind in text for kind in ("neural model, alpha 30", "shuffle", "none"))
@@ -249,14 +254,14 @@ def test_tables_for_people_have_no_hashes_and_lose_no_condition(name: str) -> No
 )
 def test_figures_show_something(name: Any, tmp_path: Path) -> None:
     path = tmp_path / f"{name}.png"
-    figures.draw(name, path, experiment="lab")
-    image = figures.matplotlib.image.imread(path)
+    figures.draw(name, path, Selection("lab"))
+    image = matplotlib.image.imread(path)
     assert path.stat().st_size > 10_000
     assert image[..., :3].std() > 0.05
 
 
 def test_reduced_scale_is_said_of_experiments_that_fit_no_encoder() -> None:
-    assert results.caveat("lab") == "at reduced scale (smoke)"
+    assert caveat(Selection("lab")) == "at reduced scale (smoke)"
 
 
 def test_calibration_and_confidence_are_kept() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.database.opening import Database
+from pipeline.experiments.selection import Selection
 from pipeline.results import arrays as result_arrays
 from pipeline.workers import populate
 from predictive_model.fits.config import FitConfig
@@ -56,6 +57,7 @@ def test_of_several_encoders_one_has_to_be_named(database: Database) -> None:
     with pytest.raises(LookupError, match="predictions of 2 encoders, .*--experiment"):
         result_arrays.denoised_responses("a")
     one, two = (
-        result_arrays.denoised_responses("a", name)["responses"] for name in ("encoders", "other")
+        result_arrays.denoised_responses("a", Selection(name))["responses"]
+        for name in ("encoders", "other")
     )
     assert not np.allclose(one, two)

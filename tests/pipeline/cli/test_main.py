@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import typer
+from typer.core import TyperGroup
 from typer.testing import CliRunner, Result
 
 from pipeline.cli.main import app
@@ -37,11 +38,12 @@ epochs = 1
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Words of every command below this one, or of this one if it is no group."""
-    if not hasattr(command, "commands"):
+    if not isinstance(command, TyperGroup):
         yield path
         return
-    for name, sub in command.commands.items():
-        yield from leaves(sub, (*path, name))
+    context = typer.Context(command)
+    for name in command.list_commands(context):
+        yield from leaves(command.get_command(context, name), (*path, name))
 
 
 COMMANDS = sorted(leaves(typer.main.get_command(app)))
@@ -104,7 +106,7 @@ def test_there_is_a_command_for_every_step() -> None:
         "results",
         "figure",
     }
-    assert steps | {"database"} <= first
+    assert steps | {"database", "delete", "explain", "query", "search", "worker"} <= first
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -405,13 +407,26 @@ def test_failures_end_populate_with_1_and_stand_in_the_status(planned: Run) -> N
     assert lines[0].startswith("failed: FittedEncoder {'scan': 'simulated', 'encoder_hash': ")
     assert lines[2].startswith("failed: TrainedNetwork {'image_set': 'digits', ")
     assert lines[1].strip() == lines[3].strip() == "ValueError: the brain [bold]is tired"
-    assert lines[4].startswith("2 failed; mend the cause, then")
+    assert lines[4].startswith("2 failed; fix the cause, then")
     status = planned("status", "--format", "json")
     assert status.exit_code == 0
-    table = {row["table"]: row for row in json.loads(status.stdout)}
-    assert table["Reliability"] == {"table": "Reliability", "done": 1, "planned": 1, "failed": 0}
+    found = json.loads(status.stdout)
+    assert set(found) == {"database", "tables", "workers", "failures", "inputs"}
+    table = {row["table"]: row for row in found["tables"]}
+    done = {"table": "Reliability", "done": 1, "total": 1, "reserved": 0, "failed": 0}
+    assert table["Reliability"] == done
     assert table["FittedEncoder"]["failed"] == table["TrainedNetwork"]["failed"] == 1
-    assert "simulated" in status.stderr and "digits" in status.stderr
+    assert [(f["table"], f["n"], f["message"]) for f in found["failures"]] == [
+        (name, 1, "ValueError: the brain [bold]is tired")
+        for name in ("FittedEncoder", "TrainedNetwork")
+    ]
+    assert found["workers"] == []
+    assert found["inputs"] == {"scans": ["simulated"], "image sets": ["digits"]}
+    said = planned("status")
+    assert "simulated" in said.stderr and "digits" in said.stderr
+    assert "failed: FittedEncoder, 1 of them: ValueError: the brain [bold]is tired" in said.stderr
+    (row,) = [line for line in said.stdout.splitlines() if "Reliability" in line]
+    assert [word for word in row.split() if word.isdigit()] == ["1", "1", "0", "0"]
     again = planned("populate", "--quiet")
     assert again.exit_code == 1, "failures stand until they are mended"
     assert "is tired" not in again.stderr.split("failed:")[0], "nor are they tried again unasked"
@@ -444,7 +459,9 @@ def test_an_experiment_without_networks_has_no_noise_and_says_so(
 ) -> None:
     study.write_text('title = "encoders"\nrecordings = ["simulated"]\n[scales.smoke]\n')
     assert planned("experiment", "add", study, "--name", "fits").exit_code == 0
-    said = "experiment fits teaches no network, so that there is no accuracy under noise"
+    said = (
+        "experiment fits tests no network under noise; give it teachers, and no empty list noise"
+    )
     assert planned("results", "noise", "-e", "fits").stderr == said + "\n"
     figure = planned("figure", "noise", "-e", "fits", "-o", tmp_path / "noise.png")
     assert one_line_error(figure) == said
@@ -519,11 +536,13 @@ def test_of_several_scans_those_that_the_database_has_otherwise_stay_out_whole(
     assert said[2:] == ["a.npz: was there already", "c.npz: was there already"]
 
 
-def test_the_command_offers_the_figures_that_there_are() -> None:
-    from pipeline.cli.main import FigureChoice
-    from pipeline.figures import ENCODER_FIGURES, FIGURES
+def test_the_command_lists_the_figures_that_there_are(run: Run) -> None:
+    from pipeline.results.registry import figures
 
-    assert [choice.value for choice in FigureChoice] == [*FIGURES, *ENCODER_FIGURES]
+    result = run("figure")
+    assert (result.exit_code, result.stdout) == (0, "")
+    listed = [line.split()[0] for line in result.stderr.splitlines()]
+    assert listed == sorted(figures()) and {"noise", "filters"} <= set(listed)
 
 
 def test_the_best_settings_replace_a_file_only_when_asked_to(

@@ -14,7 +14,8 @@ from pipeline.cli.main import app
 from pipeline.database import migrations
 from pipeline.database.opening import Database, DatabaseError, open_database
 from pipeline.database.settings import Settings
-from pipeline.experiments.selection import Selection
+from pipeline.experiments.selection import ALL, Selection
+from pipeline.results.encoders import experiments
 from pipeline.workers import populate
 from schemas import reliability as reliability_tables
 from schemas import tables as registry
@@ -87,7 +88,7 @@ def test_an_old_database_is_refused_then_brought_up_to_date(old: Settings) -> No
         assert "pid_space" in columns(Worker, database)
         assert Worker().heading["worker"].type == "bigint"
         assert results.accuracy()["gap"].isna().all(), "nobody knows the loss of old epochs"
-        assert results.experiments()["priority"].tolist() == [5]
+        assert experiments(ALL)["priority"].tolist() == [5]
         for table, column in migrations.array_columns():
             for (stored,) in database.connection.query(
                 f"SELECT {column} FROM {table().full_table_name} WHERE {column} IS NOT NULL"

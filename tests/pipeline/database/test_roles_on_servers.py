@@ -14,6 +14,8 @@ from pipeline.cli.main import app
 from pipeline.database.opening import Database, DatabaseError, connect, open_database
 from pipeline.database.roles import Role, apply, grant, set_password
 from pipeline.database.settings import Settings
+from pipeline.experiments.selection import ALL
+from pipeline.results.encoders import experiments
 from pipeline.workers import populate
 from schemas import experiment, recording, training
 from schemas import reliability as reliability_tables
@@ -87,7 +89,7 @@ def test_an_admin_plans_and_a_worker_computes(
         assert row["computed_by"] == USERS[Role.worker]
     with open_database(shared[Role.reader]):
         assert len(results.accuracy()) == 1
-        assert results.experiments()["added_by"].tolist() == [USERS[Role.admin]]
+        assert experiments(ALL)["added_by"].tolist() == [USERS[Role.admin]]
 
 
 def test_a_reader_sees_every_table_with_its_key(shared: dict[Role, Settings]) -> None:

@@ -19,7 +19,8 @@ from pipeline.database.opening import Database, open_database
 from pipeline.database.settings import Settings
 from pipeline.experiments.adding import add_experiment
 from pipeline.experiments.file import ExperimentSettings
-from pipeline.results import tables as result_tables
+from pipeline.experiments.selection import Selection
+from pipeline.results import registry
 from pipeline.results.conditions import conditions
 from pipeline.workers import populate
 from predictive_model.recordings.recording import Recording
@@ -189,12 +190,14 @@ class TestAStudyOfLabels:
             assert row.effect == pytest.approx((a - b).mean() / (a - b).std(ddof=1))
             assert row.p_holm >= row.p
 
-    @pytest.mark.parametrize("name", ["accuracy", "superclass_errors", "activations"])
+    @pytest.mark.parametrize("name", ["accuracy", "superclass-errors", "activations"])
     def test_tables_have_a_row_for_each_condition(self, name: str) -> None:
-        frame = getattr(results, name)("labels")
+        result = registry.results()[name]
+        frame = result.read(Selection("labels"))
         assert len(frame) == 8
         assert set(frame["n_seeds"]) == {3}
-        table = result_tables.TABLES[name](frame)
+        assert result.table is not None
+        table = result.table(frame)
         assert table["condition"].is_unique
 
     @pytest.mark.parametrize(
@@ -209,7 +212,7 @@ class TestAStudyOfLabels:
         ],
     )
     def test_figures_are_drawn(self, name: Any, tmp_path: Path) -> None:
-        figures.draw(name, tmp_path / "figure.png", experiment="labels")
+        figures.draw(name, tmp_path / "figure.png", Selection("labels"))
         assert (tmp_path / "figure.png").stat().st_size > 10_000
 
 

@@ -55,7 +55,8 @@ def test_every_published_file_is_valid_at_each_of_its_scales(file: Path, scale: 
     settings = read_experiment(file, scale)
     taught = [t for t in settings.teachers if t.kind != "none"]
     assert not taught or (settings.training and settings.training.regularizer)
-    assert not settings.noise or any(0 in noise.levels for noise in settings.noise), (
+    noises = settings.evaluations.get("noise", ())
+    assert not noises or any(0 in noise.levels for noise in noises), (
         "without the accuracy on clean images"
     )
 
@@ -297,8 +298,9 @@ def test_one_table_of_noise_is_a_list_of_one(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL)
     single = read_experiment(path, "paper", noise={"levels": [0, 0.5]})
     several = read_experiment(path, "paper", noise=[{"kind": "uniform"}, {"clamp": False}])
-    assert [n.levels for n in single.noise] == [(0, 0.5)]
-    assert [(n.kind, n.clamp) for n in several.noise] == [("uniform", True), ("gaussian", False)]
+    assert [n.levels for n in single.evaluations["noise"]] == [(0, 0.5)]
+    found = [(n.kind, n.clamp) for n in several.evaluations["noise"]]
+    assert found == [("uniform", True), ("gaussian", False)]
     with pytest.raises(ExperimentError, match="noise: .*distinct"):
         read_experiment(path, "paper", noise=[{}, {}])
 

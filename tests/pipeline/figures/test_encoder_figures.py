@@ -14,7 +14,10 @@ from pipeline import figures
 from pipeline.database.opening import Database
 from pipeline.experiments.adding import add_experiment
 from pipeline.experiments.file import ExperimentSettings
+from pipeline.experiments.selection import ALL, Selection
 from pipeline.figures.shown_encoders import shown_encoders, with_caveat_of
+from pipeline.results.registry import NothingToShowError
+from pipeline.results.registry import figures as known
 from pipeline.workers import populate
 from predictive_model.encoders.config import CoreConfig, EncoderConfig
 from predictive_model.fits.config import FitConfig
@@ -28,6 +31,7 @@ from schemas import encoding, prediction, recording
 pytestmark = pytest.mark.database
 
 SHAPE = (18, 32)
+OF_ENCODERS = [name for name, figure in known().items() if figure.of_encoders]
 CORE = {"layers": 2, "input_kernel": 5, "hidden_kernel": 3, "hidden_channels": 4}
 
 
@@ -65,8 +69,7 @@ def add_imported() -> FittedEncoder:
 
 
 def texts(name: Any, **asked: str | None) -> str:
-    asked = {"experiment": None, "scale": None, "scan": None} | asked
-    figure = figures.ENCODER_FIGURES[name](*asked.values())
+    figure = known()[name](Selection(asked.get("experiment")), asked.get("scan"))
     return "\n".join(text.get_text() for text in figure.findobj(Text))
 
 
@@ -76,9 +79,9 @@ def test_every_figure_of_several_scans_is_drawn_and_says_what_was_simulated(
     plan("moving", scan("a", moving=True), scan("b", moving=True), shifter={}, modulator={})
     plan("still", scan("still", moving=False))
     assert populate.populate().failures == []
-    for name in figures.ENCODER_FIGURES:
+    for name in OF_ENCODERS:
         path = tmp_path / f"{name}.svg"
-        figures.draw(name, path, experiment="moving")
+        figures.draw(name, path, Selection("moving"))
         said = path.read_text()
         assert said.count("<image") >= 4 or name in ("gaze", "gain")
         assert "simulated scan a, encoder" in said
@@ -93,14 +96,14 @@ def test_every_figure_of_several_scans_is_drawn_and_says_what_was_simulated(
         ("gaze", "'still' has no shifter, since the scan has no position of the pupil"),
         ("gain", "'still' has no modulator, since the scan has no behaviour"),
     ):
-        with pytest.raises(figures.NothingToShowError, match=why):
-            figures.draw(name, tmp_path / "none.png", experiment="still")
+        with pytest.raises(NothingToShowError, match=why):
+            figures.draw(name, tmp_path / "none.png", Selection("still"))
     with pytest.raises(LookupError, match="scan: 'c' has no fitted encoder here; .* a, b, still"):
-        figures.draw("filters", tmp_path / "none.png", scan="c")
+        figures.draw("filters", tmp_path / "none.png", ALL, scan="c")
     with pytest.raises(LookupError, match="nobody is not in the database"):
-        figures.draw("filters", tmp_path / "none.png", experiment="nobody")
+        figures.draw("filters", tmp_path / "none.png", Selection("nobody"))
     with pytest.raises(ValueError, match="scan: 'a', but the figure 'noise' is of all scans"):
-        figures.draw("noise", tmp_path / "none.png", scan="a")
+        figures.draw("noise", tmp_path / "none.png", ALL, scan="a")
     assert not (tmp_path / "none.png").exists()
 
 
@@ -113,8 +116,8 @@ def test_a_core_behind_a_front_end_has_receptive_fields_and_no_filters(
     plan("pixels", b)
     assert populate.populate().failures == []
     assert "simulated scan a, encoder" in texts("receptive-fields", experiment="maps")
-    with pytest.raises(figures.NothingToShowError, match="'a' has no filters on the image, since"):
-        figures.draw("filters", tmp_path / "none.png", experiment="maps")
+    with pytest.raises(NothingToShowError, match="'a' has no filters on the image, since"):
+        figures.draw("filters", tmp_path / "none.png", Selection("maps"))
     assert "without filters: a" in texts("filters")
 
 
@@ -123,27 +126,27 @@ def test_neurons_are_ranked_by_their_scores_and_without_these_by_what_there_is(
 ) -> None:
     plan("moving", scan("a", moving=True), modulator={})
     populate.populate()
-    (shown,), _ = shown_encoders("moving", None, None)
+    (shown,), _ = shown_encoders(Selection("moving"), None)
     scores = np.asarray(prediction.EncoderScore.fetch1("single_trial_by_neuron"))
     np.testing.assert_array_equal(shown.quality, scores)
     assert shown.best_neurons(2).tolist() == np.argsort(-scores)[:2].tolist()
     prediction.EncoderScore.delete(prompt=False)
-    (shown,), _ = shown_encoders("moving", None, None)
+    (shown,), _ = shown_encoders(Selection("moving"), None)
     assert shown.measure == "correlation with validation trials"
 
     fitted = add_imported()
-    (shown,), _ = shown_encoders(None, None, "mouse")
+    (shown,), _ = shown_encoders(ALL, "mouse")
     assert shown.measure == "standard deviation of predicted responses"
     spread = (fitted.predict(shown.images()) / fitted.normalisation.response_scale).std(0)
     np.testing.assert_allclose(shown.quality, spread, rtol=1e-4)
     # Not everything in this database is a simulation.
-    assert with_caveat_of("title", [shown], None, None) == "title"
-    with pytest.raises(figures.NothingToShowError, match="its configuration sets modulator to no"):
-        shown_encoders(None, None, "mouse", part="modulator")
+    assert with_caveat_of("title", [shown], ALL) == "title"
+    with pytest.raises(NothingToShowError, match="its configuration sets modulator to no"):
+        shown_encoders(ALL, "mouse", part="modulator")
 
 
 def test_no_figure_is_drawn_without_encoders(database: Database, tmp_path: Path) -> None:
-    for name in figures.ENCODER_FIGURES:
-        with pytest.raises(figures.NothingToShowError, match="neuroteach populate"):
-            figures.draw(name, tmp_path / "figure.png")
+    for name in OF_ENCODERS:
+        with pytest.raises(NothingToShowError, match="neuroteach populate"):
+            figures.draw(name, tmp_path / "figure.png", ALL)
     assert not (tmp_path / "figure.png").exists()

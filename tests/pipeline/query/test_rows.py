@@ -25,12 +25,12 @@ from pipeline.query.provenance import Node, provenance
 from pipeline.query.restriction import QueryError
 from pipeline.query.rows import named_tables
 from pipeline.workers import populate
-from regularized_training.teachers import teacher as teachers
+from regularized_training.alignment.layers import RepresentationConfig
+from regularized_training.teachers.config import TeacherConfig
 from schemas import base, encoding, recording, teacher_plan, teaching
 from schemas import tables as registry
 from schemas import training as trainings
-from schemas.evaluations import layers as layers_tables
-from schemas.evaluations.layers import LayerSimilarity, RepresentationConfig
+from schemas.evaluations.layers import LayerSimilarity
 from schemas.experiment import Experiment
 from tests.servers import mariadb_over_tcp
 from tests.tiny_experiment import plan
@@ -444,11 +444,14 @@ def test_a_judge_is_told_from_a_teacher() -> None:
     judge = (teaching.Teacher & (teacher_plan.TeacherConfig & {"teacher": "neural_model"})).keys()[
         0
     ]
+    assert LayerSimilarity.settings is not None
+    representation = LayerSimilarity.settings.row(RepresentationConfig())
+    LayerSimilarity.Config.insert1(representation, skip_duplicates=True)
     key = dict(
         network,
         judge_hash=judge["teacher_hash"],
         judge_group=judge["scan_group"],
-        representation_hash=RepresentationConfig.add(layers_tables.RepresentationConfig()),
+        representation_hash=representation["representation_hash"],
     )
     LayerSimilarity.insert1(computed(**key, n_compared=3), allow_direct_insert=True)
     try:
@@ -467,9 +470,10 @@ def test_a_matrix_that_a_teacher_names_is_found_or_known_to_be_gone() -> None:
     stimuli = recording.StimulusSet.fetch1("stimulus_set")
     row = dict(stimulus_set=stimuli, n_pairs=1, source="a paper", similarity=np.eye(2))
     teaching.Rsm.insert1({"rsm": "v1", **row})
-    config = teachers.TeacherConfig(kind="rsm", rsm="v1")
+    config = teacher_plan.TeacherConfig.row(TeacherConfig(kind="rsm", rsm="v1"))
+    teacher_plan.TeacherConfig.insert1(config, skip_duplicates=True)
     key = dict(
-        teacher_hash=teacher_plan.TeacherConfig.add(config),
+        teacher_hash=config["teacher_hash"],
         scan_group=teacher_plan.ScanGroup.add([]),
     )
     teaching.Teacher.insert1(computed(**key), allow_direct_insert=True)

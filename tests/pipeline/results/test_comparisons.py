@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from pipeline.figures.conditions import dots, height
+from pipeline.figures.curves import dots, height
 from pipeline.results.comparisons import above_none, compared
 from regularized_training.analysis.paired import holm
 from tests.pipeline.results.test_conditions import ALONE, TAUGHT

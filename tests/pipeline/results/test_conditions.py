@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from pipeline.evaluations.layers import layers_table
+from pipeline.evaluations.noise import noise_table
 from pipeline.results.conditions import CONDITION, conditions, numbered, settings, what_differs
-from pipeline.results.tables import layers_table, noise_table
 
 TAUGHT: dict[str, Any] = dict.fromkeys(CONDITION, "") | {
     "shuffled_labels": 0.0,

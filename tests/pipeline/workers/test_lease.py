@@ -30,7 +30,9 @@ from pipeline.workers.lease import (
     put_back,
     release_lost,
 )
-from schemas import base, recording
+from pipeline.workers.queues import Progress, Wanted
+from predictive_model.scoring import reliability
+from schemas import base, checkpoints, recording
 from schemas import reliability as reliability_tables
 from schemas.training import TrainedNetwork
 from schemas.worker import Worker
@@ -249,7 +251,7 @@ def test_one_who_was_given_up_writes_nothing_and_computes_no_longer(
 ) -> None:
     """The job goes to another in the middle of the computation; then this one goes on waiting."""
     given_away = threading.Event()
-    real = recording.reliability.reliability
+    real = reliability.reliability
 
     def slow(*args: Any, **kwargs: Any) -> Any:
         if not given_away.is_set():
@@ -264,13 +266,13 @@ def test_one_who_was_given_up_writes_nothing_and_computes_no_longer(
                     )
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(recording.reliability, "reliability", slow)
+    monkeypatch.setattr(reliability, "reliability", slow)
     looks = iter(range(3))
     with populate.working() as lease:
         result = populate.PopulateResult()
-        table = reliability_tables.Reliability()
+        wanted = Wanted(reliability_tables.Reliability())
         populate.populate_table(
-            table, [], result, lambda p: None, lambda: next(looks, None) is not None, lease
+            wanted, result, lambda p: None, lambda: next(looks, None) is not None, lease
         )
     assert given_away.is_set()
     assert result.failures == []
@@ -360,7 +362,7 @@ def test_a_session_lost_at_the_worst_moment_costs_no_key_and_ends_no_worker(
     statement = MOMENTS[moment].format(job.full_table_name)
     with populate.working() as lease:
         lost = lose_session_at(database, monkeypatch, statement, after=after)
-        populate.populate_table(table, [], result, lambda p: None, lambda: True, lease)
+        populate.populate_table(Wanted(table), result, lambda p: None, lambda: True, lease)
     assert lost
     assert result.failures == []
     assert len(table) == 1
@@ -414,7 +416,7 @@ def test_urgent_experiments_are_computed_first(database: Database) -> None:
     set_priority("urgent", "smoke", 1)
     order: list[tuple[str, list[int]]] = []
 
-    def note(progress: populate.Progress) -> None:
+    def note(progress: Progress) -> None:
         order.append((progress.table, sorted(TrainedNetwork.to_arrays("seed"))))
 
     populate.populate(on_progress=note)
@@ -430,7 +432,7 @@ def test_work_that_becomes_urgent_goes_before_what_is_under_way(
     plan("late", seeds=(7,))
     after_two: list[int] = []
 
-    def hurry(progress: populate.Progress) -> None:
+    def hurry(progress: Progress) -> None:
         if progress.table == "TrainedNetwork":
             seeds = TrainedNetwork.to_arrays("seed").tolist()
             if len(seeds) == 1:
@@ -458,7 +460,7 @@ def test_work_that_became_ready_goes_before_less_urgent_that_is_under_way(
     database.connection.query(mine, ("ignore",))
     order: list[int] = []
 
-    def note(progress: populate.Progress) -> None:
+    def note(progress: Progress) -> None:
         if progress.table == "TrainedNetwork":
             order.extend(set(TrainedNetwork.to_arrays("seed").tolist()) - set(order))
             database.connection.query(mine, ("pending",))  # its inputs are there now
@@ -474,7 +476,7 @@ def test_a_store_that_cannot_be_listed_ends_no_worker(
         raise OSError("the bucket is busy")
 
     plan()
-    monkeypatch.setattr(base, "remove_finished_checkpoints", refuse)
+    monkeypatch.setattr(checkpoints, "remove_finished_checkpoints", refuse)
     assert populate.populate().computed["Reliability"] == 1
     assert [r.message for r in caplog.records if "the bucket is busy" in r.message] == [
         "checkpoints of what is finished were left in the store: the bucket is busy"

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import matplotlib.image
 import numpy as np
 import psycopg2
 import pytest
@@ -22,8 +23,11 @@ from pipeline.database.opening import Database, open_database
 from pipeline.database.settings import Settings
 from pipeline.experiments.adding import add_experiment
 from pipeline.experiments.file import ExperimentSettings
-from pipeline.experiments.selection import Selection
+from pipeline.experiments.selection import ALL, Selection
+from pipeline.results.encoders import caveat, experiments
+from pipeline.results.registry import NothingToShowError
 from pipeline.workers import populate
+from pipeline.workers.queues import Progress
 from predictive_model.fits import fitting
 from predictive_model.fits.fitted import predict_recording
 from predictive_model.scoring.ceilings import ceilings
@@ -75,10 +79,10 @@ def opened(
 
 
 @pytest.fixture(scope="class")
-def progress(opened: Database) -> list[populate.Progress]:
+def progress(opened: Database) -> list[Progress]:
     """What populate reported on the way to the finished experiment."""
     plan(teachers=TEACHERS, seeds=(0, 1))
-    reported: list[populate.Progress] = []
+    reported: list[Progress] = []
     result = populate.populate(on_progress=reported.append)
     assert result.failures == []
     assert result.computed == rows_of_all_tables()
@@ -89,10 +93,10 @@ class TestATinyExperiment:
     """One scan, four teachers, two seeds: computed once, read by every test of the class."""
 
     @pytest.fixture(autouse=True)
-    def _finished(self, progress: list[populate.Progress]) -> None:
+    def _finished(self, progress: list[Progress]) -> None:
         """Every test starts from the finished experiment."""
 
-    def test_everything_planned_is_computed_once(self, progress: list[populate.Progress]) -> None:
+    def test_everything_planned_is_computed_once(self, progress: list[Progress]) -> None:
         expected = {
             "Reliability": 1,
             "FittedEncoder": 1,
@@ -111,7 +115,8 @@ class TestATinyExperiment:
             table: (n, n) for table, n in expected.items()
         }
         assert [p.done for p in progress if p.table == "TrainedNetwork"] == list(range(1, 9))
-        assert {p.table: p.total for p in populate.progress("tiny", "smoke")} == (expected | alone)
+        totals = {p.table: p.total for p in populate.progress(Selection("tiny", "smoke"))}
+        assert totals == expected | alone
         assert len(trainings.TrainedNetwork.Epoch()) == 8
         assert len(noise_tables.NoiseAccuracy.Level()) == 8 * len(LEVELS)
 
@@ -242,7 +247,7 @@ class TestATinyExperiment:
             assert row["sem"] == pytest.approx(abs(a - b) / 2)
 
     def test_numbers_of_simulated_brains_and_reduced_scales_are_marked(self) -> None:
-        assert results.caveat("tiny") == "the brain was simulated; at reduced scale (smoke)"
+        assert caveat(Selection("tiny")) == "the brain was simulated; at reduced scale (smoke)"
 
     def test_an_unknown_experiment_is_named_beside_those_there_are(self) -> None:
         with pytest.raises(LookupError, match=r"nobody is not in .* tiny \(smoke\)"):
@@ -251,23 +256,21 @@ class TestATinyExperiment:
     @pytest.mark.parametrize("name", ["similarity", "stability", "spectra", "pairs", "noise"])
     def test_figures_show_something(self, name: Any, tmp_path: Path) -> None:
         path = tmp_path / "new folder" / f"{name}.png"
-        figures.draw(name, path, experiment="tiny")
-        image = figures.matplotlib.image.imread(path)
+        figures.draw(name, path, Selection("tiny"))
+        image = matplotlib.image.imread(path)
         assert path.stat().st_size > 10_000
         assert image[..., :3].std() > 0.05
 
     def test_a_figure_of_an_unknown_format_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="ending '.xyz', expected one of"):
-            figures.draw("noise", tmp_path / "noise.xyz")
+            figures.draw("noise", tmp_path / "noise.xyz", ALL)
         assert list(tmp_path.iterdir()) == []
 
 
 def test_no_figure_is_drawn_of_an_empty_database(database: Database, tmp_path: Path) -> None:
     for name in ("similarity", "stability", "spectra", "pairs", "noise"):
-        with pytest.raises(
-            figures.NothingToShowError, match="run `neuroteach (populate|experiment add)`"
-        ):
-            figures.draw(name, tmp_path / "figure.png")
+        with pytest.raises(NothingToShowError, match="run `neuroteach (populate|experiment add)`"):
+            figures.draw(name, tmp_path / "figure.png", ALL)
     assert results.noise().empty
 
 
@@ -277,12 +280,12 @@ def test_an_experiment_is_planned_whole_or_not_at_all(
     recording.Scan.add(tiny_recording(), source="test")
     trainings.ImageSet.add(few_digits(), source="test")
 
-    def refuse(config: Any) -> str:
+    def refuse(*args: Any, **options: Any) -> None:
         raise OSError("disk full")
 
     with monkeypatch.context() as patched:
         # By then scans, teachers and trainings are planned.
-        patched.setattr(noise_tables.NoiseConfig, "add", refuse)
+        patched.setattr(noise_tables.NoiseConfig, "insert", refuse)
         with pytest.raises(OSError, match="disk full"):
             add_experiment(tiny_experiment(teachers=TEACHERS), name="tiny", scale="smoke")
     tables = (
@@ -292,7 +295,7 @@ def test_an_experiment_is_planned_whole_or_not_at_all(
         noise_tables.NoisePlan,
     )
     assert [len(table()) for table in tables] == [0, 0, 0, 0]
-    assert results.experiments().empty
+    assert experiments(ALL).empty
     assert set(populate.populate().computed.values()) == {0, 1}  # the scan's reliability alone
 
 
@@ -305,7 +308,7 @@ def test_an_experiment_may_be_added_again_but_not_changed_under_its_name(
         add_experiment(tiny_experiment(seeds=(1,)), name="tiny", scale="smoke")
     assert len(trainings.TrainingPlan()) == 2
     assert add_experiment(tiny_experiment(seeds=(1,)), name="other", scale="smoke")
-    assert sorted(results.experiments()["experiment"]) == ["other", "tiny"]
+    assert sorted(experiments(ALL)["experiment"]) == ["other", "tiny"]
 
 
 @pytest.mark.parametrize(
@@ -474,7 +477,8 @@ def test_a_failed_computation_is_reported_and_left_alone_while_others_go_on(
     assert populate.failures() == [failure]
     assert job_states(encoding.FittedEncoder) == ["error"]
     assert len(results.noise_by_seed("good")) == len(LEVELS)
-    assert [p.done for p in populate.progress("bad") if p.table == "FittedEncoder"] == [0]
+    far = populate.progress(Selection("bad"))
+    assert [p.done for p in far if p.table == "FittedEncoder"] == [0]
 
     again = populate.populate()
     assert (again.failures, set(again.computed.values())) == ([], {0})
@@ -487,16 +491,16 @@ def test_an_experiment_that_is_not_there_is_refused_by_name(database: Database) 
     plan("good")
     for use in (populate.populate, populate.progress, populate.failures, populate.retry_failures):
         with pytest.raises(LookupError, match=r"experiment: typo is .* which has good \(smoke\)"):
-            use(experiment="typo")
+            use(Selection("typo"))
 
 
 def test_failures_of_one_experiment_are_retried_alone(database: Database) -> None:
     for name, rate in (("bad", 1e30), ("worse", 1e31)):
         plan(name, fit={"learning_rate": rate, "max_epochs": 3})
     assert [f.table for f in populate.populate().failures] == ["FittedEncoder"] * 2
-    assert populate.retry_failures("bad") == 1
-    assert populate.failures("bad") == []
-    assert len(populate.failures("worse")) == 1
+    assert populate.retry_failures(Selection("bad")) == 1
+    assert populate.failures(Selection("bad")) == []
+    assert len(populate.failures(Selection("worse"))) == 1
 
 
 def test_computations_that_failed_for_a_damaged_file_succeed_once_it_is_mended(

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from pipeline.database.opening import Database
 from pipeline.database.settings import Settings
+from pipeline.experiments.selection import ALL
 from pipeline.workers import processes as workers
 
 # Stands in for the interpreter: ends as its device says.
@@ -40,8 +41,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             Database(settings, None),  # type: ignore[arg-type]
             list(devices),
             "worker",
-            experiment=None,
-            scale=None,
+            selection=ALL,
             quiet=True,
             console=Console(),
             forever=forever,

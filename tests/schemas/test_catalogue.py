@@ -1,0 +1,130 @@
+"""Headings that are read at once are those that DataJoint reads, in far fewer statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datajoint.codecs import get_codec
+from datajoint.heading import Heading
+from typer.testing import CliRunner
+
+from pipeline.cli.main import app
+from pipeline.database.connection import Connection
+from pipeline.database.opening import Database, open_database
+from pipeline.database.settings import Settings
+from schemas import base, tables
+from schemas.catalogue import Catalogue
+from schemas.stored import CODECS
+from tests.servers import mariadb_over_tcp
+from tests.tiny_experiment import environment
+
+pytestmark = pytest.mark.database
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """What is asked of the database meanwhile, in any session."""
+    asked: list[str] = []
+    real = Connection.query
+
+    def query(self: Any, sql: str, *args: Any, **options: Any) -> Any:
+        asked.append(sql)
+        return real(self, sql, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, "query", query)
+        yield asked
+
+
+def datajoints_own(table: Any) -> Heading:
+    about = {"conn": table.connection, "database": table.database, "table_name": table.table_name}
+    return Heading(table_info={**about, "context": None})
+
+
+def check_headings() -> None:
+    every = [table() for table in tables.all_tables()]
+    every += [table().jobs for table in tables.queued_tables()]
+    n_codecs = 0
+    for table in every:
+        ours, theirs = table.heading, datajoints_own(table)
+        assert ours.names == theirs.names, table.table_name
+        assert ours.primary_key == theirs.primary_key
+        assert ours.table_status["comment"] == theirs.table_status["comment"]
+        assert ours.indexes == theirs.indexes
+        for name in theirs.names:
+            own, expected = ours[name], theirs[name]
+            assert own._replace(codec=None) == expected._replace(codec=None), (table, name)
+            if expected.codec is None:
+                assert own.codec is None
+            else:
+                n_codecs += 1
+                other = CODECS.get(expected.codec.name, expected.codec.name)
+                assert own.codec is get_codec(other), (table, name)
+    assert n_codecs > 50
+
+
+def test_headings_are_those_that_datajoint_reads(database: Database) -> None:
+    check_headings()
+
+
+def test_headings_are_those_that_datajoint_reads_on_mariadb(tmp_path: Path) -> None:
+    with mariadb_over_tcp() as server:
+        if server is None:
+            pytest.skip("MariaDB is not installed")
+        settings = Settings(
+            home=tmp_path,
+            database=server.superuser,
+            store=tmp_path / "store",
+            schema_name="catalogue",
+            device="cpu",
+        )
+        with open_database(settings):
+            check_headings()
+        with statements() as asked, open_database(settings):
+            pass
+        assert len(asked) <= 40
+
+
+def test_origins_of_columns_are_known(database: Database) -> None:
+    (teacher,) = (t for t in tables.all_tables() if t.__name__ == "Teacher")
+    lineage = teacher().heading["scan_group"].lineage
+    assert lineage == f"{database.settings.schema_name}.scan_group.scan_group"
+
+
+def test_few_statements_open_a_database_and_say_how_far_it_is(
+    database: Database, settings: Settings
+) -> None:
+    database.close()
+    with statements() as asked, open_database(settings):
+        assert len(asked) <= 40
+        assert not tables.all_tables()[0]()
+    with statements() as asked:
+        result = CliRunner().invoke(app, ["status"], env=environment(settings))
+    assert (result.exit_code, result.stderr.splitlines()[1:]) == (
+        0,
+        ["scans: none yet", "image sets: none yet"],
+    )
+    assert 0 < len(asked) <= 80
+    assert "Reliability" in result.stdout
+    open_database(settings)  # for the fixture, which drops the schema
+
+
+def test_what_is_declared_later_is_known_after_the_catalogue_forgot(database: Database) -> None:
+    catalogue = base.schema.catalogue
+    assert catalogue is not None and not tables.missing(catalogue)
+    last = tables.all_tables()[-1]
+    database.connection.query(f"DROP TABLE {last().full_table_name}")
+    assert not tables.missing(catalogue)
+    catalogue.forget()
+    assert tables.missing(catalogue) == [last]
+    tables.activate_missing(catalogue)
+    assert not tables.missing(catalogue) and not last()
+
+
+def test_of_a_schema_that_is_not_there_nothing_is_known(database: Database) -> None:
+    assert Catalogue(database.connection, "nowhere").names == frozenset()
+    assert Catalogue(database.connection, "nowhere").answers("scan") == {}
