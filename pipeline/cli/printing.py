@@ -188,11 +188,12 @@ def _for_people(frame: pd.DataFrame) -> pd.DataFrame:
 def _without_infinities(frame: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
-    loose = frame.select_dtypes(["float", "object"])
-    columns = {name: [_spelled(value) for value in loose[name]] for name in loose}
-    return frame.assign(
-        **{str(k): pd.Series(v, index=frame.index, dtype=object) for k, v in columns.items()}
-    )
+    spelled = {
+        str(name): pd.Series(map(_spelled, frame[name]), frame.index, dtype=object)
+        for name, kind in frame.dtypes.items()
+        if pd.api.types.is_float_dtype(kind) or pd.api.types.is_object_dtype(kind)
+    }
+    return frame.assign(**spelled)
 
 
 def _spelled(value: Any) -> Any:
