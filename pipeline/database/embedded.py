@@ -66,7 +66,7 @@ _STOP_TIMEOUT = 60.0
 _LEFTOVER_TIMEOUT = 30.0
 _CLAIM_TIMEOUT = 5.0
 _DYING_GRACE = 2.0
-_SESSION_GRACE = 1.0  # a session that was closed or killed a moment ago is still listed
+_SESSION_GRACE = 0.5  # a session that was closed or killed a moment ago is still listed
 _POLL = 0.003
 _LOG_LIMIT = 10_000_000  # bytes
 
