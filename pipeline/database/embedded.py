@@ -7,28 +7,32 @@ on, as a daemon, when the program that started it ends, so that the next program
     ROOT/password       password of the database user, readable by its owner only
     ROOT/pgpass         the same as libpq's passfile, once someone asked for a URL
     ROOT/server.lock    held while a server is made, started or stopped
-    ROOT/server.alive   locked by the server itself for as long as it lives
+    ROOT/server.alive   locked by the server and its children for as long as one of them lives
     ROOT/postgres.log   what the server says
 
-A server counts as alive when a process works in its data folder. A process number alone proves
-nothing: after a crash it may belong to a stranger.
+``pg_ctl`` makes the daemon. It neither waits for it nor stops it, for two reasons: it believes
+``postmaster.pid``, whose number may belong to a stranger after a crash and would be signalled, and
+it looks only ten times a second, which is longer than a start or a stop takes. Here a server
+counts as running when the process of that number works in its data folder, and as gone when
+``server.alive`` can be locked, which also holds for children that a killed server left behind and
+for servers on other machines.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 import secrets
+import shlex
 import shutil
 import signal
+import socket
 import stat
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -52,7 +56,6 @@ Result = TypeVar("Result")
 
 USER = DATABASE = "neuroteach"
 PORT = 5432  # names the socket file; no network port is opened
-_USER_NAMESPACE = ("unshare", "-U", "--map-user=1000", "--map-group=1000")
 _PROGRAMS = ("postgres", "initdb", "unshare")  # unshare: what the other two are as root, at first
 _UNFINISHED = "initdb-"
 _SOCKET_PATH_LIMIT = 103  # bytes; Linux takes 107, macOS 103
@@ -63,8 +66,8 @@ _STOP_TIMEOUT = 60.0
 _LEFTOVER_TIMEOUT = 30.0
 _CLAIM_TIMEOUT = 5.0
 _DYING_GRACE = 2.0
-_SESSION_GRACE = 1.0  # a session that was closed or killed a moment ago is still listed
-_POLL = 0.02
+_SESSION_GRACE = 0.5  # a session that was closed or killed a moment ago is still listed
+_POLL = 0.003
 _LOG_LIMIT = 10_000_000  # bytes
 
 _SETTINGS = {
@@ -92,11 +95,8 @@ class Server:
     socket_folder: Path
     port: int
     user: str
-    password: str
+    password: str = field(repr=False)
     database: str
-
-    def __repr__(self) -> str:
-        return f"Server({self.user}@{self.socket_folder}:{self.port}/{self.database})"
 
     @property
     def address(self) -> ServerAddress:
@@ -177,10 +177,13 @@ class EmbeddedPostgres:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._locked():
             data = self._data_folder() or self._initialise()
-            while self._settled_postmaster(data) is not None:
-                if (server := self._await_ready(data)) is not None:
-                    return server
-            return self._await_launched(data, self._launch(data))
+            server = self._await_ready(data)
+            if server is None:
+                self._launch(data)
+                server = self._await_ready(data, launched=True)
+            if server is None:
+                raise EmbeddedPostgresError(f"the server ended at once: {self._log_tail()}")
+            return server
 
     def connected(self, connect: Callable[[Server], Result]) -> Result:
         """Start, and return ``connect(server)``; no one can stop the server in between."""
@@ -188,25 +191,24 @@ class EmbeddedPostgres:
         with self._locked():
             return connect(self.start())
 
-    def stop(self, force: bool = False) -> StopResult:
+    def stop(self, force: bool = False, *, wait: bool = True) -> StopResult:
         """Stop the server unless other sessions are open; with `force`, cut them off.
 
-        Close your own sessions first: they count too.
+        Close your own sessions first: they count too. Without `wait` the server may still be
+        writing when this returns; whoever starts it next waits for that.
         """
-        if self._data_folder() is None:
+        data = self._data_folder()
+        if data is None:
             return StopResult(stopped=True, sessions=0)
         with self._locked():
-            data = self._data_folder()
-            if data is None or self._settled_postmaster(data) is None:
-                return StopResult(stopped=True, sessions=0)
+            sessions = 0
             if force:
                 sessions = self.status().sessions or 0
-            else:
-                server = self._await_ready(data)
-                sessions = self._count_sessions(server, _SESSION_GRACE) if server else 0
+            elif (server := self._await_ready(data)) is not None:
+                sessions = self._count_sessions(server, _SESSION_GRACE)
                 if sessions:
                     return StopResult(stopped=False, sessions=sessions)
-            self._shut_down(data)
+            self._shut_down(data, wait)
             return StopResult(stopped=True, sessions=sessions)
 
     def running(self) -> bool:
@@ -237,7 +239,7 @@ class EmbeddedPostgres:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         try:
-            self._lock.acquire()
+            self._lock.acquire(poll_interval=_POLL)
         except Timeout:
             raise EmbeddedPostgresError(
                 f"another process has held {self._lock.lock_file} for {_LOCK_TIMEOUT:.0f} s. "
@@ -252,19 +254,15 @@ class EmbeddedPostgres:
 
     def _data_folder(self) -> Path | None:
         """The newest data folder; the version that made it is the version that must read it."""
-        found: dict[int, Path] = {}
-        for folder in self.root.glob("pg*"):
-            major = re.fullmatch(r"pg(\d+)", folder.name)
-            if major is None:
-                continue
-            if folder.stat().st_uid != os.geteuid():
+        folders = [f for f in self.root.glob("pg*") if f.name.removeprefix("pg").isdecimal()]
+        for folder in folders:
+            if (owner := folder.stat().st_uid) != os.geteuid():
                 raise EmbeddedPostgresError(
-                    f"{folder} belongs to user number {folder.stat().st_uid} and you are "
-                    f"{os.geteuid()}. Run as its owner, or choose another folder for the database"
+                    f"{folder} belongs to user number {owner} and you are {os.geteuid()}. Run as "
+                    "its owner, or choose another folder for the database"
                 )
-            if (folder / "PG_VERSION").exists():
-                found[int(major[1])] = folder
-        return found[max(found)] if found else None
+        made = [folder for folder in folders if (folder / "PG_VERSION").exists()]
+        return max(made, key=_major, default=None)
 
     def _initialise(self) -> Path:
         """Make the database in a temporary folder, then give it its name: all of it or nothing."""
@@ -277,28 +275,32 @@ class EmbeddedPostgres:
             prefix=_UNFINISHED, dir=self.root, ignore_cleanup_errors=True
         ) as unfinished:
             data = Path(unfinished) / "data"
-            command = [binaries.program("initdb"), "-D", str(data), f"--username={USER}"]
-            command += ["--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8"]
-            command += ["--locale=C", "--no-instructions"]
-            command += [] if self.durable else ["--no-sync"]
-            _run(command, working_folder=Path(unfinished))
+            options = ["-D", str(data), f"--username={USER}", f"--pwfile={password}"]
+            options += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"]
+            options += ["--no-instructions"] + ([] if self.durable else ["--no-sync"])
+            # A random password of 192 bits is not found by trying, however fast one try is.
+            options += ["--set", "scram_iterations=1"] if binaries.major >= 16 else []
+            binaries.run("initdb", *options, folder=Path(unfinished))
             self._run_single_user(binaries, data, f"CREATE DATABASE {DATABASE}")
             return data.rename(self.root / f"pg{binaries.major}")
 
     def _sweep_unfinished(self) -> None:
         """Remove what a killed start left behind; its initdb may still be at work."""
         for unfinished in self.root.glob(f"{_UNFINISHED}*"):
-            deadline = time.monotonic() + _LEFTOVER_TIMEOUT
-            while unfinished.exists():  # a child that initdb has just made may be seen late
-                if not _end(unfinished, signal.SIGKILL, 5.0) or time.monotonic() > deadline:
-                    raise EmbeddedPostgresError(f"{unfinished} cannot be removed: do so by hand")
-                shutil.rmtree(unfinished, ignore_errors=True)
+
+            def removed(folder: Path = unfinished) -> bool:
+                _end(folder, signal.SIGKILL)
+                shutil.rmtree(folder, ignore_errors=True)
+                return not folder.exists()  # a child that initdb has just made may be seen late
+
+            if not _comes_true(removed, _LEFTOVER_TIMEOUT):
+                raise EmbeddedPostgresError(f"{unfinished} cannot be removed: do so by hand")
 
     def _run_single_user(self, binaries: PostgresBinaries, data: Path, statement: str) -> None:
         settings = {"exit_on_error": "on", "log_checkpoints": "off"}
         settings |= {} if self.durable else _NOT_DURABLE
-        command = [binaries.program("postgres"), "--single", "-D", str(data)]
-        _run([*command, *_options(settings), "postgres"], working_folder=data, stdin=statement)
+        options = ["--single", "-D", str(data), *_options(settings), "postgres"]
+        binaries.run("postgres", *options, folder=data, stdin=statement)
 
     def _write_private(self, path: Path, line: str) -> None:
         unfinished = path.with_name(f"{path.name}.new")
@@ -322,46 +324,26 @@ class EmbeddedPostgres:
         port = int(lines[3]) if lines[3].isdigit() else PORT
         return _Postmaster(process, port, Path(lines[4]), lines[7].strip() or "starting")
 
-    def _settled_postmaster(self, data: Path) -> _Postmaster | None:
-        """The live server, after waiting for one on its way out and for children of a dead one."""
-        deadline = time.monotonic() + _LEFTOVER_TIMEOUT
-        while time.monotonic() < deadline:
-            postmaster = self._postmaster(data)
-            if postmaster is not None and postmaster.state != "stopping":
-                return postmaster
-            if postmaster is None and not _processes_in(data):
-                return None
-            time.sleep(_POLL)
-        if not _end(data, signal.SIGQUIT, _LEFTOVER_TIMEOUT):
-            raise EmbeddedPostgresError(f"a postgres process in {data} cannot be ended")
-        return None
+    def _await_ready(self, data: Path, launched: bool = False) -> Server | None:
+        """The server once it takes connections; None once none runs.
 
-    def _await_ready(self, data: Path) -> Server | None:
-        """The server once it takes connections; None if it ends before."""
+        One that was just `launched` has not said yet who it is.
+        """
         deadline = time.monotonic() + _START_TIMEOUT
-        while (postmaster := self._postmaster(data)) is not None:
-            if postmaster.state == "ready":
+        while (postmaster := self._postmaster(data)) or (launched and self._held()):
+            if postmaster is not None and postmaster.state == "ready":
                 server = self._server(postmaster)
-                try:
-                    self._connect(server).close()
+                if _answers(server):
                     return server
-                except EmbeddedPostgresError:
-                    # A server killed this instant still looks alive: look once more.
-                    if _lives(postmaster.process, for_seconds=_DYING_GRACE):
-                        raise
-            elif time.monotonic() > deadline:
-                raise EmbeddedPostgresError(f"no answer in {_START_TIMEOUT} s: {self._log_tail()}")
+                # Killed this instant, it looks alive a little longer.
+                deadline = min(deadline, time.monotonic() + _DYING_GRACE)
+            if time.monotonic() > deadline:
+                raise EmbeddedPostgresError(
+                    f"the server of {self.root} does not answer. Stop it by force, then start it "
+                    f"again; {self._log_tail()}"
+                )
             time.sleep(_POLL)
         return None
-
-    def _await_launched(self, data: Path, launched: psutil.Process) -> Server:
-        deadline = time.monotonic() + _START_TIMEOUT
-        while self._postmaster(data) is None and _lives(launched) and time.monotonic() < deadline:
-            time.sleep(_POLL)
-        server = self._await_ready(data)
-        if server is None:
-            raise EmbeddedPostgresError(f"the server ended at once: {self._log_tail()}")
-        return server
 
     def _server(self, postmaster: _Postmaster) -> Server:
         if not postmaster.socket_folder.exists():
@@ -379,9 +361,10 @@ class EmbeddedPostgres:
             ) from None
         return Server(postmaster.socket_folder, postmaster.port, USER, password, DATABASE)
 
-    def _connect(self, server: Server) -> psycopg2.extensions.connection:
+    def _count_sessions(self, server: Server, grace: float = 0.0) -> int:
+        """Client sessions beside the one that asks; asks again for `grace` seconds if there are."""
         try:
-            return psycopg2.connect(
+            connection = psycopg2.connect(
                 host=str(server.socket_folder),
                 port=server.port,
                 user=server.user,
@@ -393,11 +376,8 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresError(
                 f"the server of {self.root} refuses a connection: {str(error).strip()}"
             ) from error
-
-    def _count_sessions(self, server: Server, grace: float = 0.0) -> int:
-        """Client sessions beside the one that asks; asks again for `grace` seconds if there are."""
         deadline = time.monotonic() + grace
-        with closing(self._connect(server)) as connection, connection.cursor() as cursor:
+        with closing(connection), connection.cursor() as cursor:
             connection.autocommit = True  # one transaction would see one frozen list
             while True:
                 cursor.execute(
@@ -411,15 +391,14 @@ class EmbeddedPostgres:
 
     # ------------------------------------------------------------------------------ start and stop
 
-    def _launch(self, data: Path) -> psutil.Process:
+    def _launch(self, data: Path) -> None:
         """Start the server as a daemon: own session, nobody's child, no pipe to its starter."""
         binaries = self._binaries_for(data)
         sockets = self._make_socket_folder()
         self._sweep_unfinished()
-        with self._open_log() as log, _open_private(self.root / "server.alive") as alive:
-            self._claim(alive)
-            # No process works in the data folder, so these are left from a crash. PostgreSQL itself
-            # would take any process that now has the old number for a rival.
+        with self._claim(data, _CLAIM_TIMEOUT) as alive:
+            # No server lives, so these are left from a crash. PostgreSQL itself would take any
+            # process that now has the old number for a rival.
             for stale in (data / "postmaster.pid", *sockets.glob(".s.PGSQL.*")):
                 stale.unlink(missing_ok=True)
             if not (self.root / "password").exists():
@@ -427,30 +406,20 @@ class EmbeddedPostgres:
                 statement = f"ALTER ROLE {USER} PASSWORD '{password}'"
                 self._run_single_user(binaries, data, statement)
                 self._write_private(self.root / "password", password)
+            log = self.root / "postgres.log"
+            if log.exists() and log.stat().st_size > _LOG_LIMIT:
+                log.rename(log.with_suffix(".log.old"))
             settings = _SETTINGS | {"unix_socket_directories": str(sockets), "port": str(PORT)}
             settings |= {} if self.durable else _NOT_DURABLE
             settings |= self._settings
-            command = [binaries.program("postgres"), "-D", str(data), *_options(settings)]
-            # The shell ends at once; the server keeps the open file, and with it the lock on it.
-            shell = subprocess.run(
-                ["/bin/sh", "-c", '"$@" >&2 & echo $!', "sh", *_unprivileged(command)],
-                cwd=data,
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-                pass_fds=(alive.fileno(),),
-                check=True,
-                text=True,
-            )
-        try:
-            return psutil.Process(int(shell.stdout))
-        except psutil.NoSuchProcess:
-            raise EmbeddedPostgresError(f"the server ended at once: {self._log_tail()}") from None
+            # Relative paths, because a shell of pg_ctl's expands what is in its double quotes. The
+            # server keeps the open file, and with it the lock on it.
+            options = ["-D", ".", "-l", f"../{log.name}", "-o", shlex.join(_options(settings))]
+            options += ["-p", binaries.program("postgres"), "--silent", "--no-wait"]
+            binaries.run("pg_ctl", "start", *options, folder=data, pass_fds=(alive.fileno(),))
 
     def _binaries_for(self, data: Path) -> PostgresBinaries:
-        major = int(data.name.removeprefix("pg"))
+        major = _major(data)
         try:
             return find_binaries(major)
         except EmbeddedPostgresError as error:
@@ -459,32 +428,40 @@ class EmbeddedPostgres:
                 f"them, but {error}. To begin an empty database instead, move {data} away"
             ) from None
 
-    def _claim(self, alive: IO[bytes]) -> None:
-        """Lock the file the server will hold: seen from other containers and other machines too.
+    def _claim(self, data: Path, patience: float) -> IO[bytes]:
+        """Lock the file that a server holds while it lives, after waiting for one that ends.
 
-        A server there, on the same shared folder, has no process here; two would ruin the data.
+        Seen from other containers and other machines too: a server there, on the same shared
+        folder, has no process here; two would ruin the data. What a killed server left behind ends
+        by itself, or is ended after `patience` seconds.
         """
-        deadline = time.monotonic() + _CLAIM_TIMEOUT
-        while True:
-            try:
-                return fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise EmbeddedPostgresError(
-                        f"{self.root} is in use by a server that is not visible from here: another "
-                        "machine or container shares this folder. Stop it there first"
-                    ) from None
-            time.sleep(_POLL)
+        alive = _open_private(self.root / "server.alive")
+        if not _comes_true(lambda: _try_lock(alive), patience):
+            _end(data, signal.SIGQUIT)
+            if not _comes_true(lambda: _try_lock(alive), _DYING_GRACE):
+                alive.close()
+                raise EmbeddedPostgresError(
+                    f"{self.root} is in use by a server that does not end, or is not visible from "
+                    "here: another machine or container shares this folder. Stop it there first"
+                )
+        return alive
 
-    def _make_socket_folder(self) -> Path:
-        """A short private folder, the same at every start so that clients can reconnect.
+    def _held(self) -> bool:
+        with _open_private(self.root / "server.alive") as alive:
+            return not _try_lock(alive)
+
+    def _socket_folders(self) -> list[Path]:
+        """Where a short private folder may be, the same at every start so that clients reconnect.
 
         Not below XDG_RUNTIME_DIR, and below TMPDIR only where /tmp is closed: both may vanish with
         the login or the batch job that started the server.
         """
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
         name = f"neuroteach-{os.geteuid()}-{digest}"
-        places = [Path("/tmp") / name, Path(tempfile.gettempdir()) / name]
+        return [Path("/tmp") / name, Path(tempfile.gettempdir()) / name]
+
+    def _make_socket_folder(self) -> Path:
+        places = self._socket_folders()
         for folder in places:
             path_length = len(os.fsencode(folder / f".s.PGSQL.{PORT}"))
             if os.access(folder.parent, os.W_OK | os.X_OK) and path_length <= _SOCKET_PATH_LIMIT:
@@ -497,82 +474,39 @@ class EmbeddedPostgres:
             f"not writable or too long. Set TMPDIR to a writable folder with a short path"
         )
 
-    def _open_log(self) -> IO[bytes]:
-        path = self.root / "postgres.log"
-        if path.exists() and path.stat().st_size > _LOG_LIMIT:
-            path.rename(path.with_suffix(".log.old"))
-        return _open_private(path, os.O_APPEND)
-
     def _log_tail(self, lines: int = 12) -> str:
         log = self.root / "postgres.log"
         text = log.read_text(errors="replace") if log.exists() else ""
         return "\n".join([f"the end of {log} is:", *text.splitlines()[-lines:]])
 
-    def _shut_down(self, data: Path) -> None:
-        postmaster = self._postmaster(data)
-        if postmaster is None:
-            return
-        with suppress(psutil.NoSuchProcess):
-            postmaster.process.send_signal(signal.SIGINT)  # ends sessions, writes a checkpoint
-        if not _gone(data, _STOP_TIMEOUT) and not _end(data, signal.SIGQUIT, _LEFTOVER_TIMEOUT):
-            raise EmbeddedPostgresError(f"the server does not stop: {self._log_tail()}")
-        with suppress(OSError):
-            postmaster.socket_folder.rmdir()
+    def _shut_down(self, data: Path, wait: bool) -> None:
+        def ends() -> bool:
+            found = self._postmaster(data)
+            return found is None or found.state == "stopping"
+
+        patience = _CLAIM_TIMEOUT  # for what a killed server left behind
+        if (postmaster := self._postmaster(data)) is not None:
+            with suppress(psutil.NoSuchProcess):
+                postmaster.process.send_signal(signal.SIGINT)  # ends sessions, writes a checkpoint
+            if not wait and _comes_true(ends, _CLAIM_TIMEOUT):
+                return
+            patience = _STOP_TIMEOUT
+        self._claim(data, patience).close()
+        for folder in self._socket_folders():
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _major(data: Path) -> int:
+    return int(data.name.removeprefix("pg"))
+
+
+def _options(settings: Mapping[str, str]) -> list[str]:
+    return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
 
 def _open_private(path: Path, flags: int = 0) -> IO[bytes]:
     return open(os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600), "wb")
-
-
-def _options(settings: dict[str, str]) -> list[str]:
-    return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-
-
-def _environment() -> dict[str, str]:
-    """The environment without PGDATA and its kin, which would change what PostgreSQL does."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return kept | {"LC_ALL": "C"}
-
-
-def _run(command: list[str], *, working_folder: Path, stdin: str = "") -> None:
-    """Run a program in `working_folder`, where a later start will find it if this one is killed."""
-    done = subprocess.run(
-        _unprivileged(command),
-        cwd=working_folder,
-        env=_environment(),
-        input=stdin,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise EmbeddedPostgresError(
-            f"{command[0]} failed (status {done.returncode}): {done.stderr.strip()[-2000:]}"
-            + (
-                "\nAs root it runs without root's special rights: the database folder, the Python "
-                "environment and the folders above them must be open to root's own account"
-                if os.geteuid() == 0
-                else ""
-            )
-        )
-
-
-def _unprivileged(command: list[str]) -> list[str]:
-    """PostgreSQL refuses root; root's processes run in a user namespace as an ordinary user.
-
-    To the world outside they are still root's, so no user is made and no permission changed.
-    """
-    if os.geteuid() != 0:
-        return command
-    try:
-        subprocess.run([*_USER_NAMESPACE, "true"], check=True, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        reason = getattr(error, "stderr", None) or str(error)
-        raise EmbeddedPostgresError(
-            "PostgreSQL does not run as root, and a user namespace for it is not permitted here "
-            f"({' '.join(_USER_NAMESPACE)}: {reason.strip()}). Run as a normal user, or set "
-            "NEUROTEACH_DATABASE=postgresql://USER:PASSWORD@HOST/DATABASE"
-        ) from error
-    return [*_USER_NAMESPACE, *command]
 
 
 def _require_private(folder: Path) -> None:
@@ -601,28 +535,34 @@ def _processes_in(folder: Path) -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if _works_in(process, folder)]
 
 
-def _lives(process: psutil.Process, for_seconds: float = 0.0) -> bool:
-    deadline = time.monotonic() + for_seconds
-    with suppress(psutil.NoSuchProcess):
-        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-            if time.monotonic() >= deadline:
-                return True
-            time.sleep(_POLL)
+def _answers(server: Server) -> bool:
+    """Whether something listens at the server's socket; cheaper than a session."""
+    with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
+        client.connect(str(server.socket_folder / f".s.PGSQL.{server.port}"))
+        return True
     return False
 
 
-def _gone(folder: Path, seconds: float) -> bool:
-    """Wait until no PostgreSQL process works in `folder`; False if some still do."""
+def _try_lock(file: IO[bytes]) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _comes_true(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait until `condition` holds; False if it does not within these seconds."""
     deadline = time.monotonic() + seconds
-    while _processes_in(folder):
+    while not condition():
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL)
     return True
 
 
-def _end(folder: Path, ending: signal.Signals, seconds: float) -> bool:
+def _end(folder: Path, ending: signal.Signals) -> None:
+    """Signal every PostgreSQL process that works in `folder`, and give it time to end."""
     for process in _processes_in(folder):
         with suppress(psutil.NoSuchProcess):
             process.send_signal(ending)
-    return _gone(folder, seconds)
+    _comes_true(lambda: not _processes_in(folder), _CLAIM_TIMEOUT)

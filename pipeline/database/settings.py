@@ -17,7 +17,8 @@ in settings.toml    in the environment             default
 ``database`` is ``embedded:FOLDER``, ``postgresql://USER@HOST:PORT/DATABASE`` or
 ``mysql://USER@HOST:PORT``; after a question mark may follow ``sslmode``, ``sslrootcert``,
 ``sslcert`` and ``sslkey`` with the meaning that they have in libpq. ``store`` is a folder or
-``s3://BUCKET/PREFIX``.
+``s3://BUCKET/PREFIX``. Folders that are not absolute are below HOME if the file names them, and
+below the current folder if the environment does.
 
 Secrets come from the environment, or from files that it names, and from nowhere else:
 
@@ -35,15 +36,18 @@ Each may end in ``_FILE`` and then names a file that holds the secret.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from upath import UPath
+
+if TYPE_CHECKING:
+    from upath import UPath  # takes longer to import than all the rest: where it is needed
 
 HOME_VARIABLE = "NEUROTEACH_HOME"
 VARIABLES = {
@@ -77,14 +81,13 @@ class Settings(BaseModel):
         frozen=True,
         extra="forbid",
         populate_by_name=True,
-        arbitrary_types_allowed=True,
         hide_input_in_errors=True,  # it may hold a password
     )
 
     home: Path
     database: str = Field(repr=False)  # may hold a password
     database_password: SecretStr | None = None
-    store: UPath
+    store_location: str = Field(alias="store")
     store_endpoint: str = Field("", pattern=r"^(https?://[^/\s]+)?$")
     store_access_key: SecretStr | None = None
     store_secret_key: SecretStr | None = None
@@ -104,16 +107,23 @@ class Settings(BaseModel):
                     return value
         raise ValueError(_DATABASES)  # the value may hold a password, so it is not repeated
 
-    @field_validator("store", mode="before")
+    @field_validator("store_location", mode="before")
     @classmethod
-    def _known_store(cls, value: Any) -> UPath:
+    def _known_store(cls, value: Any) -> str:
         scheme, separator, rest = str(value).partition("://")
         if not separator:
-            return UPath(Path(str(value)).expanduser().absolute())
+            return str(Path(str(value)).expanduser().absolute())
         bucket, _, prefix = rest.partition("/")
         if scheme != "s3" or not bucket or ".." in prefix.split("/") or "@" in bucket:
             raise ValueError("expected a folder or s3://BUCKET/PREFIX, without keys in it")
-        return UPath(str(value).rstrip("/"))
+        return str(value).rstrip("/")
+
+    @functools.cached_property
+    def store(self) -> UPath:
+        """The store without its keys: a folder, or a place in S3."""
+        from upath import UPath
+
+        return UPath(self.store_location)
 
     @property
     def embedded_folder(self) -> Path | None:
@@ -132,7 +142,7 @@ class Settings(BaseModel):
     @property
     def store_is_shared(self) -> bool:
         """Whether the store is elsewhere than in this home."""
-        return self.store != UPath(self.home / "store")
+        return str(self.store) != str(self.home / "store")
 
     def store_root(self) -> UPath:
         """The store to read and write, with its keys; nothing is made or looked for."""
@@ -145,6 +155,8 @@ class Settings(BaseModel):
         if self.store_access_key is not None and self.store_secret_key is not None:
             options["key"] = self.store_access_key.get_secret_value()
             options["secret"] = self.store_secret_key.get_secret_value()
+        from upath import UPath
+
         return UPath(str(self.store), **options)
 
     def store_for_datajoint(self) -> dict[str, Any]:
@@ -270,6 +282,17 @@ _TLS = ("sslmode", "sslrootcert", "sslcert", "sslkey")
 _TLS_MODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
 
 
+def _seen_from(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, with the folders of the database and the store as they are from `folder`."""
+    seen = dict(values)
+    scheme, _, embedded = str(values.get("database", "")).partition(":")
+    if scheme == "embedded" and embedded:
+        seen["database"] = f"embedded:{folder / Path(embedded).expanduser()}"
+    if "store" in values and "://" not in str(values["store"]):
+        seen["store"] = folder / Path(str(values["store"])).expanduser()
+    return seen
+
+
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment and the home folder's ``settings.toml``.
 
@@ -286,8 +309,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         "store": home / "store",
     }
     if file.is_file():
-        values.update(_read(file))
-    values.update({key: env[name] for key, name in VARIABLES.items() if env.get(name)})
+        values.update(_seen_from(home, _read(file)))
+    given = {key: env[name] for key, name in VARIABLES.items() if env.get(name)}
+    values.update(_seen_from(Path.cwd(), given))
     values.update({key: read_secret(name, env) for key, name in SECRETS.items()})
     if (values["store_access_key"] is None) != (values["store_secret_key"] is None):
         raise SettingsError(

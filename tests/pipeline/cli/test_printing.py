@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -87,10 +90,22 @@ def test_a_few_wide_rows_stand_beside_each_other(monkeypatch: pytest.MonkeyPatch
     assert sum("scan-number-0" in line and "scan-number-1" in line for line in lines) == 1
 
 
-def test_every_block_of_columns_says_which_row_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = printed(spectra(12), 80, monkeypatch)
-    assert text.count("scan-number-7 ") > 1
-    assert text.count("0.4701") == 1
+def test_many_wide_rows_stand_under_each_other_and_each_says_what_its_values_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    frame = spectra(12)
+    lines = printed(frame, 80, monkeypatch).splitlines()
+    for name in frame.columns:
+        said = [line for line in lines if name.replace("_", " ") in line]
+        assert len(said) == sum("scan-number-" in line for line in lines) < len(frame)
+    (place,) = (i for i, line in enumerate(lines) if "scan-number-7" in line)
+    column = lines[place].index("scan-number-7")
+    assert [line[column:].split()[0] for line in lines[place : place + 4]] == [
+        "scan-number-7",
+        "no",
+        "1007",
+        "0.4701",
+    ]
 
 
 def test_sentences_are_wrapped_rather_than_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +151,34 @@ def test_whole_numbers_stay_whole_where_some_are_missing(tmp_path: Path) -> None
     print_frame(found(), Format.table, file, title="Found", whole=True)
     assert str(2**53 + 1) in file.read_text() and "NA" not in file.read_text()
     assert "NaT" not in file.read_text()
+
+
+def test_infinite_numbers_are_said_in_json(tmp_path: Path) -> None:
+    file = tmp_path / "found.json"
+    frame = pd.DataFrame(
+        {
+            "distance": [math.inf, -math.inf, math.nan, 0.1],
+            "rounded": pd.array([math.inf, None, 0.5, 1], dtype="Float64"),
+            "curve": [[1.5, math.inf], {"last": -math.inf}, None, "text"],
+            "n": pd.array([1, None, 3, 2**53 + 1], dtype="Int64"),
+        }
+    )
+    before = frame.copy()
+    print_frame(frame, Format.json, file, title="Found")
+    rows = json.loads(file.read_text(), parse_constant=pytest.fail)
+    assert [row["distance"] for row in rows] == ["Infinity", "-Infinity", None, 0.1]
+    assert [row["rounded"] for row in rows] == ["Infinity", None, 0.5, 1]
+    assert [row["curve"] for row in rows][:2] == [[1.5, "Infinity"], {"last": "-Infinity"}]
+    assert [row["curve"] for row in rows][2:] == [None, "text"]
+    assert [row["n"] for row in rows] == [1, None, 3, 2**53 + 1]
+    pd.testing.assert_frame_equal(frame, before)
+
+
+def test_printing_is_imported_without_what_is_slow() -> None:
+    command = "import sys, pipeline.cli.printing; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
+    assert {"torch", "pandas", "numpy"} & set(done.stdout.split()) == set()
+    assert "rich" in done.stdout, done.stderr
 
 
 def test_a_whole_table_has_every_column(tmp_path: Path) -> None:

@@ -208,6 +208,23 @@ def test_a_session_closed_a_moment_ago_does_not_keep_the_server_up(
     assert postgres.stop().stopped
 
 
+def test_a_start_waits_for_a_server_that_was_stopped_without_waiting(
+    postgres: EmbeddedPostgres,
+) -> None:
+    before = None
+    for _ in range(5):
+        server = postgres.start()
+        assert postgres.status().pid != before, "it was to end"
+        before = postgres.status().pid
+        with closing(connect(server)) as connection, connection.cursor() as cursor:
+            assert not postgres.stop(wait=False).stopped, "a session is open"
+            cursor.execute("SELECT 1")
+        assert postgres.stop(wait=False).stopped
+    assert postgres.stop().stopped
+    assert not postgres.running()
+    assert not server.socket_folder.exists()
+
+
 def test_no_stop_comes_between_the_start_and_the_first_session(postgres: EmbeddedPostgres) -> None:
     results = []
 
@@ -285,10 +302,10 @@ def test_a_stranger_with_the_number_of_a_dead_server_is_left_alone(
             stranger.kill()
 
 
-def test_a_path_of_140_characters_with_a_blank_and_a_quote_is_no_obstacle(
+def test_a_path_of_140_characters_that_a_shell_would_change_is_no_obstacle(
     make_postgres: Callable[[Path], EmbeddedPostgres], tmp_path: Path
 ) -> None:
-    root = tmp_path / "it's a "
+    root = tmp_path / 'it\'s "a" $HOME `pwd` '
     root = root / ("d" * (140 - len(str(root)) - 1))
     assert len(str(root)) == 140
     assert ask(make_postgres(root).start(), "SELECT 1") == 1
@@ -365,7 +382,7 @@ def test_a_normal_user_starts_and_stops_a_server() -> None:
         with pytest.raises(EmbeddedPostgresError, match=f"belongs to user number {NOBODY}"):
             EmbeddedPostgres(root).start()
     finally:
-        embedded_postgres._end(root, signal.SIGKILL, 10.0)
+        embedded_postgres._end(root, signal.SIGKILL)
         shutil.rmtree(root)
 
 
@@ -479,7 +496,7 @@ def test_data_of_another_major_version_are_not_touched(empty: EmbeddedPostgres) 
 def test_root_without_user_namespaces_is_told_what_to_do_instead(
     empty: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded_postgres, "_USER_NAMESPACE", ("false",))
+    monkeypatch.setattr(postgres_binaries, "_USER_NAMESPACE", ("false",))
     monkeypatch.setattr(embedded_postgres.os, "geteuid", lambda: 0)
     with pytest.raises(EmbeddedPostgresError, match="Run as a normal user, or set NEUROTEACH_DAT"):
         empty.start()

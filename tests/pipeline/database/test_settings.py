@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import traceback
 from pathlib import Path
 
@@ -245,11 +247,33 @@ def test_a_store_may_be_an_object_store() -> None:
     assert options["client_kwargs"] == {"endpoint_url": "http://localhost:9000"}
 
 
-def test_a_relative_store_does_not_move_with_the_current_folder(
+def test_a_relative_folder_is_meant_from_the_file_or_from_where_the_command_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    home, current = tmp_path / "home", tmp_path / "current"
+    for folder in (home, current):
+        folder.mkdir()
+    monkeypatch.chdir(current)
+    by_file = load_settings(write(home, 'store = "here"\ndatabase = "embedded:there"'))
+    by_environment = load_settings(
+        {"NEUROTEACH_STORE": "here", "NEUROTEACH_DATABASE": "embedded:there"}
+    )
     monkeypatch.chdir(tmp_path)
-    assert load_settings({"NEUROTEACH_STORE": "here"}).store == tmp_path / "here"
+    for settings, folder in ((by_file, home), (by_environment, current)):
+        assert (settings.store, settings.embedded_folder) == (folder / "here", folder / "there")
+    away = load_settings(write(home, 'store = "~/brains"\ndatabase = "embedded:/there"'))
+    assert (away.store, away.embedded_folder) == (Path.home() / "brains", Path("/there"))
+
+
+def test_reading_settings_imports_nothing_that_is_slow() -> None:
+    command = (
+        "import sys; from pipeline.database.settings import load_settings; load_settings({});"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
+    slow = {"torch", "datajoint", "pandas", "numpy", "fsspec", "upath", "asyncio"}
+    assert slow & set(done.stdout.split()) == set(), done.stderr
+    assert "pydantic" in done.stdout
 
 
 def test_encryption_is_asked_for_as_in_libpq() -> None:
