@@ -111,19 +111,26 @@ def import_stimuli(
         int | None,
         typer.Option(min=1, help="Take only the first so many, or as many of each class."),
     ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="By which experiment files may refer to them.")
+    ] = None,
 ) -> None:
     """Import grey stimuli without labels: cropped centrally and resized, never stretched.
 
     Prints the key of the stimulus set.
 
-    Example: `neuroteach import stimuli photographs.tar --number 1000`
+    Example: `neuroteach import stimuli photographs.tar --number 1000 --name photographs`
     """
     stimuli = _read_stimuli(source, (height, width), number)
     err.print(f"{len(stimuli)} images of {height} x {width}, {source.name}")
     with Session():
-        from schemas.recording import StimulusSet
+        from schemas.base import schema, transaction
+        from schemas.recording import StimulusName, StimulusSet
 
-        key = StimulusSet.add(stimuli)
+        with transaction(schema.connection):
+            key = StimulusSet.add(stimuli)
+            if name is not None:
+                StimulusName.add(name, key)
     sys.stdout.write(key + "\n")
 
 

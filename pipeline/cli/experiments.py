@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pipeline.cli.options import Output, Printed, User
-from pipeline.cli.printing import Format, err, print_frame
+from pipeline.cli.printing import Format, err, plain, print_frame
 from pipeline.cli.session import Session, reporting_errors
 
 experiment_app = typer.Typer(help="Plan and list experiments.")
@@ -17,7 +16,9 @@ experiment_app = typer.Typer(help="Plan and list experiments.")
 @experiment_app.command("add")
 @reporting_errors
 def experiment_add(
-    file: Annotated[Path, typer.Argument(help="An experiment file (TOML).")],
+    file: Annotated[
+        str, typer.Argument(help="An experiment file (TOML), or the name of a published study.")
+    ],
     scale: Annotated[
         str | None,
         typer.Option("--scale", "-s", help="One of the file's: by default small, or its only one."),
@@ -29,7 +30,7 @@ def experiment_add(
     images: Annotated[str | None, typer.Option(help="Use this image set instead.")] = None,
     stimuli: Annotated[
         str | None,
-        typer.Option(help="Let imported encoders teach with the stimuli of this key instead."),
+        typer.Option(help="Let imported encoders teach with these stimuli instead."),
     ] = None,
     priority: Annotated[
         int | None, typer.Option(help="The lowest number is computed first; 5 by default.")
@@ -37,39 +38,64 @@ def experiment_add(
 ) -> None:
     """Plan an experiment; `neuroteach populate` computes it.
 
-    Example: `neuroteach experiment add experiments/li2019.toml --scale small`
+    Example: `neuroteach experiment add li2019 --scale small`
     """
     from pipeline.experiments.adding import DEFAULT_PRIORITY, add_experiment
     from pipeline.experiments.file import read_experiment
+    from pipeline.experiments.studies import default_scale, experiment_file
 
-    scale = scale or _default_scale(file)
+    path = experiment_file(file)
+    scale = scale or default_scale(path)
     changes: dict[str, Any] = {}
     if scan:
         changes["recordings"] = scan
     if images:
         changes["images"] = images
-    settings = read_experiment(file, scale, **changes)
+    settings = read_experiment(path, scale, **changes)
     if stimuli:
         settings = settings.with_stimuli(stimuli)
     with Session():
         added = add_experiment(
             settings,
-            name=name or file.stem,
+            name=name or path.stem,
             scale=scale,
             priority=DEFAULT_PRIORITY if priority is None else priority,
         )
     err.print("planned" if added else "was planned already")
 
 
-def _default_scale(file: Path) -> str:
-    from pipeline.experiments.file import ExperimentError, scales_of
+@experiment_app.command("show")
+@reporting_errors
+def experiment_show(
+    file: Annotated[
+        str | None,
+        typer.Argument(help="An experiment file or a published study; all are listed without one."),
+    ] = None,
+    scale: Annotated[
+        str | None, typer.Option("--scale", "-s", help="What it asks for at this scale.")
+    ] = None,
+) -> None:
+    """Show what an experiment file asks for: as it is written, or at one scale with all defaults.
 
-    scales = scales_of(file)
-    if "small" in scales or not scales:
-        return "small"
-    if len(scales) > 1:
-        raise ExperimentError(f"{file}: has the scales {', '.join(scales)}; choose by --scale NAME")
-    return scales[0]
+    Example: `neuroteach experiment show li2019 --scale small`
+    """
+    import json
+    import sys
+
+    from pipeline.experiments.file import read_experiment, read_toml, scales_of
+    from pipeline.experiments.studies import experiment_file, studies
+
+    if file is None:
+        for name, path in studies().items():
+            title = read_toml(path, "an experiment file").get("title", "")
+            err.print(plain(f"{name:<22}{', '.join(scales_of(path)):<27}{title}"))
+        return
+    path = experiment_file(file)
+    if scale is None:
+        sys.stdout.write(path.read_text(encoding="utf-8"))
+    else:
+        settings = read_experiment(path, scale).model_dump(mode="json")
+        sys.stdout.write(json.dumps(settings, indent=1) + "\n")
 
 
 @experiment_app.command("priority")

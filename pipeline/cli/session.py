@@ -119,4 +119,4 @@ def embedded_stopped_by_the_last(settings: Settings) -> Iterator[None]:
     finally:
         server = embedded_server(settings)
         if server is not None and not settings.database_is_kept.exists() and server.running():
-            server.stop()
+            server.stop(wait=False)

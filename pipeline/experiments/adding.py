@@ -45,6 +45,7 @@ def add_experiment(
     check_name(name)
     _check_priority(priority)
     key = {"experiment": name, "scale": scale}
+    settings = _with_keys_of_stimuli(settings)
     described = settings.model_dump(mode="json")
     present = (experiment.Experiment & key).to_dicts()
     if present:
@@ -76,6 +77,22 @@ def add_experiment(
         )
         planning.plan(settings, key, sources)
     return True
+
+
+def _with_keys_of_stimuli(settings: ExperimentSettings) -> ExperimentSettings:
+    """The same, stimuli that are named being known by their keys, which names may outlive."""
+    sources = {}
+    for name, source in settings.sources.items():
+        key = recording.StimulusName.key_of(source.stimuli)
+        if key is None:
+            names = ", ".join(sorted(recording.StimulusName.to_arrays("stimuli"))) or "none"
+            raise ExperimentError(
+                f"sources.{name}.stimuli: {source.stimuli!r} is not in the database, where stimuli "
+                f"are named {names}; add images with `neuroteach import stimuli ... --name "
+                f"{source.stimuli}`, or give the name of others with --stimuli"
+            )
+        sources[name] = source.model_copy(update={"stimuli": key})
+    return settings.model_copy(update={"sources": sources})
 
 
 def _same(stored: dict[str, Any], settings: ExperimentSettings) -> bool:
@@ -212,11 +229,6 @@ def _check_encoder(settings: ExperimentSettings) -> None:
 def _members_of(name: str, source: Source) -> list[dict[str, Any]]:
     """Encoders of a source and the stimuli they speak of, by their keys."""
     known = recording.StimulusSet & {"stimulus_set": source.stimuli}
-    if not known:
-        raise ExperimentError(
-            f"sources.{name}.stimuli: {source.stimuli!r} is not in the database; add images with "
-            "`neuroteach import stimuli`, which prints their key, and give it with --stimuli"
-        )
     shape = known.fetch1("channels", "height", "width")
     members = []
     for scan in source.encoders:

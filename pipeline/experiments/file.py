@@ -40,7 +40,7 @@ class Source(Config):
     encoders : tuple of str
         Names of scans, each with one encoder, as `neuroteach import encoder` brings them.
     stimuli : str
-        Key of the images, which `neuroteach import stimuli` prints.
+        Name of the images, which `neuroteach import stimuli --name` gives them, or their key.
     """
 
     encoders: tuple[str, ...] = Field(min_length=1)

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from pipeline.figures.drawing import colour_map
-from pipeline.results.comparisons import above_none
 from pipeline.results.conditions import CONDITION, conditions
 
 # Colours that people with colour-blindness can tell apart (Okabe and Ito).
@@ -70,6 +69,8 @@ def dots(ax: Any, frame: pd.DataFrame, value: str) -> None:
     value : str
         Name of the column.
     """
+    from pipeline.results.comparisons import above_none  # SciPy's tests take a second to import
+
     p = above_none(frame, value)
     names, colours = [], []
     for place, (label, line, rows) in enumerate(styled(frame)):

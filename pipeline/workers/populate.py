@@ -109,12 +109,9 @@ def _wait_for_change(
             return
         if time.monotonic() - looked > LOOK:
             looked = time.monotonic()
-            if any(release_lost(one.table.jobs) for one in rounds.all_tables if _at_work(one)):
+            at_work = queues.in_state(rounds.all_tables, "reserved")
+            if any(release_lost(one.table.jobs) for one, _ in at_work):
                 return
-
-
-def _at_work(one: Wanted) -> bool:
-    return bool(one.table.jobs & "status = 'reserved'")
 
 
 def _remove_finished_checkpoints() -> None:
@@ -376,9 +373,8 @@ def failures(selection: Selection = ALL) -> list[Failure]:
 
 def others_at_work(asked: Sequence[Wanted]) -> bool:
     """Whether anything is reserved or pending in tables."""
-    for one in asked:
-        if _at_work(one):
-            release_lost_jobs(one.table)
+    for one, _ in queues.in_state(asked, "reserved"):
+        release_lost_jobs(one.table)
     return queues.any_job(asked, "'reserved', 'pending'")
 
 

@@ -155,7 +155,7 @@ def failures(asked: Sequence[Wanted]) -> list[Failure]:
     """Computations that failed and wait to be tried again."""
     return [
         Failure(one.name, {n: job[n] for n in one.table.primary_key}, job["error_message"])
-        for one, jobs in _in_state(asked, "error")
+        for one, jobs in in_state(asked, "error")
         for job in jobs.proj("error_message").to_dicts()
     ]
 
@@ -169,12 +169,12 @@ def reserved(asked: Sequence[Wanted]) -> list[Reserved]:
             job["connection_id"],
             job["reserved_time"],
         )
-        for one, jobs in _in_state(asked, "reserved")
+        for one, jobs in in_state(asked, "reserved")
         for job in jobs.proj("connection_id", "reserved_time").to_dicts()
     ]
 
 
-def _in_state(asked: Sequence[Wanted], state: str) -> Iterator[tuple[Wanted, Any]]:
+def in_state(asked: Sequence[Wanted], state: str) -> Iterator[tuple[Wanted, Any]]:
     """Tables that have jobs in a state, with these."""
     if not asked:
         return

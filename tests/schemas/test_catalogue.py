@@ -95,10 +95,8 @@ def test_origins_of_columns_are_known(database: Database) -> None:
     assert lineage == f"{database.settings.schema_name}.scan_group.scan_group"
 
 
-def test_few_statements_open_a_database_and_say_how_far_it_is(
-    database: Database, settings: Settings
-) -> None:
-    database.close()
+def test_few_statements_open_a_database_and_say_how_far_it_is(settings: Settings) -> None:
+    open_database(settings).close()
     with statements() as asked, open_database(settings):
         assert len(asked) <= 40
         assert not tables.all_tables()[0]()
@@ -110,7 +108,8 @@ def test_few_statements_open_a_database_and_say_how_far_it_is(
     )
     assert 0 < len(asked) <= 80
     assert "Reliability" in result.stdout
-    open_database(settings)  # for the fixture, which drops the schema
+    with open_database(settings) as database:
+        database.connection.query(f'DROP SCHEMA "{settings.schema_name}" CASCADE')
 
 
 def test_what_is_declared_later_is_known_after_the_catalogue_forgot(database: Database) -> None:

@@ -459,9 +459,7 @@ def test_an_experiment_without_networks_has_no_noise_and_says_so(
 ) -> None:
     study.write_text('title = "encoders"\nrecordings = ["simulated"]\n[scales.smoke]\n')
     assert planned("experiment", "add", study, "--name", "fits").exit_code == 0
-    said = (
-        "experiment fits tests no network under noise; give it teachers, and no empty list noise"
-    )
+    said = "experiment fits tests no network under noise; give it teachers, and no empty list noise"
     assert planned("results", "noise", "-e", "fits").stderr == said + "\n"
     figure = planned("figure", "noise", "-e", "fits", "-o", tmp_path / "noise.png")
     assert one_line_error(figure) == said

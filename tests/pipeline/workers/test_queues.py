@@ -16,9 +16,11 @@ from pipeline.experiments.selection import ALL, Selection
 from pipeline.workers import populate, queues
 from pipeline.workers.queues import Progress
 from schemas import reliability, tables
-from tests.tiny_experiment import plan
+from tests.tiny_experiment import job_states, plan
 
 pytestmark = pytest.mark.database
+
+WAITED = 8.0  # seconds, more than between looks for dead workers
 
 
 @pytest.fixture
@@ -35,9 +37,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return moments
 
 
-def test_progress_of_all_tables_takes_one_statement(
-    database: Database, asked: list[float]
-) -> None:
+def test_progress_of_all_tables_takes_one_statement(database: Database, asked: list[float]) -> None:
     plan(seeds=(0, 1))
     plan("other", seeds=(2,))
     for selection, networks in ((ALL, 3), (Selection("tiny"), 2), (Selection("other"), 1)):
@@ -76,26 +76,31 @@ def test_a_signature_changes_with_jobs_and_plans_and_with_nothing_else(
 
 
 def test_a_worker_that_waits_for_another_asks_little(
-    database: Database, settings: Settings, asked: list[float]
+    database: Database, settings: Settings, asked: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan()
     jobs = reliability.Reliability().jobs
+    jobs.refresh(delay=-1)
+    begun: list[float] = []
+    real = populate._wait_for_change
+
+    def wait(*args: Any) -> None:
+        begun.append(time.monotonic())
+        real(*args)
+
+    monkeypatch.setattr(populate, "_wait_for_change", wait)
     with closing(psycopg2.connect(settings.database)) as other:
-        populate.populate(keep_going=lambda: not reliability.Reliability())
-        reliability.Reliability.delete(prompt=False)
-        jobs.refresh(delay=-1)
-        populate.populate(keep_going=lambda: bool(jobs.pending))
-        reliability.Reliability.delete(prompt=False)
-        jobs.refresh(delay=-1)
         database.connection.query(
             f"UPDATE {jobs.full_table_name} SET status = 'reserved', connection_id = %s, "
             "reserved_time = CURRENT_TIMESTAMP",
             (other.info.backend_pid,),
         )
-        waits: list[float] = []
-
-        def keep_going() -> bool:
-            waits.append(time.monotonic())
-            return True
-
-        populate.populate(keep_going=keep_going)
+        computed = populate.populate(
+            keep_going=lambda: not begun or time.monotonic() - begun[0] < WAITED
+        ).computed
+    assert computed["TrainedNetwork"] == 1 and computed["Reliability"] == 0
+    assert job_states(reliability.Reliability) == ["reserved"]
+    moments = [moment for moment in asked if begun[0] <= moment < begun[0] + WAITED]
+    assert moments, "it looks now and then"
+    # Looking for dead workers, every few seconds, counts too.
+    assert max(sum(a <= b < a + 3 for b in moments) for a in moments) <= 3 * 5
