@@ -36,7 +36,7 @@ GRANT CONNECT ON DATABASE :"DBNAME" TO neuroteach_worker, neuroteach_reader;
 ALTER DEFAULT PRIVILEGES FOR ROLE neuroteach_admin
     GRANT USAGE ON SCHEMAS TO neuroteach_worker, neuroteach_reader;
 ALTER DEFAULT PRIVILEGES FOR ROLE neuroteach_admin
-    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO neuroteach_worker;
+    GRANT SELECT, INSERT, UPDATE, DELETE, REFERENCES ON TABLES TO neuroteach_worker;
 ALTER DEFAULT PRIVILEGES FOR ROLE neuroteach_admin
     GRANT SELECT, REFERENCES ON TABLES TO neuroteach_reader;
 SQL

@@ -23,7 +23,8 @@ class Role(enum.StrEnum):
     reader = "reader"
 
 
-ROWS = {Role.worker: "SELECT, INSERT, UPDATE, DELETE", Role.reader: "SELECT"}
+# REFERENCES lets people have tables of their own, in a schema of their own, that refer to these.
+ROWS = {Role.worker: "SELECT, INSERT, UPDATE, DELETE, REFERENCES", Role.reader: "SELECT"}
 # Of a table that a user may only SELECT from, PostgreSQL does not say which columns are its key.
 _POSTGRES_ROWS = {Role.worker: ROWS[Role.worker], Role.reader: "SELECT, REFERENCES"}
 _USER = re.compile(r"[a-z_][a-z0-9_.-]{0,30}")

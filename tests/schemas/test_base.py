@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
+from predictive_model.config import Config
 from predictive_model.encoders.config import EncoderConfig
 from predictive_model.fits.config import FitConfig
 from regularized_training.lessons.config import RegularizerConfig
@@ -19,7 +19,7 @@ from schemas import base, checkpoints
 from schemas.configurations import config_hash
 from schemas.stored import describe
 
-CONFIGS: list[BaseModel] = [
+CONFIGS: list[Config] = [
     EncoderConfig(),
     FitConfig(),
     NetworkConfig(),
@@ -32,7 +32,7 @@ CONFIGS: list[BaseModel] = [
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: type(c).__name__)
 def test_a_hash_has_sixteen_digits_and_survives_a_round_trip_through_json(
-    config: BaseModel,
+    config: Config,
 ) -> None:
     digits = config_hash(config)
     assert len(digits) == 16
@@ -89,10 +89,10 @@ def test_every_setting_counts(change: dict[str, Any]) -> None:
 
 
 def test_the_kind_of_a_configuration_counts() -> None:
-    class Cake(BaseModel):
+    class Cake(Config):
         eggs: int = 3
 
-    class Soup(BaseModel):
+    class Soup(Config):
         eggs: int = 3
 
     assert config_hash(Cake()) != config_hash(Soup())
