@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import importlib.util
 import re
+import shlex
+import sys
 import tomllib
 import unicodedata
 from functools import cache
@@ -13,10 +17,12 @@ from urllib.parse import unquote
 
 import nbformat
 import pytest
+import typer.main
 
+from pipeline.cli.main import app
 from pipeline.experiments.file import ExperimentSettings, read_experiment
 from schemas import base
-from tests.test_architecture import FILES, REPOSITORY
+from tests.test_architecture import FILES, PACKAGES, REPOSITORY
 
 TEXT = ("CHANGELOG.md", "CONTRIBUTING.md", "README.md", "benchmarks", "docker", "docs")
 PAGES = sorted(
@@ -84,13 +90,55 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert set(PAGES) - reached <= {REPOSITORY / "CHANGELOG.md"}
 
 
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_code_that_pages_show_is_valid(page: Path) -> None:
-    for language, code in re.findall(r"^```(\w+)\n(.*?)^```", text_of(page), re.M | re.S):
-        if language == "python":
-            compile(code, name_of(page), "exec")
-        if language == "toml":
-            tomllib.loads(code)
+def test_code_that_pages_show_can_be_read_and_imports_what_is_there(page: Path) -> None:
+    for code in blocks(page, "toml"):
+        tomllib.loads(code)
+    missing = []
+    for code in blocks(page, "python"):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
+                module = importlib.import_module(node.module or "")
+                missing += [f"{node.module}.{n.name}" for n in node.names if not found(module, n)]
+    assert missing == []
+
+
+def found(module: ModuleType, name: ast.alias) -> bool:
+    if hasattr(module, name.name):
+        return True
+    return importlib.util.find_spec(f"{module.__name__}.{name.name}") is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_that_pages_show_have_these_options(page: Path) -> None:
+    unknown = []
+    for block in blocks(page, "console"):
+        for line in block.replace("\\\n", " ").splitlines():
+            _, called, rest = line.partition("neuroteach ")
+            if called and re.fullmatch(r"(\w+=\S+ )*| +", _):
+                unknown += unknown_words(rest)
+    assert unknown == []
+
+
+def unknown_words(line: str) -> list[str]:
+    """Subcommands and options of a call of ``neuroteach`` that it does not have."""
+    words = iter(shlex.split(line, comments=True))
+    command, options = typer.main.get_command(app), set[str]()
+    for word in words:
+        if word in ("|", ";", "&&", ">") or "$" in word:
+            break
+        if word.startswith("-"):
+            options.add(word)
+        elif hasattr(command, "commands"):
+            if word not in command.commands:
+                return [f"{word} in: {line}"]
+            command = command.commands[word]
+    known = {o for param in command.params for o in param.opts} | {"--help", "-h"}
+    return [f"{option} in: {line}" for option in options - known]
 
 
 def test_pages_that_code_names_are_there() -> None:
@@ -115,7 +163,7 @@ def draw_tables() -> ModuleType:
     path = REPOSITORY / "docs" / "draw_tables.py"
     spec = importlib.util.spec_from_file_location("draw_tables", path)
     assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
@@ -129,7 +177,7 @@ def test_the_page_of_tables_has_them_all_and_a_line_for_each() -> None:
     masters = [table for table in base.all_tables() if "." not in table.__qualname__]
     described = {table.name: table for table in draw_tables().tables()}
     assert set(described) == {table.__name__ for table in masters}
-    assert all(table.summary.endswith(".") for table in described.values())
+    assert all(re.search(r"[.?]$", table.summary) for table in described.values())
 
 
 def test_foreign_keys_are_arrows() -> None:
