@@ -62,10 +62,20 @@ class Table:
 
 
 def tables() -> list[Table]:
-    """All tables, in the order of the modules that define them."""
+    """All tables, module by module, each module after those that its tables refer to."""
     for module in pkgutil.walk_packages(schemas.__path__, "schemas."):
         importlib.import_module(module.name)
-    return [_described(declared[0]) for declared in base.schema.declare_list]
+    found = [_described(declared[0]) for declared in base.schema.declare_list]
+    module_of = {table.name: table.module.__name__ for table in found}
+    above: dict[str, set[str]] = {module: set() for module in module_of.values()}
+    for table in found:
+        named = {name.partition(".")[0] for name in (*table.key, *table.others)}
+        above[table.module.__name__] |= {module_of[name] for name in named if name in module_of}
+
+    def depth(module: str) -> int:
+        return 1 + max((depth(other) for other in above[module] - {module}), default=0)
+
+    return sorted(found, key=lambda t: (depth(t.module.__name__), t.module.__name__))
 
 
 def page() -> str:
