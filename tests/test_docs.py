@@ -33,6 +33,9 @@ PAGES = sorted(
 )
 CODE = re.compile(r"^ *(```+).*?^ *\1 *$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+# Of a file or folder of this repository, in the text.
+FOLDERS = "|".join((*TEXT[3:], *PACKAGES, "experiments", "tests"))
+QUOTED = re.compile(rf"`((?:{FOLDERS})/[\w./-]*)`")
 # As code and experiment files name them: docs/PAGE.md, without a fragment.
 NAMED = re.compile(r"\bdocs/[\w./-]+?\.(?:md|ipynb|py)\b")
 
@@ -75,6 +78,12 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
         if not known or (fragment and fragment not in anchors_of(target)):
             dead.append(link)
     assert dead == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_that_pages_name_are_there(page: Path) -> None:
+    named = {name for name in QUOTED.findall(text_of(page)) if "NAME" not in name}
+    assert {name for name in named if not (REPOSITORY / name).exists()} == set()
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:
