@@ -14,12 +14,12 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((REPOSITORY / "docs").glob("*.ipynb"))
 
 
-def run(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def run(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What each code cell of a notebook prints, run in an empty folder."""
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("TMPDIR", str(folder))
-    notebook = nbformat.read(path, as_version=4)
+    notebook = nbformat.read(REPOSITORY / "docs" / f"{name}.ipynb", as_version=4)
     NotebookClient(
         notebook,
         timeout=240,
@@ -31,19 +31,36 @@ def run(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_these_are_the_notebooks() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["denoise-your-recording"]
+    assert [path.stem for path in NOTEBOOKS] == ["denoise-your-recording", "query-your-results"]
 
 
 def test_denoised_responses_are_nearer_to_the_truth_than_trials_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    printed = run(REPOSITORY / "docs" / "denoise-your-recording.ipynb", tmp_path, monkeypatch)
+    printed = run("denoise-your-recording", tmp_path, monkeypatch)
     (last,) = [text for text in printed if text.startswith("correlation with the noise-free")]
     single, denoised = map(float, re.findall(r"\d\.\d+", last))
     assert denoised > single + 0.15
     (quality,) = [text for text in printed if "ceiling" in text and "model" in text]
     data, model, ceiling = map(float, re.findall(r"\d\.\d+", quality))
     assert data + 0.05 < model < ceiling
+
+
+@pytest.mark.database
+def test_results_of_a_tiny_experiment_can_be_queried_and_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = "\n".join(run("query-your-results", tmp_path, monkeypatch))
+    assert "'TrainedNetwork': 6, 'NoiseAccuracy': 6}\n0 failed" in printed
+    assert "the brain was simulated" in printed
+    (line,) = re.findall(r"accuracy: (.*)", printed)
+    assert len(set(re.findall(r"\d\.\d+", line))) == 1  # by row, by frame, of the network itself
+    tree = [text.strip() for text in printed.splitlines()]
+    names = ("TrainedNetwork", "Teacher", "PredictedResponses", "FittedEncoder", "Scan")
+    places = [tree.index(name) for name in names]
+    assert places == sorted(places)
+    assert "6 networks" in printed  # in a table of the reader's own
+    assert "the database is stopped" in printed
 
 
 def test_a_notebook_stores_what_it_prints_and_no_path_of_a_machine() -> None:
