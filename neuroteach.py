@@ -114,9 +114,13 @@ class _Tables:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        from pipeline.query.restriction import QueryError
         from pipeline.query.rows import table_named
 
-        return table_named(name)
+        try:
+            return table_named(name)
+        except QueryError as error:
+            raise AttributeError(f"tables: {error}") from error
 
 
 results = _Results()

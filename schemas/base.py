@@ -46,13 +46,16 @@ class Schema(dj.Schema):
 
     catalogue: Catalogue | None = None
 
-    def tables(self) -> Iterator[tuple[type[dj.Table], Mapping[str, Any]]]:
+    database: str | None
+
+    def tables(self) -> Iterator[tuple[Any, Mapping[str, Any]]]:
         """Each table with the names that its definition may refer to, masters before parts."""
         for master, names in self.declare_list:
             about = {**names, "self": master, master.__name__: master}
             yield master, about
-            for part in vars(master).values():
-                if isinstance(part, type) and issubclass(part, dj.Part):
+            parts: list[Any] = [v for v in vars(master).values() if isinstance(v, type)]
+            for part in parts:
+                if issubclass(part, dj.Part):
                     part._master = master
                     yield part, {**about, "master": master, "self": part}
 

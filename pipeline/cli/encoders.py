@@ -16,7 +16,7 @@ from pipeline.cli.session import Session, reporting_errors
 def import_encoder(
     file: Annotated[Path, typer.Argument(help="A state dict (.pth) as torch.save writes it.")],
     recipe: Annotated[
-        str, typer.Option(help="Whose network it is; see docs/published-encoders.md.")
+        str, typer.Option(help="Whose network it is; see docs/encoders.md.")
     ] = "sensorium",
     name: Annotated[
         str | None, typer.Option(help="Name of the scan; as the file calls it by default.")

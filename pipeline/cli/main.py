@@ -73,7 +73,7 @@ app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,  # rich's help takes longer to import than all else that --help needs
     context_settings=CONTEXT,
 )
 

@@ -162,6 +162,7 @@ def database_upgrade(
         open_database(settings, create=False, any_version=True) as database,
     ):
         connection, catalogue = database.connection, bound.catalogue
+        assert catalogue is not None
         version = migrations.current_version(catalogue) or 0
         todo = migrations.pending(version)
         if not todo:

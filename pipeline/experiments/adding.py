@@ -163,7 +163,7 @@ def _check_images(settings: ExperimentSettings) -> None:
         *(("training.n_train", t.n_train, sizes["n_train"]) for _, t in settings.variations),
         *(("training.n_test", t.n_test, sizes["n_test"]) for _, t in settings.variations),
         *(
-            (f"{EVALUATIONS[name].settings.entry}.{field}", wanted, sizes["n_test"])
+            (f"{EVALUATIONS[name].entry()}.{field}", wanted, sizes["n_test"])
             for name, asked_for in settings.evaluations.items()
             for one in asked_for
             for field, wanted in EVALUATIONS[name].images_needed(one).items()

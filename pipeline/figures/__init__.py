@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pipeline.experiments.selection import Selection
 from pipeline.results.registry import Drawing, figures, register_figures
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -42,7 +43,7 @@ def draw(name: str, path: Path, selection: Selection, *, scan: str | None = None
     formats = Figure().canvas.get_supported_filetypes()
     if path.suffix.lstrip(".").lower() not in formats:
         raise ValueError(f"{path}: ending {path.suffix!r}, expected one of {', '.join(formats)}")
-    with matplotlib.rc_context(dict(STYLE)):
+    with matplotlib.rc_context(STYLE):
         figure = known[name](selection, scan)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)

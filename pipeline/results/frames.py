@@ -21,8 +21,10 @@ _NAMED = frozenset(  # settings that columns of their own name
     ("architecture", "width", "alpha", "ratio", "layer", "layers", "n_pairs", "n_stimuli")
     + ("stimulus_size", "epochs", "n_train", "method", "shuffled_labels")
 )
-_TEXT = ("image_set", "architecture", "teacher", "strength", "drawn", "brain", "stimulus_size")
-_TEXT += ("setting", "lesson")
+_TEXT = (
+    *("image_set", "architecture", "teacher", "strength", "drawn", "brain", "stimulus_size"),
+    *("setting", "lesson"),
+)
 
 
 def network_frame(

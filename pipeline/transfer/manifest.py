@@ -1,7 +1,7 @@
 """What an archive says of itself, and where in it everything is.
 
 An archive is a ZIP file of ``manifest.json``, ``rows/TABLE.jsonl`` and ``objects/PATH``. The
-manifest names every other entry with its size and SHA-256. docs/archives.md describes it.
+manifest names every other entry with its size and SHA-256. docs/sharing.md describes it.
 """
 
 from __future__ import annotations

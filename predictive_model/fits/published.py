@@ -80,7 +80,7 @@ RECIPES: dict[str, Recipe] = {
     # pupil positions and divides behaviour by its standard deviation without centring it. The
     # images' mean and standard deviation are not in the files. Here they are those of 7,500
     # ImageNet photographs (the grey central 36 x 64 pixels of Tiny ImageNet), which agree with
-    # what the files do hold, see docs/published-encoders.md.
+    # what the files do hold, see docs/encoders.md.
     "sensorium": Recipe(
         source="https://github.com/sinzlab/sensorium",
         config=_config("sensorium2022"),

@@ -183,6 +183,11 @@ class Evaluation(Computed):
         return cls.Plan & experiments
 
     @classmethod
+    def entry(cls) -> str:
+        """The table of an experiment file that asks for it; its name, if it has no settings."""
+        return cls.evaluation if cls.settings is None else cls.settings.entry
+
+    @classmethod
     def check(cls, settings: Sequence[Any], experiment: Any) -> None:
         """Raise a ValueError if settings of an experiment file do not go with the rest of it."""
 

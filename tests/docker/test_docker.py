@@ -165,7 +165,7 @@ def test_no_password_is_written_down(path: Path) -> None:
     assert all(value == "" for value in given), given
 
 
-@pytest.mark.parametrize("path", [*FILES, REPOSITORY / "docs" / "cluster.md"], ids=lambda p: p.name)
+@pytest.mark.parametrize("path", [*FILES, REPOSITORY / "docs" / "workers.md"], ids=lambda p: p.name)
 def test_variables_are_those_that_the_program_knows(path: Path) -> None:
     used = set(re.findall(r"NEUROTEACH_[A-Z_]+", path.read_text()))
     assert used <= SETTINGS

@@ -312,7 +312,7 @@ def test_one_table_of_noise_is_a_list_of_one(tmp_path: Path) -> None:
         ("scales.smoke", "scales.tiny", r"scale 'smoke' is not among \['paper', 'tiny'\]"),
         ('images = "digits"', "", "images: missing, but networks are to be taught; give them, or"),
         ("title", 'recipe = "walker"\ntitle', "recipe: 'walker', expected one of .*walker2019"),
-        ("seeds = [0, 1]\n", "sedes = [0]\n", "sedes: Extra inputs are not permitted"),
+        ("seeds = [0, 1]\n", "sedes = [0]\n", "sedes: no such setting, nor the table of"),
         ("seeds = [0]\n", "seeds = [0, 0]\n", "seeds: .*expected distinct values"),
         ("seeds = [0]\n", "seeds = []\n", "seeds: missing, but networks are to be taught"),
         ('"shuffle"', '"neural"', "teachers.1.kind: "),
