@@ -46,7 +46,9 @@ class LayerReader:
         training = network.training
         names = {_prefix(network) + layer: layer for layer in self.layers}
         try:
-            self._extractor = create_feature_extractor(network, names, tracer_kwargs=TRACING)
+            self._extractor = create_feature_extractor(
+                network, names, tracer_kwargs=TRACING, suppress_diff_warning=True
+            )
         except Exception:  # tracing runs the network's own code, which may raise anything
             require_layers(self.layers, readable_layers(network))
             raise
@@ -68,7 +70,9 @@ def readable_layers(network: nn.Module) -> tuple[str, ...]:
     """
     training = network.training
     try:
-        in_training, in_evaluation = get_graph_node_names(network, tracer_kwargs=TRACING)
+        in_training, in_evaluation = get_graph_node_names(
+            network, tracer_kwargs=TRACING, suppress_diff_warning=True
+        )
     except Exception as error:  # as above
         raise LayerError(
             f"layers: cannot be read of {type(network).__name__}, because torch.fx cannot trace "
@@ -103,7 +107,8 @@ def stages(network: nn.Module, readable: tuple[str, ...]) -> tuple[str, ...]:
 
     These are its top-level modules that have weights and consist of other modules, or, if none
     does, those that have weights at all; in both cases without the last module with weights,
-    which gives the classes.
+    which gives the classes. If that is a single one, those that it consists of stand in for it,
+    as far as they consist of others themselves.
 
     Raises
     ------
@@ -115,13 +120,20 @@ def stages(network: nn.Module, readable: tuple[str, ...]) -> tuple[str, ...]:
     children: dict[str, Any] = dict(inner.named_children())
     weighty = [n for n in used if n in children and any(True for _ in children[n].parameters())]
     trunk = weighty[:-1]
-    found = [n for n in trunk if any(True for _ in children[n].children())] or trunk
+    found = [n for n in trunk if _is_composed(children[n])] or trunk
+    if len(found) == 1:
+        within = children[found[0]].named_children()
+        found = [f"{found[0]}.{n}" for n, module in within if _is_composed(module)] or found
     if not found:
         raise LayerError(
             f"layers: none of {type(inner).__name__} are compared by default, as it has no "
             f"top-level modules before the last; name some of {', '.join(readable)}"
         )
     return tuple(found)
+
+
+def _is_composed(module: nn.Module) -> bool:
+    return any(True for _ in module.children())
 
 
 def _prefix(network: nn.Module) -> str:
