@@ -77,6 +77,23 @@ class Part:
     origin: Origin
 
 
+@dataclass(frozen=True)
+class Offer:
+    """Where a part is to be found.
+
+    Attributes
+    ----------
+    reference : str
+        ``module:object``.
+    distribution, version : str
+        Of the package that offers it; empty where that is to be found out.
+    """
+
+    reference: str
+    distribution: str
+    version: str
+
+
 class Registry:
     """All parts of one kind.
 
@@ -114,8 +131,8 @@ class Registry:
             )
         return name
 
-    def find(self, name: str, recorded: Origin | None = None) -> Part:
-        """The part of a name.
+    def require(self, name: str, recorded: Origin | None = None) -> Offer:
+        """Where the part of a name is to be found; nothing is imported to tell.
 
         Parameters
         ----------
@@ -127,23 +144,19 @@ class Registry:
         Raises
         ------
         PartError
-            If there is none, or it cannot be imported.
+            If there is none of this name; of a ``module:function`` only importing it tells.
         """
         if name in self.built_in:
-            value, file = self._imported(name, self.built_in[name])
-            return Part(name, value, Origin(OURS, _version_of_ours(), _digest(file)))
-        if ":" in name:
-            if not REFERENCE.fullmatch(name):
-                raise PartError(f"{self.kind} {name!r}: expected module:function")
-            value, file = self._imported(name, name)
-            return Part(name, value, origin_of(file, re.split("[.:]", name)[0]))
+            return Offer(self.built_in[name], OURS, _version_of_ours())
+        if REFERENCE.fullmatch(name):
+            return Offer(name, "", "")
         offered = installed(self.group).get(name, ())
         if not offered:
-            from_where = f" ({recorded})" if recorded is not None and recorded.distribution else ""
-            raise PartError(
-                f"{self.kind} {name!r}: no part of this name is installed; expected one of "
-                f"{', '.join(self.names())}, {self._forms}; install the package that it comes "
-                f"from{from_where}"
+            whose = f" ({recorded})" if recorded is not None and recorded.distribution else ""
+            raise self.error(
+                name,
+                f"no part of this name is installed; expected one of {', '.join(self.names())}, "
+                f"{self._forms}; install the package that it comes from{whose}",
             )
         if len(offered) > 1:
             packages = " and ".join(sorted(offer.distribution for offer in offered))
@@ -152,9 +165,21 @@ class Registry:
                 f"offered by {packages}; uninstall one of them, or say which by its reference, "
                 f"like {offered[0].reference}",
             )
-        offer = offered[0]
+        return offered[0]
+
+    def find(self, name: str, recorded: Origin | None = None) -> Part:
+        """The part of a name, imported, and whose it is; as :meth:`require` looks for it.
+
+        Raises
+        ------
+        PartError
+            If there is none, or it cannot be imported.
+        """
+        offer = self.require(name, recorded)
         value, file = self._imported(name, offer.reference)
-        return Part(name, value, Origin(offer.distribution, offer.version, _digest(file)))
+        if offer.distribution:
+            return Part(name, value, Origin(offer.distribution, offer.version, _digest(file)))
+        return Part(name, value, origin_of(file, re.split("[.:]", offer.reference)[0]))
 
     def error(self, name: str, why: str) -> PartError:
         """What is wrong with a part that was found, as an error to raise."""
@@ -188,15 +213,6 @@ def load(reference: str) -> Any:
     """One of our own objects, by ``package.module:object``."""
     module, _, name = reference.partition(":")
     return getattr(importlib.import_module(module), name)
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A part that an installed package offers: ``module:object``, and whose it is."""
-
-    reference: str
-    distribution: str
-    version: str
 
 
 @functools.cache

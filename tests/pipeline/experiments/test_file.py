@@ -317,7 +317,7 @@ def test_one_table_of_noise_is_a_list_of_one(tmp_path: Path) -> None:
         ("seeds = [0, 1]\n", "sedes = [0]\n", "sedes: Extra inputs are not permitted"),
         ("seeds = [0]\n", "seeds = [0, 0]\n", "seeds: .*expected distinct values"),
         ("seeds = [0]\n", "seeds = []\n", "seeds: missing, but networks are to be taught"),
-        ('"shuffle"', '"neural"', "teachers.1.kind: "),
+        ('"shuffle"', '"neural model"', "teachers.1.kind: "),
         ("epochs = 1", "epochs = 0", "training.epochs: .*greater than or equal to 1"),
         ("alpha = 3", "alpha = -1", "training.regularizer.alpha: "),
         ("alpha = 3", "alpa = 3", "training.regularizer.alpa: Extra inputs"),
@@ -341,7 +341,7 @@ def test_a_scale_that_is_no_table_is_refused(tmp_path: Path) -> None:
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
-    text = MINIMAL.replace("epochs = 1", "epochs = 0").replace('"shuffle"', '"neural"')
+    text = MINIMAL.replace("epochs = 1", "epochs = 0").replace('"shuffle"', '"neural model"')
     with pytest.raises(ExperimentError, match=r"teachers\.1\.kind: .*; training\.epochs: "):
         read_experiment(write(tmp_path, text), "smoke")
 
