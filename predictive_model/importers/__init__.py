@@ -92,7 +92,7 @@ def _recognised_by_others(path: Path) -> str | None:
             importer = find_importer(name)
         except (
             PartError
-        ) as error:  # someone's package is broken, and may have nothing to do with it
+        ) as error:  # of a package that this file need not be of
             warnings.warn(f"{path}: is not shown to all importers: {error}", stacklevel=2)
             continue
         if importer.recognises(path):
