@@ -385,7 +385,9 @@ class Training:
 
     def _check_finite(self, values: Tensor, epoch: int) -> None:
         if not torch.isfinite(values).all():
-            lower = "learning_rate" if self.lesson is None else "learning_rate or regularizer.alpha"
+            lower = "learning_rate"
+            if self.lesson is not None:
+                lower += f" or regularizer.{self.lesson.config.strength}"
             raise TrainingError(
                 f"epoch {epoch}: the loss or the weights are no longer finite; lower {lower} "
                 f"(learning_rate is {self.config.learning_rate:g})"

@@ -90,9 +90,7 @@ def _recognised_by_others(path: Path) -> str | None:
             continue
         try:
             importer = find_importer(name)
-        except (
-            PartError
-        ) as error:  # of a package that this file need not be of
+        except PartError as error:  # of a package that this file need not be of
             warnings.warn(f"{path}: is not shown to all importers: {error}", stacklevel=2)
             continue
         if importer.recognises(path):

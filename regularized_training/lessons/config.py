@@ -51,6 +51,8 @@ class LessonConfig(Config):
     ----------
     made_by : str
         Of the class: ``package.module:Class`` of the lesson itself.
+    strength : str
+        Of the class: the field that sets how much the teacher weighs.
     takes_unknown_pairs : bool
         Of the class: whether a teacher may leave out the similarity of some pairs of stimuli.
     alpha : float
@@ -64,6 +66,7 @@ class LessonConfig(Config):
     """
 
     made_by: ClassVar[str]
+    strength: ClassVar[str] = "alpha"
     takes_unknown_pairs: ClassVar[bool] = False
 
     if TYPE_CHECKING:  # fields of some classes, properties of others
@@ -250,6 +253,7 @@ class RsmConfig(LessonConfig):
     """
 
     made_by: ClassVar[str] = "regularized_training.lessons.rsm:RsmLesson"
+    strength: ClassVar[str] = "ratio"
     takes_unknown_pairs: ClassVar[bool] = True
 
     method: Literal["rsm"]

@@ -165,6 +165,22 @@ def test_a_missing_lesson_is_a_part_that_is_not_installed() -> None:
         LESSONS.find("push")
 
 
+@pytest.mark.parametrize(
+    ("regularizer", "field"),
+    [({}, "alpha"), ({"method": "rsm"}, "ratio"), ({"method": "pull"}, "alpha")],
+)
+def test_divergence_names_the_field_that_weighs_the_teacher(
+    mylab: None, small_digits: ImageTask, regularizer: dict[str, object], field: str
+) -> None:
+    layer = {"layer": "stem"} if field == "ratio" else {}
+    taught = config(**regularizer, **layer)
+    training = Training(small_digits, NETWORK, taught, 0, teacher=TEACHER)
+    with torch.no_grad():
+        next(training.network.parameters()).fill_(torch.nan)
+    with pytest.raises(TrainingError, match=rf"lower learning_rate or regularizer\.{field} "):
+        training.run_epoch()
+
+
 def test_a_network_that_answers_with_no_logits_is_named(small_digits: ImageTask) -> None:
     training = Training(small_digits, NETWORK, config().model_copy(update={"regularizer": None}), 0)
     training._losses.network = nn.Flatten(0)
