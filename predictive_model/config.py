@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -10,75 +11,102 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 Seed = Annotated[int, Field(ge=0, lt=2**31)]  # as wide as a database's column
 
 
-def added(default: Any, *, since: str, **field: Any) -> Any:
-    """A field that was added after others; at its default it changes no identity.
-
-    Parameters
-    ----------
-    default : any
-    since : str
-        Version of the package that has it first.
-    **field
-        What :func:`pydantic.Field` takes.
-    """
-    return Field(default, json_schema_extra={"since": since}, **field)
-
-
 class Config(BaseModel):
-    """Frozen; refuses names it does not know and numbers that are not finite."""
+    """Frozen; refuses names it does not know and numbers that are not finite.
+
+    A setting that comes with a later version is declared by :func:`added`, so that what it
+    describes, and with it the hash of all settings of before, stays what it was.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def described(self) -> dict[str, Any]:
-        """All settings as JSON holds them, but for later additions at their default."""
-        found = self.model_dump(mode="json")
-        for name, value in self:
-            if _is_late_default(self, name):
-                del found[name]
-            else:
-                found[name] = _described(value, found[name])
-        return found
+        """All settings in JSON's types, without those added later that are at their default."""
+        return _described(self, self.model_dump(mode="json"))
 
     def needs(self) -> str:
-        """The first version of the package that knows these settings; "" for every version."""
-        own = [_since(self, name) for name, _ in self if not _is_late_default(self, name)]
-        return max([*own, *(_needs(value) for _, value in self)], key=version_numbers)
+        """The oldest version that can read :meth:`described`; empty if any can."""
+        return max(_versions(self), key=version_numbers, default="")
 
 
-def version_numbers(version: str) -> tuple[int, ...]:
-    """What versions are compared by: 0.10.1 is (0, 10, 1)."""
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
+def added(default: Any, *, since: str, **arguments: Any) -> Any:
+    """A field that a later version added to its configuration.
+
+    Parameters
+    ----------
+    default : object
+        What leaves everything as it was before.
+    since : str
+        The version that added it: ``0.2.0``.
+    **arguments
+        Of pydantic's ``Field``.
+
+    Examples
+    --------
+    >>> class Settings(Config):
+    ...     width: int = 64
+    ...     bias: bool = added(True, since="0.2.0")
+    >>> Settings().described(), Settings().needs()
+    ({'width': 64}, '')
+    >>> Settings(bias=False).described(), Settings(bias=False).needs()
+    ({'width': 64, 'bias': False}, '0.2.0')
+    """
+    return Field(default=default, json_schema_extra={"since": since}, **arguments)
 
 
-def _since(config: Config, name: str) -> str:
-    extra = type(config).model_fields[name].json_schema_extra
-    return str(extra.get("since", "")) if isinstance(extra, dict) else ""
+def _later_fields(config: Config) -> dict[str, str]:
+    """Versions that added fields, by the fields' names."""
+    found = {}
+    for name, field in type(config).model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and "since" in extra:
+            found[name] = str(extra["since"])
+    return found
 
 
-def _is_late_default(config: Config, name: str) -> bool:
+def _at_default(config: Config, name: str) -> bool:
     field = type(config).model_fields[name]
-    return bool(_since(config, name)) and getattr(config, name) == field.get_default(
-        call_default_factory=True
-    )
+    return bool(getattr(config, name) == field.get_default(call_default_factory=True))
 
 
 def _described(value: Any, dumped: Any) -> Any:
+    """What pydantic made of a value, without fields that do not count in it."""
     if isinstance(value, Config):
-        return value.described()
-    if isinstance(value, tuple | list):
-        return [_described(v, d) for v, d in zip(value, dumped, strict=True)]
-    if isinstance(value, dict):
-        return {k: _described(v, dumped[k]) for k, v in value.items()}
+        left_out = {name for name in _later_fields(value) if _at_default(value, name)}
+        return {
+            name: _described(getattr(value, name), part)
+            for name, part in dumped.items()
+            if name not in left_out
+        }
+    if isinstance(value, Mapping):
+        pairs = zip(value.values(), dumped.items(), strict=True)
+        return {key: _described(inner, part) for inner, (key, part) in pairs}
+    if isinstance(value, list | tuple):
+        return [_described(inner, part) for inner, part in zip(value, dumped, strict=True)]
     return dumped
 
 
-def _needs(value: Any) -> str:
+def _versions(value: Any) -> Iterator[str]:
+    """Versions that added a field which is not at its default, in all configurations within."""
     if isinstance(value, Config):
-        return value.needs()
-    inner = value.values() if isinstance(value, dict) else value
-    if isinstance(inner, str) or not hasattr(inner, "__iter__"):
-        return ""
-    return max((_needs(v) for v in inner), key=version_numbers, default="")
+        since = _later_fields(value)
+        for name in type(value).model_fields:
+            if name not in since:
+                yield from _versions(getattr(value, name))
+            elif not _at_default(value, name):
+                yield since[name]
+                yield from _versions(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _versions(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _versions(inner)
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """What versions are compared by: (0, 10, 1) of 0.10.1."""
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def what_is_wrong(error: ValidationError, root: str = "") -> str:

@@ -1,11 +1,282 @@
-"""Parts that installed packages bring."""
+"""Parts that may be anyone's: networks, teachers, lessons, importers and evaluations by name.
+
+A name is one of ours, one that an installed package offers, or ``package.module:function``. A
+package offers parts as entry points in its ``pyproject.toml``, in one group for each kind::
+
+    [project.entry-points."neuroteach.networks"]
+    mylab_net = "mylab.networks:mylab_net"
+
+Ours come in by the same references, so nothing is imported before it is asked for, and what is
+installed is looked through once, and only for a name that is not ours.
+"""
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import importlib
 import importlib.metadata
-from collections.abc import Sequence
+import inspect
+import json
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+OURS = "neuroteach"
+NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
-def entry_points(group: str) -> Sequence[importlib.metadata.EntryPoint]:
-    """Entry points of installed packages, by name."""
-    return sorted(importlib.metadata.entry_points(group=group), key=lambda e: e.name)
+class PartError(ValueError):
+    """A part that is not installed, cannot be imported, or is not what its kind has to be."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Whose part it is.
+
+    Attributes
+    ----------
+    distribution : str
+        The installed package it comes from; empty for a module that belongs to none.
+    version : str
+        Of the distribution.
+    digest : str
+        First 16 hexadecimal digits of the SHA-256 of the file that defines the part; empty for
+        what has no file of source code. Other files that this one imports do not count.
+    """
+
+    distribution: str
+    version: str
+    digest: str
+
+    def __str__(self) -> str:
+        """The distribution and its version, as a package index names them."""
+        return f"{self.distribution} {self.version}".strip() or "a module of no package"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part and where it comes from.
+
+    Attributes
+    ----------
+    name : str
+        As it was asked for.
+    value : object
+        The part itself.
+    origin : Origin
+    """
+
+    name: str
+    value: Any
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Where a part is to be found.
+
+    Attributes
+    ----------
+    reference : str
+        ``module:object``.
+    distribution, version : str
+        Of the package that offers it; empty where that is to be found out.
+    """
+
+    reference: str
+    distribution: str
+    version: str
+
+
+class Registry:
+    """All parts of one kind.
+
+    Parameters
+    ----------
+    kind : str
+        In the singular: ``network``. Others' are in the group ``neuroteach.networks``.
+    built_in : mapping of str to str
+        Our own: ``package.module:object`` by name.
+    hint : str
+        What else may stand for a name, for messages.
+    """
+
+    def __init__(self, kind: str, built_in: Mapping[str, str], *, hint: str = "") -> None:
+        self.kind, self.built_in = kind, dict(built_in)
+        self.group = f"{OURS}.{kind}s"
+        self._forms = f"{hint}or module:function"
+
+    def names(self) -> tuple[str, ...]:
+        """All that are here: ours, then others'."""
+        return (*self.built_in, *sorted(installed(self.group).keys() - self.built_in.keys()))
+
+    def check_name(self, name: str) -> str:
+        """The name, if one may be called so; whether one is, is not looked up.
+
+        Raises
+        ------
+        ValueError
+            If it is neither a name nor ``module:function``.
+        """
+        if not (NAME.fullmatch(name) or REFERENCE.fullmatch(name)):
+            raise ValueError(
+                f"{self.kind} {name!r}: expected one of {', '.join(self.built_in)}, the name of an "
+                f"installed one, {self._forms}"
+            )
+        return name
+
+    def require(self, name: str, recorded: Origin | None = None) -> Offer:
+        """Where the part of a name is to be found; nothing is imported to tell.
+
+        Parameters
+        ----------
+        name : str
+        recorded : Origin, optional
+            Where it came from when it was used before, which says what to install if it is
+            missing here.
+
+        Raises
+        ------
+        PartError
+            If there is none of this name; of a ``module:function`` only importing it tells.
+        """
+        if name in self.built_in:
+            return Offer(self.built_in[name], OURS, _version_of_ours())
+        if REFERENCE.fullmatch(name):
+            return Offer(name, "", "")
+        offered = installed(self.group).get(name, ())
+        if not offered:
+            whose = f" ({recorded})" if recorded is not None and recorded.distribution else ""
+            raise self.error(
+                name,
+                f"no part of this name is installed; expected one of {', '.join(self.names())}, "
+                f"{self._forms}; install the package that it comes from{whose}",
+            )
+        if len(offered) > 1:
+            packages = " and ".join(sorted(offer.distribution for offer in offered))
+            raise self.error(
+                name,
+                f"offered by {packages}; uninstall one of them, or say which by its reference, "
+                f"like {offered[0].reference}",
+            )
+        return offered[0]
+
+    def find(self, name: str, recorded: Origin | None = None) -> Part:
+        """The part of a name, imported, and whose it is; as :meth:`require` looks for it.
+
+        Raises
+        ------
+        PartError
+            If there is none, or it cannot be imported.
+        """
+        offer = self.require(name, recorded)
+        value, file = self._imported(name, offer.reference)
+        if offer.distribution:
+            return Part(name, value, Origin(offer.distribution, offer.version, _digest(file)))
+        return Part(name, value, origin_of(file, re.split("[.:]", offer.reference)[0]))
+
+    def error(self, name: str, why: str) -> PartError:
+        """What is wrong with a part that was found, as an error to raise."""
+        return PartError(f"{self.kind} {name!r}: {why}")
+
+    def _imported(self, name: str, reference: str) -> tuple[Any, Path | None]:
+        """What a reference leads to, and the file that defines it."""
+        module_name, _, path = reference.partition(":")
+        try:
+            value: Any = importlib.import_module(module_name)
+        except Exception as error:  # whatever a stranger's module does when it is imported
+            absent = isinstance(error, ModuleNotFoundError) and error.name is not None
+            if absent and f"{module_name}.".startswith(f"{error.name}."):  # type: ignore[attr-defined]
+                why = (
+                    f"there is no module {error.name}; install it, or put "  # type: ignore[attr-defined]
+                    "its folder on PYTHONPATH"
+                )
+            else:
+                why = f"importing {module_name} failed ({type(error).__name__}: {error})"
+            raise self.error(name, why) from error
+        try:
+            for attribute in filter(None, path.split(".")):
+                value = getattr(value, attribute)
+        except AttributeError as error:
+            raise self.error(name, f"module {module_name} has no {path}") from error
+        # Of an instance it is the module that holds it, not the one with its class.
+        return value, source_file(value) or source_file(sys.modules[module_name])
+
+
+def load(reference: str) -> Any:
+    """An object, by ``package.module:object``, or a module by its name."""
+    module, _, name = reference.partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, name) if name else found
+
+
+@functools.cache
+def installed(group: str) -> dict[str, tuple[Offer, ...]]:
+    """What installed packages offer in a group, by name; looked for once."""
+    found: dict[str, tuple[Offer, ...]] = {}
+    for point in importlib.metadata.entry_points(group=group):
+        whose = ("", "") if point.dist is None else (point.dist.name, point.dist.version)
+        offer = Offer(point.value.partition(" ")[0], *whose)
+        found[point.name] = (*found.get(point.name, ()), offer)
+    return found
+
+
+def source_file(value: Any) -> Path | None:
+    """The file that defines a module, function, class or partial; None of other objects."""
+    while isinstance(value, functools.partial):
+        value = value.func
+    if not inspect.ismodule(value):
+        if not hasattr(value, "__qualname__"):
+            return None
+        value = sys.modules.get(inspect.unwrap(value).__module__)
+    file = getattr(value, "__file__", None)
+    return Path(file) if file and Path(file).is_file() else None
+
+
+def origin_of(file: Path | None, package: str) -> Origin:
+    """Whose a file is that was imported as part of a top-level package or as a module alone."""
+    for name in dict.fromkeys(_owners().get(package, ())):
+        distribution = importlib.metadata.distribution(name)
+        if file is not None and _owns(distribution, file.resolve()):
+            return Origin(distribution.name, distribution.version, _digest(file))
+    return Origin("", "", _digest(file))
+
+
+@functools.cache
+def _owners() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
+
+
+def _owns(distribution: importlib.metadata.Distribution, file: Path) -> bool:
+    """Whether a file was installed by a distribution, or lies in the folder of an editable one.
+
+    Names of packages are not enough: many distributions leave a package ``tests`` behind.
+    """
+    if any(f.name == file.name and _place(f) == file for f in distribution.files or ()):
+        return True
+    described = json.loads(distribution.read_text("direct_url.json") or "{}")
+    if not described.get("dir_info", {}).get("editable"):
+        return False
+    return Path(unquote(urlsplit(described["url"]).path)).resolve() in file.parents
+
+
+def _place(file: importlib.metadata.PackagePath) -> Path:
+    return Path(str(file.locate())).resolve()
+
+
+@functools.cache
+def _version_of_ours() -> str:
+    try:
+        return importlib.metadata.version(OURS)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _digest(file: Path | None) -> str:
+    return "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()[:16]

@@ -17,10 +17,9 @@ from torch.nn import functional as F
 from predictive_model.checkpoint import load_checkpoint, save_checkpoint
 from predictive_model.digest import array_digest, fingerprint
 from regularized_training import parallel
-from regularized_training.lessons.config import RsmConfig
-from regularized_training.lessons.rsm import RsmLesson
-from regularized_training.lessons.similarity import SimilarityLesson
-from regularized_training.networks.architectures import build_network, compared_layers, load_network
+from regularized_training.lessons.lesson import Lesson
+from regularized_training.networks.architectures import build_network, load_network
+from regularized_training.networks.compared import compared_layers
 from regularized_training.networks.config import NetworkConfig
 from regularized_training.tasks.batches import augment, batches, to_float
 from regularized_training.tasks.image_task import ImageTask
@@ -220,18 +219,12 @@ class Training:
         self.network = network.to(device)
         self._share = parallel.Share(min(config.batch_size, len(self.labels)))
         self.layers: tuple[str, ...] = ()
-        self.lesson: SimilarityLesson | RsmLesson | None = None
+        self.lesson: Lesson | None = None
         regularizer = config.regularizer
         if teacher is not None and regularizer is not None:
-            self.layers = compared_layers(network_config.architecture, regularizer.layers)
-            lesson: Any = RsmLesson if isinstance(regularizer, RsmConfig) else SimilarityLesson
-            self.lesson = lesson(
-                self.network,
-                self.layers,
-                teacher,
-                regularizer,
-                self.n_channels,
-                self._rngs["stimuli"],
+            self.layers = compared_layers(network_config, regularizer.layers, built=self.network)
+            self.lesson = regularizer.lesson(
+                self.network, self.layers, teacher, self.n_channels, self._rngs["stimuli"]
             )
         elif teacher is not None:
             raise TrainingError(
@@ -388,7 +381,9 @@ class Training:
 
     def _check_finite(self, values: Tensor, epoch: int) -> None:
         if not torch.isfinite(values).all():
-            lower = "learning_rate" if self.lesson is None else "learning_rate or regularizer.alpha"
+            lower = "learning_rate"
+            if self.lesson is not None:
+                lower += f" or regularizer.{self.lesson.config.strength}"
             raise TrainingError(
                 f"epoch {epoch}: the loss or the weights are no longer finite; lower {lower} "
                 f"(learning_rate is {self.config.learning_rate:g})"
@@ -412,9 +407,7 @@ def _streams(seed: int) -> list[int]:
 class _Losses(nn.Module):
     """The task's loss, the teacher's, and the number of correct answers."""
 
-    def __init__(
-        self, network: nn.Module, lesson: SimilarityLesson | RsmLesson | None, precision: str
-    ) -> None:
+    def __init__(self, network: nn.Module, lesson: Lesson | None, precision: str) -> None:
         super().__init__()
         self.network, self._lesson, self._mixed = network, lesson, precision == "bfloat16"
         self.regularizer = None if lesson is None else lesson.regularizer
@@ -424,10 +417,18 @@ class _Losses(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._mixed):
             logits = self.network(images)
+            _require_logits(logits, len(images))
             lesson = self._lesson if taught else None
             similarity_loss = logits.new_zeros(()) if lesson is None else lesson.loss()
         task_loss = F.cross_entropy(logits.float(), labels)
         return task_loss, similarity_loss.float(), (logits.detach().argmax(1) == labels).sum()
+
+
+def _require_logits(logits: object, n: int) -> None:
+    """Raise a TrainingError if a network, which may be anyone's, answers in another form."""
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != n:
+        found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"{type(logits)}"
+        raise TrainingError(f"network: answered with {found}, expected logits ({n}, classes)")
 
 
 def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
@@ -463,8 +464,8 @@ def _fingerprint(
     said = () if teacher is None else (teacher.stimuli, teacher.similarity, teacher.held_out)
     return fingerprint(
         history=[field.name for field in fields(EpochRecord)],
-        network=network_config.model_dump(mode="json"),
-        config=config.model_dump(mode="json"),
+        network=network_config.described(),
+        config=config.described(),
         seed=seed,
         task=[array_digest(*images), task.classes],
         teacher=array_digest(*said) if said else None,

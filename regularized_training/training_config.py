@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
 from predictive_model.config import Config
-from regularized_training.lessons.config import RegularizerConfig, RsmConfig
+from regularized_training.lessons.config import AnyLesson
 from regularized_training.tasks.config import AugmentConfig
-
-
-def _method(value: Any) -> str:
-    rsm = isinstance(value, RsmConfig) or (isinstance(value, dict) and "method" in value)
-    return "RsmConfig" if rsm else "RegularizerConfig"
-
-
-# Told apart before either is checked, so that an error speaks of the one that was meant.
-Regularizer = Annotated[
-    Annotated[RegularizerConfig, Tag("RegularizerConfig")] | Annotated[RsmConfig, Tag("RsmConfig")],
-    Discriminator(_method),
-]
 
 
 class TrainingConfig(Config):
@@ -58,9 +46,9 @@ class TrainingConfig(Config):
         Of the network's passes, by torch's automatic mixed precision. The losses are float32 in
         either case. ``bfloat16`` is for GPUs and processors with instructions for it; others are
         far slower with it.
-    regularizer : RegularizerConfig or RsmConfig, optional
-        How to learn from a teacher, as Li et al. 2019 or as Federer et al. 2020; None to train on
-        the task alone.
+    regularizer : LessonConfig, optional
+        How to learn from a teacher: as Li et al. 2019, as Federer et al. 2020, or by another
+        lesson; None to train on the task alone.
     """
 
     epochs: int = Field(default=40, ge=1)
@@ -79,7 +67,7 @@ class TrainingConfig(Config):
     n_test: int | None = Field(default=None, ge=1)
     shuffled_labels: float = Field(default=0.0, ge=0, le=1)
     precision: Literal["float32", "bfloat16"] = "float32"
-    regularizer: Regularizer | None = None
+    regularizer: AnyLesson | None = None
 
     @model_validator(mode="after")
     def _check(self) -> TrainingConfig:

@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 import datajoint as dj
 from datajoint.jobs import Job
 
+from predictive_model.parts import OURS, Part
 from schemas.catalogue import Catalogue, StoredHeading
 from schemas.stored import Attached, as_file
 
@@ -34,6 +35,7 @@ PROVENANCE = """
         computed_by = "" : varchar(64) # user of the database
         seconds         : float64      # wall time of the computation
         computed        : datetime     # UTC
+        origins = null  : json         # of parts of other packages: kind, name, version, digest
 """
 
 
@@ -146,6 +148,8 @@ class Found:
         Rows by the name of their part.
     device : str, optional
         Where it was computed, ``cpu`` by default.
+    origins : sequence of Part
+        Parts that others may have brought.
     seconds : float
         Spent at least, of a computation that was resumed.
     provenance : dict, optional
@@ -155,6 +159,7 @@ class Found:
     row: Mapping[str, Any]
     parts: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     device: str = "cpu"
+    origins: Sequence[Part] = ()
     seconds: float = 0.0
     provenance: Mapping[str, Any] | None = None
 
@@ -225,6 +230,7 @@ class Computed(dj.Computed):
         watch = Stopwatch()
         found = self.compute(key, *settings)
         made = watch.provenance(found.device, at_least=found.seconds)
+        made["origins"] = described_origins(found.origins)
         return found, {**made, **(found.provenance or {})}
 
     def make_insert(self, key: dict[str, Any], found: Found, provenance: dict[str, Any]) -> None:
@@ -232,6 +238,12 @@ class Computed(dj.Computed):
         insert_rows(self, [{**key, **found.row, **provenance}])
         for name, rows in found.parts.items():
             insert_rows(getattr(self, name)(), [{**key, **row} for row in rows])
+
+
+def described_origins(parts: Sequence[Part]) -> list[dict[str, str]] | None:
+    """Whose parts these are, as rows say it; ours need no saying."""
+    others = [part for part in parts if part.origin.distribution != OURS]
+    return [{"name": part.name, **vars(part.origin)} for part in others] or None
 
 
 def insert_rows(table: Any, rows: Sequence[Mapping[str, Any]], **options: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import datajoint as dj
 
 import schemas
-from predictive_model.parts import entry_points
+from predictive_model import parts
 from schemas.base import Computed, schema
 from schemas.catalogue import Catalogue
 
@@ -26,8 +26,9 @@ def load() -> None:
     """Import every module of tables, ours and those of installed packages, which register them."""
     for module in pkgutil.walk_packages(schemas.__path__, "schemas."):
         importlib.import_module(module.name)
-    for entry_point in entry_points(PLUGINS):
-        entry_point.load()
+    for offers in parts.installed(PLUGINS).values():
+        for offer in offers:
+            parts.load(offer.reference)
 
 
 def activate(catalogue: Catalogue, *, create: bool = True) -> None:

@@ -134,7 +134,7 @@ class TeacherConfig(dj.Lookup):
     definition = """
         teacher_hash : char(16)
         ---
-        teacher      : varchar(32)   # none, neural_model, neural_data, shuffle, gabor ...
+        teacher      : varchar(128)  # none, neural_model, shuffle ..., module:function
         teacher_seed : int32
         needs = ""   : varchar(16)   # first version that knows these settings; any if empty
         config       : json

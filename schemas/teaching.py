@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import datajoint as dj
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 
 from predictive_model.digest import array_digest
 from predictive_model.recordings.recording import Recording, check_name
-from regularized_training.teachers.config import OF_TRIALS
 from regularized_training.teachers.config import TeacherConfig as TeacherSettings
+from regularized_training.teachers.kinds import TEACHERS, needs_of
 from schemas.base import PROVENANCE, Computed, Found, schema
 from schemas.configurations import read_config
 from schemas.encoding import FittedEncoder
@@ -22,6 +21,7 @@ from schemas.recording import Scan, StimulusSet
 from schemas.teacher_plan import ScanGroup, TeacherConfig, TeacherPlan
 
 if TYPE_CHECKING:
+    from regularized_training.teachers.making import TeacherInputs
     from regularized_training.teachers.teacher import SimilarityTeacher
 
 
@@ -128,69 +128,43 @@ class Teacher(Computed):
 
     def compute(self, key: dict[str, Any], *settings: Any) -> Found:
         """Make the teacher's matrix."""
+        from regularized_training.teachers.making import make_teacher
+
         config = read_config(TeacherSettings, *settings)
-        if config.kind == "none":
+        if needs_of(config.kind) == "nothing":
             return Found({})
-        teacher, parts = self._teacher(key, config)
+        inputs, parts = self._inputs(key, config)
+        teacher = make_teacher(config, inputs)
+        assert teacher is not None
         row = dict(
             n_stimuli=len(teacher.stimuli),
             n_held_out=len(teacher.held_out),
             stimuli=teacher.stimuli,
             similarity=teacher.similarity,
         )
-        return Found(row, parts)
+        return Found(row, parts, origins=[TEACHERS.find(config.kind)])
 
     @classmethod
-    def _teacher(
+    def _inputs(
         cls, key: dict[str, Any], config: TeacherSettings
-    ) -> tuple[SimilarityTeacher, dict[str, list[dict[str, Any]]]]:
-        """The teacher, and rows of parts that say what it was made of."""
-        from regularized_training.teachers import controls, similarity
-        from regularized_training.teachers import teacher as teachers
-        from regularized_training.teachers.rsm import gaussian_teacher, recorded_rsm_teacher
+    ) -> tuple[TeacherInputs, dict[str, list[dict[str, Any]]]]:
+        """What a teacher is made of, and rows of parts that say so."""
+        from regularized_training.teachers.making import TeacherInputs
 
+        needs = needs_of(config.kind, rsm=bool(config.rsm))
+        if needs == "rsm":
+            return TeacherInputs(rsm=Rsm.load(config.rsm)), {"Matrix": [{"rsm": config.rsm}]}
         members = (ScanGroup.Member & key).keys(order_by="scan")
-        kind, seed = config.kind, config.seed
-        if config.rsm:
-            given = Rsm.load(config.rsm)
-            if kind == "gaussian":
-                given = gaussian_teacher(given.stimuli, config.mean, config.deviation, seed=seed)
-            return _shuffled(_holding_out(given, config), config), {"Matrix": [{"rsm": config.rsm}]}
-        if kind in OF_TRIALS:
-            recordings = [Scan.load(member) for member in members]
-            if kind == "oracle":
-                teacher = teachers.oracle_teacher(recordings)
-            elif kind == "neural_data":
-                teacher = teachers.neural_data_teacher(recordings, seed)
-            else:
-                shuffled = kind == "shuffle_neurons"
-                teacher = recorded_rsm_teacher(recordings, shuffled=shuffled, seed=seed)
-            return _holding_out(teacher, config), {}
+        if needs == "trials":
+            return TeacherInputs(recordings=[Scan.load(member) for member in members]), {}
         stimuli, images, scans = _stimuli(members)
-        if kind == "pixels":
-            return _holding_out(controls.pixel_teacher(stimuli), config), {}
-        if kind == "gabor":
-            return _holding_out(controls.gabor_teacher(stimuli), config), {}
-        if kind in ("vgg", "vgg_untrained"):
-            teacher = controls.vgg_teacher(stimuli, trained=kind == "vgg", seed=seed)
-            return _holding_out(teacher, config), {}
-        predicted, weights = [], []
-        for member, recording in zip(members, scans, strict=True):
-            responses = np.asarray((PredictedResponses & member).fetch1("responses"))[images]
-            predicted.append(responses)
-            weights.append(
-                # Of a published encoder neither reliability nor predictability is known.
-                np.ones(responses.shape[1])
-                if recording is None
-                else similarity.model_weight(recording, FittedEncoder.load(member))
-            )
-        model = teachers.neural_model_teacher(stimuli, predicted, weights)
-        model = _holding_out(model, config)
+        if needs == "stimuli":
+            return TeacherInputs(stimuli=stimuli), {}
+        predicted, weights = _predictions(members, images, scans)
         own = cls().primary_key
-        parts = {"Source": [{k: v for k, v in m.items() if k not in own} for m in members]}
-        if kind == "low_rank":
-            return controls.low_rank_teacher(model, config.rank), parts
-        return _shuffled(model, config), parts
+        sources = [{k: v for k, v in m.items() if k not in own} for m in members]
+        inputs = TeacherInputs(stimuli=stimuli, predicted=predicted, weights=weights)
+        return inputs, {"Source": sources}
 
     @classmethod
     def load(cls, key: dict[str, Any]) -> SimilarityTeacher | None:
@@ -211,22 +185,25 @@ class Teacher(Computed):
         )
 
 
-def _shuffled(teacher: SimilarityTeacher, config: TeacherSettings) -> SimilarityTeacher:
-    """A teacher as it is, or with its images or pairs permuted."""
-    from regularized_training.teachers import controls
+def _predictions(
+    members: Sequence[dict[str, Any]],
+    images: NDArray[np.int64],
+    scans: Sequence[Recording | None],
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float64]]]:
+    """Predicted responses of each scan to some images, and the weights of its neurons."""
+    from regularized_training.teachers.similarity import model_weight
 
-    if config.kind == "shuffle":
-        return controls.shuffle_teacher(teacher, config.seed)
-    if config.kind == "shuffle_entries":
-        return controls.shuffle_entries_teacher(teacher, config.seed)
-    return teacher
-
-
-def _holding_out(teacher: SimilarityTeacher, config: TeacherSettings) -> SimilarityTeacher:
-    from regularized_training.teachers.teacher import held_out_stimuli
-
-    held_out = held_out_stimuli(len(teacher.stimuli), config.held_out)
-    return replace(teacher, held_out=held_out)
+    predicted, weights = [], []
+    for member, recording in zip(members, scans, strict=True):
+        responses = np.asarray((PredictedResponses & member).fetch1("responses"))[images]
+        predicted.append(responses)
+        weights.append(
+            # Of a published encoder neither reliability nor predictability is known.
+            np.ones(responses.shape[1])
+            if recording is None
+            else model_weight(recording, FittedEncoder.load(member))
+        )
+    return predicted, weights
 
 
 def _stimuli(

@@ -161,7 +161,7 @@ class NetworkConfig(dj.Lookup):
     definition = """
         network_hash : char(16)
         ---
-        architecture : varchar(32)
+        architecture : varchar(128) # ours, torchvision:NAME, timm:NAME, module:function
         network_width : int32
         needs = ""   : varchar(16)  # first version that knows these settings; any if empty
         config       : json
@@ -316,6 +316,8 @@ class TrainedNetwork(Computed):
         """Train."""
         from predictive_model.tensor_file import tensors_to_bytes
         from regularized_training import training
+        from regularized_training.lessons.config import lesson_part
+        from regularized_training.networks.registry import find_network
 
         network, network_needs, config, config_needs = settings
         teacher = Teacher.load(key)
@@ -338,6 +340,9 @@ class TrainedNetwork(Computed):
             "about": json.dumps({"n_channels": trained.n_channels, "n_classes": trained.n_classes}),
         }
         last = trained.history[-1]
+        parts = [find_network(trained.network_config.architecture)]
+        if trained.config.regularizer is not None:
+            parts.append(lesson_part(trained.config.regularizer))
         row = {
             "test_accuracy": last.test_accuracy,
             "similarity_loss": last.similarity_loss,
@@ -350,6 +355,7 @@ class TrainedNetwork(Computed):
             row,
             {"Epoch": [_epoch_row(record) for record in trained.history]},
             device=device,
+            origins=parts,
             seconds=sum(record.seconds for record in trained.history),
         )
 

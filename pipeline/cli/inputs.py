@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
@@ -21,14 +20,6 @@ import_app.command("stimuli")(import_stimuli)
 import_app.command("rsm")(import_rsm)
 
 
-class ScanFormat(enum.StrEnum):
-    """Formats that recordings come in."""
-
-    npz = "npz"
-    sensorium = "sensorium"
-    nwb = "nwb"
-
-
 @import_app.command("scan")
 @reporting_errors
 def import_scan(
@@ -43,7 +34,13 @@ def import_scan(
         str | None, typer.Option(help="Name of the scan; the file's by default.")
     ] = None,
     format: Annotated[
-        ScanFormat | None, typer.Option("--format", "-f", help="What it looks like by default.")
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="npz, sensorium, nwb, or that of an installed package; what it looks like by "
+            "default.",
+        ),
     ] = None,
     test_images: Annotated[
         int | None,
@@ -109,7 +106,7 @@ def import_scan(
     def read(path: Path) -> tuple[Any, Any]:
         return scan_recording(
             path,
-            format=None if format is None else format.value,
+            format=format,
             name=name,
             test_images=test_images,
             seed=seed,

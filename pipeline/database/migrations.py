@@ -15,7 +15,7 @@ from typing import Any
 from upath import UPath
 
 from pipeline.database.lineage import POPULATION, STABILITY, VERSION, Lineage, lineage_of
-from schemas import base, tables, training
+from schemas import base, tables, teacher_plan, training
 from schemas.catalogue import Catalogue
 from schemas.experiment import Experiment
 from schemas.stored import CODECS, StoreError, check_path
@@ -92,7 +92,11 @@ def _foreign_keys(connection: Any, store: UPath, report: Report) -> None:
     for table in tables.all_tables():
         if issubclass(table, base.dj.Lookup) and "needs" in table.definition:
             _add_column(table, 'needs = "" : varchar(16)', report)
+        elif "git_commit" in table.definition:
+            _add_column(table, "origins = null : json", report)
     _widen(training.TrainingConfig, "compared", "varchar(1024)", report)
+    _widen(training.NetworkConfig, "architecture", "varchar(128)", report)
+    _widen(teacher_plan.TeacherConfig, "teacher", "varchar(128)", report)
     catalogue = base.schema.catalogue
     assert catalogue is not None
     # Before the tables are replaced whose rows are read.

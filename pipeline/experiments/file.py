@@ -20,9 +20,11 @@ from predictive_model.config import Config, Seed, what_is_wrong
 from predictive_model.encoders.config import EncoderConfig
 from predictive_model.fits.config import FitConfig
 from predictive_model.recipes import read_recipe
-from regularized_training.lessons.config import RsmConfig
+from regularized_training.lessons.config import LI, lesson_config
+from regularized_training.networks.compared import compared_layers
 from regularized_training.networks.config import NetworkConfig
 from regularized_training.teachers.config import OF_TRIALS, TeacherConfig
+from regularized_training.teachers.kinds import TEACHERS
 from regularized_training.training_config import TrainingConfig
 from schemas import tables
 from schemas.evaluations.base import EVALUATIONS, Evaluation
@@ -83,7 +85,7 @@ class TeacherEntry(TeacherConfig):
             return [config.model_copy(update={"regularizer": None})]
         described = {} if config.regularizer is None else config.regularizer.model_dump()
         described |= self.regularizer
-        strength = "ratio" if "method" in described else "alpha"
+        strength = lesson_config(described.get("method", LI)).strength
         changes = [{strength: alpha} for alpha in self.alphas] or [{}]
         regularizers = [{"regularizer": {**described, **change}} for change in changes]
         whole = config.model_dump()
@@ -289,6 +291,7 @@ class ExperimentSettings(Config):
             )
         if entry.kind == "none":
             return
+        TEACHERS.require(entry.kind)
         rsm = bool(entry.rsm)
         if rsm and entry.source is not None:
             raise ValueError(
@@ -309,17 +312,15 @@ class ExperimentSettings(Config):
                 f"training.regularizer: teacher {entry.kind!r} needs one; add a table "
                 "[training.regularizer]"
             )
-        from regularized_training.networks.architectures import compared_layers
-
         for config in entry.trainings(training):
             assert config.regularizer is not None
             sparse = rsm and entry.kind != "gaussian"
-            if sparse and not isinstance(config.regularizer, RsmConfig):
+            if sparse and not config.regularizer.takes_unknown_pairs:
                 raise ValueError(
                     f"teachers: {entry.kind} need not know all pairs of the RSM {entry.rsm!r}; set "
                     "method = 'rsm' in [training.regularizer]"
                 )
-            compared_layers(network.architecture, config.regularizer.layers)
+            compared_layers(network, config.regularizer.layers)
 
 
 def evaluations_by_entry() -> dict[str, type[Evaluation]]:

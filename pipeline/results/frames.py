@@ -11,11 +11,11 @@ import pandas as pd
 from pipeline.experiments.selection import Selection
 from pipeline.results.conditions import CONDITION, HASHES, what_differs
 from pipeline.results.rows import read_rows
-from regularized_training.teachers.config import TEACHER_KINDS
+from regularized_training.teachers.kinds import KINDS
 from schemas import base, recording, training
 from schemas.teacher_plan import ScanGroup, TeacherConfig
 
-TEACHER_ORDER = {kind: i for i, kind in enumerate(TEACHER_KINDS)}
+TEACHER_ORDER = {kind: i for i, kind in enumerate(KINDS)}
 ORDER = ["shuffled_labels", "teacher", "brain", "drawn", "alpha", "compared", "n_stimuli"]
 _NAMED = frozenset(  # settings that columns of their own name
     ("architecture", "width", "alpha", "ratio", "layer", "layers", "n_pairs", "n_stimuli")

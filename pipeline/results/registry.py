@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipeline.experiments.selection import Selection
-from predictive_model.parts import entry_points
+from predictive_model import parts
 from schemas import base, tables
 from schemas.evaluations.base import EVALUATIONS
 from schemas.experiment import Experiment
@@ -190,8 +190,9 @@ def _load() -> None:
 
     for found in pkgutil.iter_modules(pipeline.evaluations.__path__, "pipeline.evaluations."):
         importlib.import_module(found.name)
-    for entry_point in entry_points(GROUP):
-        entry_point.load()
+    for offers in parts.installed(GROUP).values():
+        for offer in offers:
+            parts.load(offer.reference)
 
 
 def results() -> Mapping[str, Result]:

@@ -1,23 +1,28 @@
 """Readers of recordings, one module per file format, and one entrance to all of them.
 
+Other people's formats come in by :mod:`predictive_model.importers.importer`.
+
 >>> recording = read_recording("static26872-17-20.zip", downsample=4)  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
+import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
-from predictive_model.importers.arrays import describe_arrays, read_arrays
+from predictive_model.importers import importer as importers
+from predictive_model.importers.importer import IMPORTERS, Importer, find_importer
 from predictive_model.importers.npy import UNREADABLE
-from predictive_model.importers.nwb import NwbOptions, describe_nwb, scan_nwb
-from predictive_model.importers.report import Format, ScanReport, report_of
-from predictive_model.importers.sensorium import describe_sensorium, scan_sensorium
+from predictive_model.importers.nwb_options import NwbOptions
+from predictive_model.importers.report import ScanReport, report_of
+from predictive_model.parts import PartError
 from predictive_model.recordings.recording import Recording, RecordingError
 
 __all__ = [
-    "Format",
+    "Importer",
     "NwbOptions",
     "ScanReport",
     "describe_recording",
@@ -29,12 +34,14 @@ __all__ = [
 ]
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-FORMATS: tuple[Format, ...] = get_args(Format)
+ENDINGS = {".npz": "npz", ".zip": "sensorium", ".nwb": "nwb"}
 EXPECTED = "an .npz file of arrays, a Sensorium file tree (folder or .zip) or an .nwb file"
 
 
-def recognise_format(path: Path | str) -> Format:
+def recognise_format(path: Path | str) -> str:
     """The format of a file or folder, by its content and, where that is damaged, by its ending.
+
+    What looks like none of ours by its name is shown to other packages' importers first.
 
     Raises
     ------
@@ -47,10 +54,22 @@ def recognise_format(path: Path | str) -> Format:
     if path.is_dir():
         if (path / "data").is_dir() or (path / "meta").is_dir():
             return "sensorium"
-        raise RecordingError(f"{path}: a folder without `data` and `meta`; expected {EXPECTED}")
+        other = _recognised_by_others(path)
+        if other is None:
+            raise RecordingError(f"{path}: a folder without `data` and `meta`; expected {EXPECTED}")
+        return other
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file or folder; expected {EXPECTED}")
-    ending = {".npz": "npz", ".zip": "sensorium", ".nwb": "nwb"}.get(path.suffix.lower())
+    ending = ENDINGS.get(path.suffix.lower())
+    other = None if ending else _recognised_by_others(path)
+    found = other or _by_content(path, ending)
+    if found is None:
+        raise RecordingError(f"{path}: is not known as a recording; expected {EXPECTED}")
+    return found
+
+
+def _by_content(path: Path, ending: str | None) -> str | None:
+    """Which of our own formats a file has, if any."""
     with path.open("rb") as file:
         start = file.read(len(HDF5_SIGNATURE))
     if start == HDF5_SIGNATURE:
@@ -62,9 +81,21 @@ def recognise_format(path: Path | str) -> Format:
         except UNREADABLE:
             arrays_only = False
         return "npz" if arrays_only and ending is None else "sensorium"
-    if ending is None:
-        raise RecordingError(f"{path}: is not known as a recording; expected {EXPECTED}")
-    return ending  # type: ignore[return-value]
+    return ending
+
+
+def _recognised_by_others(path: Path) -> str | None:
+    for name in IMPORTERS.names():
+        if name in IMPORTERS.built_in:
+            continue
+        try:
+            importer = find_importer(name)
+        except PartError as error:  # of a package that this file need not be of
+            warnings.warn(f"{path}: is not shown to all importers: {error}", stacklevel=2)
+            continue
+        if importer.recognises(path):
+            return name
+    return None
 
 
 def is_recording(path: Path | str) -> bool:
@@ -79,7 +110,7 @@ def is_recording(path: Path | str) -> bool:
 def scan_recording(
     path: Path | str,
     *,
-    format: Format | None = None,
+    format: str | None = None,
     name: str | None = None,
     test_images: int | None = None,
     seed: int = 0,
@@ -87,42 +118,25 @@ def scan_recording(
     species: str = "",
     area: str = "",
     nwb: NwbOptions | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[Recording, ScanReport]:
     """Read a recording of any format, and report what is in it; see :func:`read_recording`."""
     path = Path(path)
-    format = _known(path, format)
-    notes: tuple[str, ...] = ()
+    format = recognise_format(path) if format is None else format
     try:
-        if format == "npz":
-            recording = read_arrays(
-                path,
-                name=name,
-                test_images=test_images,
-                seed=seed,
-                downsample=downsample,
-                species=species,
-                area=area,
-            )
-        elif format == "sensorium":
-            if test_images is not None:
-                raise RecordingError(
-                    "tier: a file tree has tiers, so test_images has nothing to choose"
-                )
-            recording, notes = scan_sensorium(
-                path, name=name, downsample=downsample, species=species, area=area
-            )
-        else:
-            recording, notes = scan_nwb(
-                path,
-                name=name,
-                test_images=test_images,
-                seed=seed,
-                downsample=downsample,
-                species=species,
-                area=area,
-                options=nwb,
-            )
-    except RecordingError as error:
+        recording, notes = importers.scan(
+            find_importer(format),
+            path,
+            format,
+            name=name,
+            test_images=test_images,
+            seed=seed,
+            downsample=downsample,
+            species=species,
+            area=area,
+            **_options(format, nwb, options),
+        )
+    except (RecordingError, PartError) as error:
         raise _of_file(path, error) from error
     return recording, report_of(recording, format=format, notes=notes)
 
@@ -130,7 +144,7 @@ def scan_recording(
 def read_recording(
     path: Path | str,
     *,
-    format: Format | None = None,
+    format: str | None = None,
     name: str | None = None,
     test_images: int | None = None,
     seed: int = 0,
@@ -138,14 +152,16 @@ def read_recording(
     species: str = "",
     area: str = "",
     nwb: NwbOptions | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Recording:
-    """Read a recording from an ``.npz`` file, a Sensorium file tree or an NWB file.
+    """Read a recording from an ``.npz`` file, a Sensorium file tree, an NWB file, or another.
 
     Parameters
     ----------
     path : Path or str
     format : str, optional
-        ``npz``, ``sensorium`` or ``nwb``; what the file looks like by default.
+        ``npz``, ``sensorium`` or ``nwb``, the name of another package's importer, or
+        ``module:object``; what the file looks like by default.
     name : str, optional
         Of the scan; the file's name without its ending by default.
     test_images : int, optional
@@ -158,6 +174,8 @@ def read_recording(
         What the file says by default.
     nwb : NwbOptions, optional
         What to take from an NWB file.
+    options : mapping, optional
+        Further arguments of another package's importer.
 
     Raises
     ------
@@ -187,11 +205,16 @@ def read_recording(
         species=species,
         area=area,
         nwb=nwb,
+        options=options,
     )[0]
 
 
 def describe_recording(
-    path: Path | str, *, format: Format | None = None, nwb: NwbOptions | None = None
+    path: Path | str,
+    *,
+    format: str | None = None,
+    nwb: NwbOptions | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> ScanReport:
     """What is in a file by its names, tables and shapes; images and responses are not read.
 
@@ -201,25 +224,23 @@ def describe_recording(
         As :func:`read_recording`, but for what only images and responses themselves could tell.
     """
     path = Path(path)
-    format = _known(path, format)
+    format = recognise_format(path) if format is None else format
     try:
-        if format == "npz":
-            return describe_arrays(path)
-        return (
-            describe_sensorium(path) if format == "sensorium" else describe_nwb(path, options=nwb)
-        )
-    except RecordingError as error:
+        importer = find_importer(format)
+        return importers.describe(importer, path, format, **_options(format, nwb, options))
+    except (RecordingError, PartError) as error:
         raise _of_file(path, error) from error
 
 
-def _known(path: Path, format: Format | None) -> Format:
-    if format is None:
-        return recognise_format(path)
-    if format not in FORMATS:
-        raise RecordingError(f"format: {format!r}, expected one of {', '.join(FORMATS)}")
-    return format
+def _options(
+    format: str, nwb: NwbOptions | None, options: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What goes to the format's importer beside what all have in common."""
+    if format == "nwb" and nwb is not None:
+        return nwb.model_dump()
+    return dict(options or {})
 
 
-def _of_file(path: Path, error: RecordingError) -> RecordingError:
+def _of_file(path: Path, error: ValueError) -> RecordingError:
     said = str(error)
-    return error if said.startswith(str(path)) else RecordingError(f"{path}: {said}")
+    return RecordingError(said if said.startswith(str(path)) else f"{path}: {said}")

@@ -35,12 +35,13 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from predictive_model.importers import npy, pixels
+from predictive_model.importers.importer import Importer
 from predictive_model.importers.npy import UNREADABLE
 from predictive_model.importers.report import ScanReport, count_tiers
 from predictive_model.recordings.recording import Recording, RecordingError, assign_tiers
@@ -299,3 +300,10 @@ def _from_trials(trials: NDArray, n_images: int) -> tuple[NDArray[np.float32], N
         )
     image, repeat = np.nonzero(~missing.all(2))
     return trials[image, repeat].astype(np.float32), image
+
+
+def _scan(path: Path, **arguments: Any) -> tuple[Recording, tuple[str, ...]]:
+    return read_arrays(path, **arguments), ()
+
+
+IMPORTER = Importer(_scan, describe_arrays)

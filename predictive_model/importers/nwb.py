@@ -41,15 +41,16 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 from pynwb import NWBHDF5IO, NWBFile
 
-from predictive_model.config import Config
+from predictive_model.importers.importer import Importer
 from predictive_model.importers.nwb_activity import Activity, find_activity
 from predictive_model.importers.nwb_behaviour import Behaviour, find_behaviour
+from predictive_model.importers.nwb_options import NwbOptions
 from predictive_model.importers.nwb_presentations import (
     ImageStack,
     Presentations,
@@ -57,31 +58,6 @@ from predictive_model.importers.nwb_presentations import (
 )
 from predictive_model.importers.report import ScanReport, count_tiers
 from predictive_model.recordings.recording import Recording, RecordingError, assign_tiers
-
-
-class NwbOptions(Config):
-    """Which parts of an NWB file to take, and how.
-
-    Attributes
-    ----------
-    window_start, window_length : float
-        Seconds after a presentation's onset, and from there, in which the response is measured.
-    responses, images, presentations : str, optional
-        Names of what to take where a file holds several; ``units`` for spikes.
-    clip_negative : bool
-        Set negative responses, as dF/F has them, to 0. The Poisson encoder takes none, and
-        deconvolved activity is better.
-    width_first : bool
-        Images are stored as (image, width, height), as the schema says and few do.
-    """
-
-    window_start: float = Field(default=0.05, ge=-10, le=10)
-    window_length: float = Field(default=0.5, gt=0, le=60)
-    responses: str | None = None
-    images: str | None = None
-    presentations: str | None = None
-    clip_negative: bool = False
-    width_first: bool = False
 
 
 def read_nwb(
@@ -262,3 +238,15 @@ def _species(file: NWBFile) -> str:
 
 def _simulated(file: NWBFile) -> bool:
     return "simulated" in ([] if file.keywords is None else [str(k) for k in file.keywords[:]])
+
+
+def _scan(path: Path, **arguments: Any) -> tuple[Recording, tuple[str, ...]]:
+    chosen = {n: arguments.pop(n) for n in NwbOptions.model_fields if n in arguments}
+    return scan_nwb(path, options=NwbOptions(**chosen), **arguments)
+
+
+def _describe(path: Path, **options: Any) -> ScanReport:
+    return describe_nwb(path, options=NwbOptions(**options))
+
+
+IMPORTER = Importer(_scan, _describe)

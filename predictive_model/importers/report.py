@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -12,8 +11,6 @@ from predictive_model.recordings.recording import TIERS, Recording
 
 # With fewer images to train on, an encoder is hardly worth its fit.
 FEW_IMAGES = 100
-
-Format = Literal["npz", "sensorium", "nwb"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +20,8 @@ class ScanReport:
     Attributes
     ----------
     format : str
-        ``npz``, ``sensorium``, ``nwb``, or empty for a recording that was made in memory.
+        ``npz``, ``sensorium``, ``nwb``, the name of another package's importer, or empty for a
+        recording that was made in memory.
     name : str
     image_shape : (channels, height, width)
     n_images, n_trials, n_repeated : int or None

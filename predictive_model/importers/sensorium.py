@@ -33,11 +33,13 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from predictive_model.importers import pixels
+from predictive_model.importers.importer import Importer
 from predictive_model.importers.npy import require_numbers
 from predictive_model.importers.report import ScanReport, count_tiers
 from predictive_model.importers.sensorium_layout import Layout, read_layout
@@ -286,3 +288,14 @@ class _Stack:
 
     def of(self, numbers: NDArray[np.int64]) -> NDArray:
         return self._images if len(numbers) == len(self._images) else self._images[numbers]
+
+
+def _scan(
+    path: Path, *, test_images: int | None, seed: int, **arguments: Any
+) -> tuple[Recording, tuple[str, ...]]:
+    if test_images is not None:
+        raise RecordingError("tier: a file tree has tiers, so test_images has nothing to choose")
+    return scan_sensorium(path, **arguments)
+
+
+IMPORTER = Importer(_scan, describe_sensorium)

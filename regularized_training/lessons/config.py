@@ -1,15 +1,164 @@
-"""How a network learns from a teacher, as configurations."""
+"""How a network learns from a teacher, as configurations; imports no torch.
+
+A lesson is known by the class of its settings, a :class:`LessonConfig`, which names what teaches
+by them. Settings choose it by ``method``: one of ours, the name of an entry point in the group
+``neuroteach.lessons``, or ``package.module:Class``, each of which leads to such a class. Without
+``method`` it is that of Li et al. 2019. Another package's lesson is::
+
+    class MyConfig(LessonConfig):
+        method: str
+        alpha: float = 1.0
+        layers: tuple[str, ...] | None = None
+        n_stimuli: int = 16
+        stimulus_size: tuple[int, int] | None = None
+        made_by: ClassVar[str] = "mylab.lessons:MyLesson"
+
+and ``mylab.lessons.MyLesson`` a :class:`~regularized_training.lessons.lesson.Lesson`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from predictive_model.config import Config
+from predictive_model.parts import Part, Registry, load
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from regularized_training.lessons.lesson import Lesson
+    from regularized_training.teachers.teacher import SimilarityTeacher
+
+LI = "li"
+REQUIRED = ("made_by", "alpha", "layers", "n_stimuli", "stimulus_size")
+LESSONS = Registry(
+    "lesson",
+    {
+        LI: "regularized_training.lessons.config:RegularizerConfig",
+        "rsm": "regularized_training.lessons.config:RsmConfig",
+    },
+)
 
 
-class RegularizerConfig(Config):
+class LessonConfig(Config):
+    """Settings of a lesson: a base for the classes of all.
+
+    Attributes
+    ----------
+    made_by : str
+        Of the class: ``package.module:Class`` of the lesson itself.
+    strength : str
+        Of the class: the field that sets how much the teacher weighs.
+    takes_unknown_pairs : bool
+        Of the class: whether a teacher may leave out the similarity of some pairs of stimuli.
+    alpha : float
+        Weight of the teacher's loss.
+    layers : tuple of str or None
+        Layers that may be compared with the teacher; None for all that a network has for it.
+    n_stimuli : int
+        In a step.
+    stimulus_size : (int, int) or None
+        Height and width to resize the stimuli to.
+    """
+
+    made_by: ClassVar[str]
+    strength: ClassVar[str] = "alpha"
+    takes_unknown_pairs: ClassVar[bool] = False
+
+    if TYPE_CHECKING:  # fields of some classes, properties of others
+
+        @property
+        def alpha(self) -> float:
+            """Weight of the teacher's loss."""
+
+        @property
+        def layers(self) -> tuple[str, ...] | None:
+            """Layers that may be compared."""
+
+        @property
+        def n_stimuli(self) -> int:
+            """In a step."""
+
+        @property
+        def stimulus_size(self) -> tuple[int, int] | None:
+            """Height and width."""
+
+    def alpha_at(self, epoch: float, epochs: int) -> float:
+        """Weight of the teacher's loss after so many epochs of a training."""
+        return self.alpha
+
+    def teaches_at(self, epoch: float) -> bool:
+        """Whether stimuli are shown after so many epochs."""
+        return True
+
+    def lesson(
+        self,
+        network: nn.Module,
+        layers: tuple[str, ...],
+        teacher: SimilarityTeacher,
+        n_channels: int,
+        rng: torch.Generator,
+    ) -> Lesson:
+        """The lesson by these settings; see :class:`~regularized_training.lessons.lesson.Lesson`.
+
+        Raises
+        ------
+        ValueError
+            If the teacher is not one for it.
+        """
+        if teacher.sparse and not self.takes_unknown_pairs:
+            raise ValueError(
+                f"similarity: of teacher {teacher.name!r} not known for all pairs of stimuli; give "
+                "one that knows them all, or a regularizer with method = 'rsm'"
+            )
+        made: Lesson = load(self.made_by)(network, layers, teacher, self, n_channels, rng)
+        return made
+
+
+def lesson_config(method: str = LI) -> type[LessonConfig]:
+    """The class of a lesson's settings.
+
+    Raises
+    ------
+    PartError
+        If there is no such lesson here, or what has its name is none.
+    """
+    found = LESSONS.find(method).value
+    if not (isinstance(found, type) and issubclass(found, LessonConfig)):
+        raise LESSONS.error(method, f"is {found!r}, expected a subclass of LessonConfig")
+    needed = REQUIRED if method == LI else (*REQUIRED, "method")
+    missing = [n for n in needed if not hasattr(found, n) and n not in found.model_fields]
+    if missing:
+        raise LESSONS.error(method, f"{found.__name__} has no {', '.join(missing)}")
+    return found
+
+
+def lesson_part(config: LessonConfig) -> Part:
+    """The lesson that settings choose, and whose it is."""
+    return LESSONS.find(getattr(config, "method", LI))
+
+
+def _read_lesson(value: Any) -> Any:
+    """Settings as those of the lesson that they name."""
+    if not isinstance(value, Mapping):
+        return value
+    method = value.get("method", LI)
+    if not isinstance(method, str):
+        raise ValueError(f"method: {method!r}, expected the name of a lesson")
+    if method == LI:  # which is not written down
+        value = {name: field for name, field in value.items() if name != "method"}
+    return lesson_config(method).model_validate(value)
+
+
+# Read as the lesson that is meant, so that an error speaks of that one.
+AnyLesson = Annotated[SerializeAsAny[LessonConfig], BeforeValidator(_read_lesson)]
+
+
+class RegularizerConfig(LessonConfig):
     """How the similarity of features is pulled toward the teacher's.
 
     The paper leaves most of these open; the defaults are this package's choice.
@@ -44,6 +193,8 @@ class RegularizerConfig(Config):
         chooses between these.
     """
 
+    made_by: ClassVar[str] = "regularized_training.lessons.similarity:SimilarityLesson"
+
     alpha: float = Field(default=10.0, ge=0)
     alpha_warmup: float = Field(default=0.0, ge=0, le=1)
     # Below 1e-6 the shrunk value would round to 1 in float32.
@@ -76,17 +227,13 @@ class RegularizerConfig(Config):
         done = epoch / epochs
         return self.alpha * min(1.0, done / self.alpha_warmup) if self.alpha_warmup else self.alpha
 
-    def teaches_at(self, epoch: float) -> bool:
-        """Whether stimuli are shown after so many epochs."""
-        return True
-
     @property
     def fewest_stimuli(self) -> int:
         """With fewer in a batch there is nothing to compare."""
         return 3 if self.centering == "batch" else 2
 
 
-class RsmConfig(Config):
+class RsmConfig(LessonConfig):
     """How the similarity of one layer's features is pulled toward the teacher's.
 
     Attributes
@@ -109,6 +256,10 @@ class RsmConfig(Config):
     stimulus_size : (int, int), optional
         Height and width to resize the stimuli to; as they were shown by default.
     """
+
+    made_by: ClassVar[str] = "regularized_training.lessons.rsm:RsmLesson"
+    strength: ClassVar[str] = "ratio"
+    takes_unknown_pairs: ClassVar[bool] = True
 
     method: Literal["rsm"]
     layer: str = "V1"

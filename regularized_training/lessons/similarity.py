@@ -178,11 +178,6 @@ class SimilarityLesson:
         rng: torch.Generator,
     ) -> None:
         teacher = teacher.teaching
-        if teacher.sparse:
-            raise ValueError(
-                f"similarity: of teacher {teacher.name!r} not known for all pairs of stimuli; give "
-                "one that knows them all, or a regularizer with method = 'rsm'"
-            )
         self._share = parallel.Share(
             config.n_stimuli,
             at_least=config.fewest_stimuli,

@@ -1,85 +1,27 @@
-"""Task networks by name, and the layers whose features are compared with the brain's."""
+"""Task networks, built by name; :mod:`~regularized_training.networks.registry` has the names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+import inspect
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from regularized_training.networks.config import ArchitectureName, NetworkConfig
-from regularized_training.networks.cornet import AREAS, CORnetZ
-from regularized_training.networks.resnet import ResNet
-from regularized_training.networks.vgg import VGG16
+from regularized_training.networks.compared import compared_layers
+from regularized_training.networks.config import NetworkConfig, is_file_name
+from regularized_training.networks.libraries import Prepared, published_weights
+from regularized_training.networks.registry import NETWORKS, find_network, library_of
+from regularized_training.networks.weights import put_weights, weights_of_file
 
-
-@dataclass(frozen=True)
-class Architecture:
-    """How to build a network and where to read it.
-
-    Attributes
-    ----------
-    build : callable
-        Takes width, number of channels and number of classes.
-    similarity_layers : tuple of str
-        Layers of Eq. 9 of Li et al. 2019, from the image on, as torchvision's
-        ``create_feature_extractor`` names them.
-    """
-
-    build: Callable[[int, int, int], nn.Module]
-    similarity_layers: tuple[str, ...]
-
-
-# The stem and the end of each stage, all read after the nonlinearity: in ResNet18 layers 1, 5, 9,
-# 13 and 17 of Li et al. 2019, counting convolutions.
-RESNET_LAYERS = ("stem", "stage1", "stage2", "stage3", "stage4")
-
-# All convolutions after the nonlinearity; the third is features.6.
-VGG_LAYERS = tuple(f"features.{i}" for i in (1, 3, 6, 8, 11, 13, 15, 18, 20, 22, 25, 27, 29))
-
-# A new network is one entry here and its name in `ArchitectureName`.
-ARCHITECTURES: Mapping[ArchitectureName, Architecture] = {
-    "resnet18": Architecture(partial(ResNet, (2, 2, 2, 2)), RESNET_LAYERS),
-    "resnet34": Architecture(partial(ResNet, (3, 4, 6, 3)), RESNET_LAYERS),
-    "cornet_z": Architecture(CORnetZ, AREAS),
-    "cornet_z_dense": Architecture(partial(CORnetZ, dense=True), AREAS),
-    "vgg16": Architecture(VGG16, VGG_LAYERS),
-}
-
-
-def compared_layers(
-    architecture: ArchitectureName, chosen: tuple[str, ...] | None = None
-) -> tuple[str, ...]:
-    """Layers of a network that are compared with a teacher, from the image on.
-
-    Parameters
-    ----------
-    architecture : str
-        A key of ``ARCHITECTURES``.
-    chosen : tuple of str, optional
-        Only these of the architecture's similarity layers, in any order; all by default.
-
-    Raises
-    ------
-    ValueError
-        If the architecture has no similarity layer of a name.
-    """
-    there = ARCHITECTURES[architecture].similarity_layers
-    if chosen is None:
-        return there
-    unknown = sorted(set(chosen) - set(there))
-    if unknown:
-        raise ValueError(
-            f"layers: {', '.join(unknown)} are not among those of {architecture} that can be "
-            f"compared with a teacher: {', '.join(there)}"
-        )
-    return tuple(layer for layer in there if layer in chosen)
+__all__ = ["build_network", "compared_layers", "load_network", "outline"]
 
 
 def build_network(config: NetworkConfig, n_channels: int, n_classes: int, seed: int) -> nn.Module:
-    """Make a network with random weights; global random state is left as it was.
+    """Make a network to train, with random weights or with those that its configuration names.
+
+    Global random state is left as it was.
 
     Parameters
     ----------
@@ -88,24 +30,82 @@ def build_network(config: NetworkConfig, n_channels: int, n_classes: int, seed: 
         1 for grey images, 3 for colour.
     n_classes : int
     seed : int
-        Decides all weights.
+        Decides all random weights.
 
     Returns
     -------
     nn.Module
         On the CPU and channels-last in memory. Takes images (batch, channels, height, width) in
         [0, 1], returns logits (batch, class).
+
+    Raises
+    ------
+    PartError
+        If there is no such network here, or what builds it is no builder.
+    ValueError
+        If it cannot be built in this way, or the weights are another network's.
+    OSError
+        If weights are missing, or cannot be downloaded.
     """
+    return _built(config, n_channels, n_classes, seed, trained=bool(config.weights))
+
+
+def outline(config: NetworkConfig) -> nn.Module:
+    """A network as large as a configuration says, to look at and not to use."""
+    try:
+        with torch.device("meta"):  # without memory for weights
+            return _built(config, 3, 10, seed=0, trained=False)
+    except (NotImplementedError, RuntimeError):  # its builder looks at values
+        return _built(config, 3, 10, seed=0, trained=False)
+
+
+def _built(
+    config: NetworkConfig, n_channels: int, n_classes: int, seed: int, *, trained: bool
+) -> nn.Module:
     if n_classes < 2:
         raise ValueError(f"n_classes: {n_classes}, expected at least 2")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = ARCHITECTURES[config.architecture].build(config.width, n_channels, n_classes)
+        network = _new(config, n_channels, n_classes)
         if config.initialisation == "glorot":
             _glorot(network)
+        if trained:
+            _start_from_weights(network, config, n_channels, n_classes)
     if config.activation == "elu":
         _replace_relu(network)
     return network.to(memory_format=torch.channels_last)
+
+
+def _new(config: NetworkConfig, n_channels: int, n_classes: int) -> nn.Module:
+    name = config.architecture
+    build = find_network(name).value
+    arguments: dict[str, Any] = {"n_channels": n_channels, "n_classes": n_classes}
+    signature = inspect.signature(build)
+    if "width" in signature.parameters:
+        arguments["width"] = config.width
+    elif config.width != NetworkConfig.model_fields["width"].default:
+        raise ValueError(f"width: {config.width}, but {name} has one width only; leave it out")
+    if library_of(name) and not is_file_name(config.weights):
+        arguments["weights"] = config.weights
+    try:
+        signature.bind(**arguments, **config.options)
+    except TypeError as error:
+        raise ValueError(f"options: {error}, for network {name!r}{signature}") from error
+    network = build(**arguments, **config.options)
+    if not isinstance(network, nn.Module):
+        raise NETWORKS.error(name, f"built a {type(network).__name__}, expected a torch.nn.Module")
+    return network
+
+
+def _start_from_weights(
+    network: nn.Module, config: NetworkConfig, n_channels: int, n_classes: int
+) -> None:
+    if is_file_name(config.weights):
+        state = weights_of_file(config)
+    else:
+        state = published_weights(config, n_channels)
+    inner = network.network if isinstance(network, Prepared) else network
+    put_weights(inner, state, n_classes, config.weights)
 
 
 def _glorot(network: nn.Module) -> None:
@@ -117,10 +117,14 @@ def _glorot(network: nn.Module) -> None:
 
 
 def _replace_relu(network: nn.Module) -> None:
+    found = False
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.ReLU):
                 setattr(module, name, nn.ELU(inplace=child.inplace))
+                found = True
+    if not found:
+        raise ValueError("activation: 'elu', but the network has no torch.nn.ReLU to replace")
 
 
 def load_network(
@@ -133,7 +137,7 @@ def load_network(
     ValueError
         If the weights do not fit the network.
     """
-    network = build_network(config, n_channels, n_classes, seed=0)
+    network = _built(config, n_channels, n_classes, seed=0, trained=False)
     try:
         network.load_state_dict(state_dict)
     except RuntimeError as error:

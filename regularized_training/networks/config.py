@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import functools
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
-from predictive_model.config import Config
+from predictive_model.config import Config, added
+from regularized_training.networks.registry import check_architecture, library_of
 
-ArchitectureName = Literal["resnet18", "resnet34", "cornet_z", "cornet_z_dense", "vgg16"]
+WEIGHTS_FILES = (".safetensors", ".pth", ".pt")
+GIVEN = ("n_channels", "n_classes", "width", "weights")  # to a builder, so no options
+DIGITS = 16
 
 
 class NetworkConfig(Config):
@@ -17,17 +25,90 @@ class NetworkConfig(Config):
     Attributes
     ----------
     architecture : str
-        A key of ``ARCHITECTURES``.
+        A name, as ``regularized_training.networks.registry`` describes them.
     width : int
-        Channels of the first layer, to which all others are proportional; 64 in the papers.
+        Channels of the first layer, to which all others are proportional; 64 in the papers. Of
+        networks that can be built at any width: ours, and others' that say so.
     activation : {"relu", "elu"}
         The nonlinearity behind all layers.
     initialisation : {"own", "glorot"}
         That of the architecture, or for all weights that of Glorot and Bengio 2010, uniform, with
         biases of 0.
+    weights : str
+        What the training starts from instead of random weights: a file that ends in
+        ``.safetensors``, ``.pth`` or ``.pt``; or, of a network of torchvision or timm, the name of
+        published weights, or ``default``. A last layer for another number of classes stays random.
+    weights_digest : str
+        First 16 hexadecimal digits of the SHA-256 of that file; found out if left empty.
+    options : dict
+        Other arguments of the network's builder.
     """
 
-    architecture: ArchitectureName = "resnet18"
+    architecture: Annotated[str, AfterValidator(check_architecture)] = "resnet18"
     width: int = Field(default=64, ge=1)
     activation: Literal["relu", "elu"] = "relu"
     initialisation: Literal["own", "glorot"] = "own"
+    weights: str = added("", since="0.2.0")
+    weights_digest: str = added("", since="0.2.0", pattern=rf"^([0-9a-f]{{{DIGITS}}})?$")
+    options: dict[str, JsonValue] = added({}, since="0.2.0")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _find_digest(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and not value.get("weights_digest"):
+            weights = value.get("weights")
+            if isinstance(weights, str) and is_file_name(weights):
+                return {**value, "weights_digest": file_digest(Path(weights))}
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> NetworkConfig:
+        given = sorted(self.options.keys() & set(GIVEN))
+        if given:
+            raise ValueError(f"options: {', '.join(given)} are not among a network's options")
+        if not self.weights:
+            if self.weights_digest:
+                raise ValueError("weights_digest: given, but weights names no file")
+            return self
+        if self.initialisation != "own":
+            raise ValueError(
+                f"initialisation: {self.initialisation!r}, but weights are given; leave one out"
+            )
+        if is_file_name(self.weights):
+            return self
+        if self.weights_digest:
+            raise ValueError("weights_digest: given, but weights names no file")
+        if not library_of(self.architecture) or not re.fullmatch(r"\w[\w.-]*", self.weights):
+            named = " or a name" if library_of(self.architecture) else ""
+            raise ValueError(
+                f"weights: {self.weights!r}, expected a file that ends in "
+                f"{', '.join(WEIGHTS_FILES)}{named} for the architecture {self.architecture}"
+            )
+        return self
+
+
+def is_file_name(weights: str) -> bool:
+    """Whether weights are those of a file and not published ones by name."""
+    return weights.lower().endswith(WEIGHTS_FILES)
+
+
+def file_digest(path: Path) -> str:
+    """First digits of the SHA-256 of a file of weights.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file.
+    """
+    try:
+        status = path.stat()
+        return _digest(path, status.st_mtime_ns, status.st_size)
+    except OSError as error:
+        raise ValueError(f"weights: {path}: cannot be read ({error.strerror})") from error
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path: Path, changed: int, size: int) -> str:
+    """Of a file as it is; large ones are not read again unless they were changed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:DIGITS]

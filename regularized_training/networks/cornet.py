@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 
 from regularized_training.networks.dense import dense_readout
 from regularized_training.networks.normalisation import Normalise
 
-AREAS = ("V1", "V2", "V4", "IT")
 DENSE = 64  # units of a fully connected layer for each channel of V1; 4,096 in all at width 64
 
 
@@ -48,6 +49,9 @@ class CORnetZ(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (batch, class), of images (batch, channels, height, width) in [0, 1]."""
         return self.decoder(self.IT(self.V4(self.V2(self.V1(self.normalise(images))))))
+
+
+cornet_z_dense = partial(CORnetZ, dense=True)
 
 
 def _area(n_in: int, n_out: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:

@@ -18,20 +18,27 @@ class Normalise(nn.Module):
     Parameters
     ----------
     n_channels : int
-        1 or 3; see ``CHANNEL_STATISTICS``.
+        1 or 3.
+    mean, std : tuple of float, optional
+        Of each channel; those of ``CHANNEL_STATISTICS`` by default.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, n_channels: int) -> None:
+    def __init__(
+        self,
+        n_channels: int,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+    ) -> None:
         super().__init__()
         if n_channels not in CHANNEL_STATISTICS:
             raise ValueError(f"n_channels: {n_channels}, expected 1 for grey or 3 for colour")
-        mean, std = CHANNEL_STATISTICS[n_channels]
+        usual_mean, usual_std = CHANNEL_STATISTICS[n_channels]
         # Constants, so not in the state dict.
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        for name, values in (("mean", mean or usual_mean), ("std", std or usual_std)):
+            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (batch, channels, height, width), normalised."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
@@ -50,6 +51,10 @@ class ResNet(nn.Module):
         x = self.stem(self.normalise(images))
         x = self.stage4(self.stage3(self.stage2(self.stage1(x))))
         return self.classifier(x.mean((2, 3)))
+
+
+resnet18 = partial(ResNet, (2, 2, 2, 2))
+resnet34 = partial(ResNet, (3, 4, 6, 3))
 
 
 def _stage(n_in: int, n_out: int, n_blocks: int, stride: int) -> nn.Sequential:

@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
-from predictive_model.config import Config, Seed
+from predictive_model.config import Config, Seed, added
+from regularized_training.teachers.kinds import KINDS, TEACHERS, kinds_of
 
-TeacherKind = Literal[
-    "none",
-    "neural_model",
-    "neural_data",
-    "oracle",
-    "shuffle",
-    "shuffle_entries",
-    "low_rank",
-    "gabor",
-    "pixels",
-    "vgg",
-    "vgg_untrained",
-    "rsm",
-    "recorded_rsm",
-    "shuffle_neurons",
-    "gaussian",
-]
-
-
-TEACHER_KINDS: tuple[str, ...] = get_args(TeacherKind)
-OF_RSM = ("rsm", "gaussian")  # kinds whose stimuli are those of an RSM that is given
-
-
-OF_TRIALS = ("neural_data", "oracle", "recorded_rsm", "shuffle_neurons")  # not of an encoder
-
-
-MAYBE_OF_RSM = ("shuffle", "shuffle_entries")
-
+OF_RSM = kinds_of("rsm")  # kinds whose stimuli are those of an RSM that is given
+OF_TRIALS = kinds_of("trials")  # not of an encoder
+MAYBE_OF_RSM = tuple(name for name, kind in KINDS.items() if kind.or_rsm)
 
 V1_MEAN, V1_SD = 0.495, 0.582  # of firing rates in macaque V1, as Federer et al. 2020 give them
 
@@ -75,6 +51,9 @@ class TeacherConfig(Config):
     ``gaussian``
         Uncentred similarity of random vectors, one for each stimulus of an RSM.
 
+    Any other is another package's: what it says of the stimuli alone, see
+    ``regularized_training.teachers.kinds``.
+
     Attributes
     ----------
     kind : str
@@ -92,15 +71,18 @@ class TeacherConfig(Config):
         they are to shuffle one.
     mean, deviation : float
         Of the elements of ``gaussian``: those of rates in macaque V1 by default.
+    options : dict
+        Other arguments of another package's teacher.
     """
 
-    kind: TeacherKind
+    kind: Annotated[str, AfterValidator(TEACHERS.check_name)]
     seed: Seed = 0
     held_out: float = Field(default=0.1, ge=0, le=0.5)
     rank: int = Field(default=8, ge=1)
     rsm: str = ""
     mean: float = V1_MEAN
     deviation: float = Field(default=V1_SD, gt=0)
+    options: dict[str, JsonValue] = added({}, since="0.2.0")
 
     @model_validator(mode="after")
     def _check(self) -> TeacherConfig:
@@ -108,4 +90,6 @@ class TeacherConfig(Config):
             raise ValueError(f"rsm: missing, expected the name of an RSM, as kind is {self.kind!r}")
         if self.kind not in OF_RSM + MAYBE_OF_RSM and self.rsm:
             raise ValueError(f"rsm: {self.rsm!r}, but kind is {self.kind!r}; leave it out")
+        if self.options and (self.kind in KINDS or "seed" in self.options):
+            raise ValueError(f"options: {self.options}, which are not among those of {self.kind!r}")
         return self

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from predictive_model.recordings.gabor import GaborEnergies
 from predictive_model.recordings.gabor_config import GaborConfig
 from regularized_training.lessons.similarity import prepare_stimuli
 from regularized_training.networks.normalisation import Normalise
+from regularized_training.networks.weights import read_weights
 from regularized_training.teachers.similarity import similarity
 from regularized_training.teachers.teacher import SimilarityTeacher
 
@@ -162,7 +162,7 @@ def vgg_teacher(
 
 def _load_vgg(features: nn.Module, file: Path | str | None) -> None:
     file = _downloaded() if file is None else Path(file)
-    state = _read(file)
+    state = read_weights(file, expected="torchvision's weights of vgg19")
     wanted = {name: state.get(f"features.{name}") for name in features.state_dict()}
     missing = [name for name, value in wanted.items() if not isinstance(value, torch.Tensor)]
     if missing:
@@ -175,18 +175,6 @@ def _load_vgg(features: nn.Module, file: Path | str | None) -> None:
         raise ValueError(
             f"{file}: expected torchvision's weights of vgg19, but they do not fit ({error})"
         ) from error
-
-
-def _read(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: no such file; expected torchvision's weights of vgg19")
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged archives make torch raise nearly anything
-        raise ValueError(
-            f"{file}: cannot be read as torch's weights ({type(error).__name__}); download it again"
-        ) from error
-    return state if isinstance(state, dict) else {}
 
 
 def _downloaded() -> Path:

@@ -36,11 +36,11 @@ class LayerActivations(
     @classmethod
     def check(cls, settings: Sequence[Any], experiment: Any) -> None:
         """Raise a ValueError if a network of the experiment lacks the layer."""
-        from regularized_training.networks.architectures import compared_layers
+        from regularized_training.networks.compared import compared_layers
 
         for network, _ in experiment.variations:
             for one in settings:
-                compared_layers(network.architecture, (one.layer,))
+                compared_layers(network, (one.layer,))
 
     @classmethod
     def images_needed(cls, settings: Any) -> Mapping[str, int | None]:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictive_model.config import Config
+from predictive_model.parts import Part, origin_of, source_file
 from schemas.base import PROVENANCE, Computed, Found, computing, schema
 from schemas.configurations import config_row, read_config
 from schemas.training import ImageSet, Superclasses, TrainedNetwork, TrainingPlan
@@ -219,7 +220,15 @@ class Evaluation(Computed):
         config = read_config(self.settings.load(), *settings) if self.settings else None
         found = self.evaluate(Subject(key), config, device)
         found.device = device
+        if not type(self).__module__.startswith("schemas."):
+            found.origins = [*found.origins, self._part()]
         return found
+
+    @classmethod
+    def _part(cls) -> Part:
+        """Whose evaluation it is, if not ours."""
+        origin = origin_of(source_file(cls), cls.__module__.partition(".")[0])
+        return Part(cls.evaluation, cls, origin)
 
     def evaluate(self, subject: Subject, settings: Any, device: str) -> Found:
         """The row of one network, and rows of its parts."""

@@ -104,7 +104,7 @@ class LayerSimilarity(
     def evaluate(self, subject: Subject, settings: Any, device: str) -> Found:
         """Compare one network."""
         from regularized_training.alignment.layers import compare_layers
-        from regularized_training.networks.architectures import compared_layers
+        from regularized_training.networks.compared import compared_layers
         from regularized_training.training import initial_network
 
         key = subject.key
@@ -113,7 +113,7 @@ class LayerSimilarity(
         described = (NetworkConfig & key).fetch1("config", "needs")
         network = read_config(NetworkSettings, *described)
         channels, classes = (ImageSet & key).fetch1("channels", "classes")
-        layers = compared_layers(network.architecture)
+        layers = compared_layers(network, built=subject.network)
         compared = {
             False: initial_network(network, channels, len(classes), key["seed"]),
             True: subject.network,

@@ -131,7 +131,11 @@ def test_variants_train_every_teacher_with_each_change(tmp_path: Path) -> None:
         ("training = { epoch = 3 }", "", r"variants\.0: epoch"),
         ("", "network = { width = 64 }", "the variant that makes no difference"),
         ("", "training.regularizer.alpha = 5", "none teaches twice"),
-        ("", "network = { architecture = 'vgg' }", r"variants\.1: architecture"),
+        (
+            "",
+            "network = { architecture = 'vgg' }",
+            r"network 'vgg': no part of this name is installed",
+        ),
     ],
 )
 def test_a_variant_that_cannot_work_or_changes_nothing_is_refused(
@@ -315,7 +319,7 @@ def test_one_table_of_noise_is_a_list_of_one(tmp_path: Path) -> None:
         ("seeds = [0, 1]\n", "sedes = [0]\n", "sedes: no such setting, nor the table of"),
         ("seeds = [0]\n", "seeds = [0, 0]\n", "seeds: .*expected distinct values"),
         ("seeds = [0]\n", "seeds = []\n", "seeds: missing, but networks are to be taught"),
-        ('"shuffle"', '"neural"', "teachers.1.kind: "),
+        ('"shuffle"', '"neural model"', "teachers.1.kind: "),
         ("epochs = 1", "epochs = 0", "training.epochs: .*greater than or equal to 1"),
         ("alpha = 3", "alpha = -1", "training.regularizer.alpha: "),
         ("alpha = 3", "alpa = 3", "training.regularizer.alpa: Extra inputs"),
@@ -339,7 +343,7 @@ def test_a_scale_that_is_no_table_is_refused(tmp_path: Path) -> None:
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
-    text = MINIMAL.replace("epochs = 1", "epochs = 0").replace('"shuffle"', '"neural"')
+    text = MINIMAL.replace("epochs = 1", "epochs = 0").replace('"shuffle"', '"neural model"')
     with pytest.raises(ExperimentError, match=r"teachers\.1\.kind: .*; training\.epochs: "):
         read_experiment(write(tmp_path, text), "smoke")
 

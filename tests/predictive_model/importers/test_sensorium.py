@@ -319,7 +319,9 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         read_recording(tmp_path / "gone.zip")
     with pytest.raises(RecordingError, match="a folder without `data` and `meta`"):
         read_recording(tmp_path)
-    with pytest.raises(RecordingError, match="format: 'tree', expected one of npz, sensorium, nwb"):
+    with pytest.raises(
+        RecordingError, match="importer 'tree': .*expected one of npz, sensorium, nwb"
+    ):
         read_recording(tmp_path, format="tree")
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(RecordingError, match="notes.txt: is not known as a recording"):

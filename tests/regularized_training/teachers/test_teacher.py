@@ -284,7 +284,7 @@ def test_stimuli_that_are_no_images_are_refused(teacher):
 @pytest.mark.parametrize(
     "bad",
     [
-        {"kind": "neural"},
+        {"kind": "neural model"},
         {"kind": "none", "seed": -1},
         {"name": "none"},
         {"kind": "oracle", "held_out": 0.6},

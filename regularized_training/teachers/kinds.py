@@ -1,0 +1,90 @@
+"""Kinds of teachers by name, and what each is made of; imports no torch.
+
+Another kind of ours is one entry in ``KINDS``. Other people's are control teachers: a function
+that says how similar stimuli are, without a brain, by the name of an entry point in the group
+``neuroteach.teachers`` or as ``package.module:function``::
+
+    def brightness(stimuli: NDArray, seed: int, *, power: float = 1.0) -> NDArray:
+        ...
+
+``stimuli`` are (n, channels, height, width), uint8 or float32; ``seed`` and the further arguments
+are ``seed`` and ``options`` of the configuration. What comes back is (n, n): symmetric, between -1
+and 1. Our own kinds that need stimuli alone are made in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from predictive_model.parts import Registry
+
+Need = Literal["nothing", "stimuli", "trials", "predictions", "rsm"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of teacher.
+
+    Attributes
+    ----------
+    needs : str
+        ``nothing``; ``stimuli``; ``trials``, recordings with all of them; ``predictions`` of
+        encoders and the weights of their neurons; or ``rsm``, one that is given.
+    made_by : str
+        ``module:function``. It takes stimuli and a seed, as above, where it needs stimuli, and
+        otherwise :class:`~regularized_training.teachers.making.TeacherInputs` and the
+        configuration, and returns a teacher. Empty where nothing is made.
+    or_rsm : bool
+        Whether it may be made of an RSM that is given instead.
+    """
+
+    needs: Need
+    made_by: str
+    or_rsm: bool = False
+
+
+_HERE = "regularized_training.teachers.making"
+KINDS: Mapping[str, Kind] = {
+    "none": Kind("nothing", ""),
+    "neural_model": Kind("predictions", f"{_HERE}:neural_model"),
+    "neural_data": Kind("trials", f"{_HERE}:neural_data"),
+    "oracle": Kind("trials", f"{_HERE}:oracle"),
+    "shuffle": Kind("predictions", f"{_HERE}:shuffle", or_rsm=True),
+    "shuffle_entries": Kind("predictions", f"{_HERE}:shuffle_entries", or_rsm=True),
+    "low_rank": Kind("predictions", f"{_HERE}:low_rank"),
+    "gabor": Kind("stimuli", f"{_HERE}:gabor"),
+    "pixels": Kind("stimuli", f"{_HERE}:pixels"),
+    "vgg": Kind("stimuli", f"{_HERE}:vgg"),
+    "vgg_untrained": Kind("stimuli", f"{_HERE}:vgg_untrained"),
+    "rsm": Kind("rsm", f"{_HERE}:rsm"),
+    "recorded_rsm": Kind("trials", f"{_HERE}:recorded_rsm"),
+    "shuffle_neurons": Kind("trials", f"{_HERE}:shuffle_neurons"),
+    "gaussian": Kind("rsm", f"{_HERE}:gaussian"),
+}
+
+TEACHERS = Registry(
+    "teacher", {name: kind.made_by for name, kind in KINDS.items() if kind.made_by}, hint="none, "
+)
+
+
+def needs_of(kind: str, *, rsm: bool = False) -> Need:
+    """What a teacher of a kind is made of.
+
+    Parameters
+    ----------
+    kind : str
+        One of ``KINDS``; all others need stimuli.
+    rsm : bool
+        Whether an RSM is given.
+    """
+    known = KINDS.get(kind)
+    if known is None:
+        return "stimuli"
+    return "rsm" if rsm and known.or_rsm else known.needs
+
+
+def kinds_of(need: Need) -> tuple[str, ...]:
+    """Our own kinds that are made of nothing else."""
+    return tuple(name for name, kind in KINDS.items() if kind.needs == need and not kind.or_rsm)
