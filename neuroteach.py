@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pandas as pd
+    from matplotlib.figure import Figure
 
 _PACKAGES = ("predictive_model", "regularized_training", "schemas", "pipeline")
 _NAMES = {
@@ -27,15 +28,28 @@ _NAMES = {
     "open_database": "pipeline.database.opening",
     "load_settings": "pipeline.database.settings",
     "Settings": "pipeline.database.settings",
+    "read_experiment": "pipeline.experiments.file",
+    "add_experiment": "pipeline.experiments.adding",
     "query": "pipeline.query.rows",
     "explain": "pipeline.query.provenance:provenance",
     # stage one, without a database
     "Recording": "predictive_model.recordings.recording",
+    "describe_recording": "predictive_model.importers",
     "read_recording": "predictive_model.importers",
+    "write_recording": "predictive_model.exporters",
+    "SimulatedCortex": "predictive_model.recordings.simulation",
+    "SimulatedCortexConfig": "predictive_model.recordings.simulation",
+    "natural_stimuli": "predictive_model.recordings.stimuli",
+    "reliability": "predictive_model.scoring.reliability",
+    "read_recipe": "predictive_model.recipes",
     "EncoderConfig": "predictive_model.encoders.config",
     "FitConfig": "predictive_model.fits.config",
     "fit": "predictive_model.fits.fitting",
     "fit_jointly": "predictive_model.fits.fitting",
+    "predict_recording": "predictive_model.fits.fitted",
+    "score_predictions": "predictive_model.scoring.scores",
+    "summarise": "predictive_model.scoring.score_summary",
+    "similarity_quality": "regularized_training.teachers.similarity",
     # stage two, without a database
     "ImageTask": "regularized_training.tasks.image_task",
     "NetworkConfig": "regularized_training.networks.config",
@@ -44,7 +58,10 @@ _NAMES = {
     "train": "regularized_training.training",
 }
 
-__all__ = [*_NAMES, "denoised_responses", "draw", "populate", "results", "tables"]
+__all__ = [
+    *_NAMES,
+    *("caveat", "denoised_responses", "draw", "figure", "populate", "results", "tables"),
+]
 
 
 def _refuse_shadows() -> None:
@@ -141,6 +158,29 @@ def draw(
     from pipeline.experiments.selection import Selection
 
     figures.draw(name, Path(path), Selection(experiment, scale, user), scan=scan)
+
+
+def figure(
+    name: str,
+    experiment: str | None = None,
+    scale: str | None = None,
+    *,
+    user: str | None = None,
+    scan: str | None = None,
+) -> Figure:
+    """The same figure of matplotlib, to be changed or shown."""
+    from pipeline import figures
+    from pipeline.experiments.selection import Selection
+
+    return figures.figure(name, Selection(experiment, scale, user), scan=scan)
+
+
+def caveat(experiment: str | None = None, scale: str | None = None, user: str | None = None) -> str:
+    """What must be said beside every number: simulated brains and reduced scales."""
+    from pipeline.experiments.selection import Selection
+    from pipeline.results.encoders import caveat as said
+
+    return said(Selection(experiment, scale, user))
 
 
 def populate(experiment: str | None = None, scale: str | None = None, **options: Any) -> Any:

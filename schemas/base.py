@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import datajoint as dj
 from datajoint.jobs import Job
 
-from predictive_model.parts import OURS, Part
+from predictive_model.parts import OURS, Origin, Part
 from schemas.catalogue import Catalogue, StoredHeading
 from schemas.stored import Attached, as_file
 
@@ -244,6 +244,14 @@ def described_origins(parts: Sequence[Part]) -> list[dict[str, str]] | None:
     """Whose parts these are, as rows say it; ours need no saying."""
     others = [part for part in parts if part.origin.distribution != OURS]
     return [{"name": part.name, **vars(part.origin)} for part in others] or None
+
+
+def origin_recorded(origins: Sequence[Mapping[str, str]] | None, name: str) -> Origin | None:
+    """Whose a part was when a row was computed."""
+    for one in origins or ():
+        if one["name"] == name:
+            return Origin(one["distribution"], one["version"], one["digest"])
+    return None
 
 
 def insert_rows(table: Any, rows: Sequence[Mapping[str, Any]], **options: Any) -> None:

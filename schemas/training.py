@@ -19,6 +19,7 @@ from schemas.base import (
     Found,
     RunningState,
     computing,
+    origin_recorded,
     schema,
     transaction,
 )
@@ -370,12 +371,16 @@ class TrainedNetwork(Computed):
         import safetensors.torch
 
         from regularized_training.networks.architectures import load_network
+        from regularized_training.networks.registry import NETWORKS, library_of
 
         names = cls().primary_key
         row = {n: key[n] for n in names}
         image_set = (ImageSet & row).fetch1("channels", "classes")
         described = (NetworkConfig & row).fetch1("config", "needs")
         config = read_config(NetworkSettings, *described)
+        if not library_of(config.architecture):
+            origin = origin_recorded((cls & row).fetch1("origins"), config.architecture)
+            NETWORKS.require(config.architecture, origin)
         state = safetensors.torch.load(read_attached(cls & row, "weights"))
         return load_network(config, image_set[0], len(image_set[1]), state)
 

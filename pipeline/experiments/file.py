@@ -180,7 +180,8 @@ class ExperimentSettings(Config):
     @model_serializer(mode="wrap")
     def _as_in_a_file(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         described: dict[str, Any] = dump(self)
-        del described["evaluations"]
+        if described.pop("evaluations", None) is None:  # left out by whoever dumps it
+            return described
         for entry, evaluation in evaluations_by_entry().items():
             found = [s.described() for s in self.evaluations.get(evaluation.evaluation, ())]
             assert evaluation.settings is not None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.experiments.selection import Selection
 from pipeline.results.registry import Drawing, figures, register_figures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -15,6 +18,23 @@ STYLE: dict[Any, Any] = {
     "savefig.dpi": 200,
     "svg.fonttype": "none",
 }
+
+
+def figure(name: str, selection: Selection, *, scan: str | None = None) -> Figure:
+    """A figure, to be changed, shown or saved.
+
+    Raises
+    ------
+    NothingToShowError
+        If the results are not there yet.
+    ValueError
+        If there is no such figure, or a scan is named for one that is not of encoders.
+    """
+    _check(name, scan)
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        return figures()[name](selection, scan)
 
 
 def draw(name: str, path: Path, selection: Selection, *, scan: str | None = None) -> None:
@@ -28,25 +48,29 @@ def draw(name: str, path: Path, selection: Selection, *, scan: str | None = None
         If there is no such figure, the file's ending is not a format of figures, or a scan is
         named for a figure that is not of encoders.
     """
-    known = figures()
-    if name not in known:
-        raise ValueError(f"figure: {name!r}, expected one of {', '.join(sorted(known))}")
-    of_encoders = sorted(n for n, figure in known.items() if figure.of_encoders)
-    if scan is not None and name not in of_encoders:
-        raise ValueError(
-            f"scan: {scan!r}, but the figure {name!r} is of all scans; leave it out, or draw "
-            f"one of {', '.join(of_encoders)}"
-        )
+    _check(name, scan)
     import matplotlib
     from matplotlib.figure import Figure
 
     formats = Figure().canvas.get_supported_filetypes()
     if path.suffix.lstrip(".").lower() not in formats:
         raise ValueError(f"{path}: ending {path.suffix!r}, expected one of {', '.join(formats)}")
+    drawn = figure(name, selection, scan=scan)
     with matplotlib.rc_context(STYLE):
-        figure = known[name](selection, scan)
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+        drawn.savefig(path)
+
+
+def _check(name: str, scan: str | None) -> None:
+    known = figures()
+    if name not in known:
+        raise ValueError(f"figure: {name!r}, expected one of {', '.join(sorted(known))}")
+    of_encoders = sorted(n for n, drawing in known.items() if drawing.of_encoders)
+    if scan is not None and name not in of_encoders:
+        raise ValueError(
+            f"scan: {scan!r}, but the figure {name!r} is of all scans; leave it out, or draw "
+            f"one of {', '.join(of_encoders)}"
+        )
 
 
 def _of_encoders(function: str, question: str) -> Drawing:

@@ -184,11 +184,11 @@ def register_figures(figures: Mapping[str, Drawing]) -> None:
 @functools.cache
 def _load() -> None:
     tables.load()
+    # By name: these stand on a higher floor, and tell this one what they offer.
     for module in ("pipeline.results.encoders", "pipeline.figures"):
         importlib.import_module(module)
-    import pipeline.evaluations
-
-    for found in pkgutil.iter_modules(pipeline.evaluations.__path__, "pipeline.evaluations."):
+    evaluations = importlib.import_module("pipeline.evaluations")
+    for found in pkgutil.iter_modules(evaluations.__path__, f"{evaluations.__name__}."):
         importlib.import_module(found.name)
     for offers in parts.installed(GROUP).values():
         for offer in offers:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,8 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> PairedDifference:
     mean, sd = float(d.mean()), float(d.std(ddof=1))
     if sd <= 1e-9 * max(np.abs(a).max(), np.abs(b).max()):  # 0, but for rounding
         return PairedDifference(mean, 0.0, math.nan, math.nan, math.nan, len(d))
+    from scipy import stats  # half a second, which answers without a comparison need not wait
+
     p = float(stats.ttest_rel(a, b).pvalue)
     greater = float(stats.ttest_rel(a, b, alternative="greater").pvalue)
     return PairedDifference(mean, sd / math.sqrt(len(d)), p, greater, mean / sd, len(d))

@@ -42,9 +42,9 @@ class Settings:
     entry : str
         The table of an experiment file that has them.
     table : str
-        Name of the table of their rows.
+        Name of the table of their rows; by default that of their class.
     key : str
-        Name of their hash, by which rows are known.
+        Name of their hash, by which rows are known; by default ``ENTRY_hash``.
     columns : dict of str to (str, callable)
         What people select by: type and comment of each column, and its value for given settings.
     several : bool
@@ -55,11 +55,15 @@ class Settings:
 
     model: str
     entry: str
-    table: str
-    key: str
+    table: str = ""
+    key: str = ""
     columns: Mapping[str, tuple[str, Callable[[Any], Any]]] = field(default_factory=dict)
     several: bool = False
     default: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "table", self.table or self.model.rpartition(":")[2])
+        object.__setattr__(self, "key", self.key or f"{self.entry}_hash")
 
     def load(self) -> type[Config]:
         """The class of the settings."""

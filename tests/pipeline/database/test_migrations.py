@@ -20,6 +20,8 @@ from pipeline.workers import populate
 from schemas import reliability as reliability_tables
 from schemas import tables as registry
 from schemas import training
+from schemas.base import dj
+from schemas.catalogue import Catalogue
 from schemas.experiment import Experiment
 from schemas.worker import SchemaVersion, Worker
 from tests.tiny_experiment import environment, plan
@@ -44,9 +46,12 @@ def old(settings: Settings) -> Iterator[Settings]:
         populate.populate(Selection("tiny"))
         query = database.connection.query
         for table in registry.all_tables():
-            for column in ("host", "computed_by"):
-                if "git_commit" in table.definition:
-                    query(f"ALTER TABLE {table().full_table_name} DROP COLUMN {column}")
+            name = table().full_table_name
+            if "git_commit" in table.definition:
+                for column in ("host", "computed_by", "origins"):
+                    query(f"ALTER TABLE {name} DROP COLUMN {column}")
+            elif issubclass(table, dj.Lookup) and "needs" in table.definition:
+                query(f"ALTER TABLE {name} DROP COLUMN needs")
         query(f"ALTER TABLE {Experiment().full_table_name} DROP COLUMN priority")
         query(f"ALTER TABLE {Experiment().full_table_name} DROP COLUMN added_by")
         epochs = training.TrainedNetwork.Epoch().full_table_name
@@ -105,7 +110,8 @@ def test_an_old_database_is_refused_then_brought_up_to_date(old: Settings) -> No
 def test_a_new_database_has_the_latest_version_and_every_column_of_its_definition(
     database: Database,
 ) -> None:
-    version = migrations.current_version(database.connection, database.settings.schema_name)
+    catalogue = Catalogue(database.connection, database.settings.schema_name)
+    version = migrations.current_version(catalogue)
     assert version == migrations.LATEST
     assert [m.number for m in migrations.MIGRATIONS] == list(range(1, migrations.LATEST + 1))
 
@@ -151,5 +157,5 @@ def test_an_upgrade_stopped_in_the_middle_goes_on(
         open_database(old)
     upgrade(old, "--no-backup")
     with open_database(old) as database:
-        schema = old.schema_name
-        assert migrations.current_version(database.connection, schema) == migrations.LATEST
+        catalogue = Catalogue(database.connection, old.schema_name)
+        assert migrations.current_version(catalogue) == migrations.LATEST

@@ -18,8 +18,10 @@ from neuroteach import results
 from pipeline.database.embedded import EmbeddedPostgres
 from pipeline.database.opening import Database, DatabaseError, connect, open_database, require_store
 from pipeline.database.settings import ServerAddress, Settings
+from pipeline.experiments.selection import ALL
 from pipeline.results import arrays as result_arrays
-from pipeline.workers import populate
+from pipeline.results import encoders as encoder_results
+from pipeline.workers import populate, status
 from predictive_model.recordings.recording import Recording, RecordingError
 from regularized_training.tasks.image_task import ImageTask, TaskError
 from schemas import base, encoding, experiment, training
@@ -103,7 +105,7 @@ def test_tables_say_that_no_database_is_open() -> None:
         populate.retry_failures,
         results.encoders,
         results.similarity,
-        result_arrays.similarity_matrices,
+        lambda: result_arrays.similarity_matrices(ALL),
         results.noise,
         results.noise_by_seed,
         results.adversarial,
@@ -111,9 +113,10 @@ def test_tables_say_that_no_database_is_open() -> None:
         results.layers,
         results.layer_weights,
         results.differences,
-        results.experiments,
-        results.status_of_inputs,
-        results.caveat,
+        lambda: encoder_results.experiments(ALL),
+        encoder_results.status_of_inputs,
+        lambda: encoder_results.caveat(ALL),
+        lambda: status.status(ALL),
         base.require_active,
     ):
         with pytest.raises(base.NotActivatedError, match=r"call .*open_database\(\) first"):

@@ -30,6 +30,7 @@ from pipeline.search.running import (
     run_search,
     trials_of,
 )
+from predictive_model.fits import search_trial
 from predictive_model.fits.config import FitConfig
 from predictive_model.fits.search_trial import TrialOutcome
 from schemas import encoding, recording
@@ -79,7 +80,7 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         value = 1 - abs(math.log10(fit.learning_rate) + 2) / 4 + encoder.core.layers / 100
         return TrialOutcome("complete", value, ({1: value},))
 
-    monkeypatch.setattr(tables, "run_trial", outcome)
+    monkeypatch.setattr(search_trial, "run_trial", outcome)
     return tried
 
 
@@ -130,17 +131,17 @@ def test_an_interrupted_trial_is_taken_up_again_with_the_same_settings(
     run_search("whole", 5)
     add_search(settings_of(), name="broken")
     run_search("broken", 2)
-    undisturbed = tables.run_trial
+    undisturbed = search_trial.run_trial
 
     def interrupted(*args: Any, **kwargs: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(tables, "run_trial", interrupted)
+        patch.setattr(search_trial, "run_trial", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run_search("broken", 5)
     assert [trial.state for trial in trials_of("broken")][2:] == ["waiting"]
-    assert tables.run_trial is undisturbed
+    assert search_trial.run_trial is undisturbed
     run_search("broken", 5)
     assert told(trials_of("broken")) == told(trials_of("whole"))
 
@@ -154,7 +155,7 @@ def test_what_is_no_fault_of_the_settings_ends_the_search_and_is_tried_again(
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tables, "run_trial", broken)
+        patch.setattr(search_trial, "run_trial", broken)
         with pytest.raises(SearchError, match="trial 0: OSError: the disk is full; mend the cause"):
             run_search("search", 3)
     (trial,) = trials_of("search")
@@ -320,7 +321,7 @@ def test_no_trial_is_done_twice_and_that_of_a_killed_worker_is_gone_on_with(
             assert {r["epoch"] for r in saved[:-1]} <= how["resumed"][0].keys()
         return TrialOutcome("complete", 0.5, how["resumed"])
 
-    monkeypatch.setattr(tables, "run_trial", compute)
+    monkeypatch.setattr(search_trial, "run_trial", compute)
     try:
         wait_until(lambda: len(tables.SearchTrial.Epoch()) > 3)
         assert [trial.state for trial in trials_of("workers")] == ["running"]

@@ -18,7 +18,7 @@ from schemas import encoding, experiment, recording
 from tests.tiny_experiment import plan
 
 Made = Callable[[Path], Settings]  # what the fixture new_settings is
-OWN = {"schema_version", "worker"}  # of each database
+OWN = {"schema_version", "worker", "fit_progress", "training_progress"}  # of each database
 
 
 def rows_by_table(connection: Any, settings: Settings) -> dict[str, list[str]]:

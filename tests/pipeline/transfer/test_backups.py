@@ -34,6 +34,8 @@ from tests.tiny_experiment import tiny_recording
 
 pytestmark = pytest.mark.database
 
+VERSION_3 = Path(__file__).resolve().parents[2] / "fixtures" / "version3" / "backup.zip"
+
 
 def test_a_restored_database_is_the_one_that_was_saved(
     filled: Settings, saved: Path, new_settings: Made, tmp_path: Path
@@ -201,10 +203,10 @@ def test_a_backup_that_finds_an_object_missing_names_it_and_leaves_no_file(
 
 
 def test_rows_of_an_earlier_version_get_the_defaults_of_their_new_columns(
-    saved: Path, empty: Settings, tmp_path: Path
+    empty: Settings, tmp_path: Path
 ) -> None:
     new = ("priority", "added_by")
-    with zipfile.ZipFile(saved) as old, zipfile.ZipFile(tmp_path / "old.zip", "w") as archive:
+    with zipfile.ZipFile(VERSION_3) as old, zipfile.ZipFile(tmp_path / "old.zip", "w") as archive:
         manifest = json.loads(old.read("manifest.json"))
         rows = [json.loads(line) for line in old.open("rows/Experiment.jsonl")]
         assert rows[0]["priority"] == 5
