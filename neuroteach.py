@@ -30,6 +30,7 @@ _NAMES = {
     "Settings": "pipeline.database.settings",
     "read_experiment": "pipeline.experiments.file",
     "add_experiment": "pipeline.experiments.adding",
+    "Selection": "pipeline.experiments.selection",
     "query": "pipeline.query.rows",
     "explain": "pipeline.query.provenance:provenance",
     # stage one, without a database
@@ -56,6 +57,7 @@ _NAMES = {
     "TrainingConfig": "regularized_training.training_config",
     "SimilarityTeacher": "regularized_training.teachers.teacher",
     "train": "regularized_training.training",
+    "read_network": "regularized_training.networks.saved",
 }
 
 __all__ = [

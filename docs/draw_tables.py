@@ -16,13 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-import datajoint as dj
-
 import schemas
 from schemas import base
+from schemas.base import dj
 
 PAGE = Path(__file__).resolve().parent / "tables.md"
-TIERS = {dj.Manual: "manual", dj.Lookup: "settings", dj.Computed: "computed"}
+TIERS = {
+    base.RunningState: "running",
+    dj.Manual: "manual",
+    dj.Lookup: "settings",
+    dj.Computed: "computed",
+}
 # `-> Table`, `-> Table.Part`, `-> [nullable] Table` or `-> Table.proj(...)`.
 REFERENCE = re.compile(r"->\s*(?:\[[^\]]*\]\s*)?(\w+(?:\.(?!proj\b)\w+)?)")
 
@@ -34,8 +38,8 @@ Written by `python docs/draw_tables.py` from the definitions in `schemas/`; do n
 
 An arrow leads from a table to those that refer to it: solid where the reference is a part of the
 primary key, dotted where it is not or where a part table holds it. Rounded tables are entered
-(inputs and plans), boxes are settings, keyed by a hash of their content, and double boxes are
-computed by `neuroteach populate`.
+(inputs and plans, and what workers say of what is running), boxes are settings, keyed by a hash of
+their content, and double boxes are computed by `neuroteach populate`.
 
 ## What is computed from what
 
@@ -81,7 +85,7 @@ def tables() -> list[Table]:
 def page() -> str:
     """Content of docs/tables.md."""
     found = tables()
-    computed = [t for t in found if t.tier != "settings" and not t.is_plan]
+    computed = [t for t in found if t.tier in ("manual", "computed") and not t.is_plan]
     sections = [INTRODUCTION, _diagram(computed, computed)]
     for module in dict.fromkeys(t.module for t in found):
         own = [t for t in found if t.module is module]
@@ -141,7 +145,13 @@ def _diagram(own: list[Table], among: list[Table]) -> str:
             wanted = [m for m in masters if m in known and m != table.name]
             edges += [f"    {m} {arrow} {table.name}" for m in wanted]
             shown.update(wanted)
-    brackets = {"manual": ("([", "])"), "settings": ("[", "]"), "computed": ("[[", "]]")}
+    rounded = ("([", "])")
+    brackets = {
+        "manual": rounded,
+        "running": rounded,
+        "settings": ("[", "]"),
+        "computed": ("[[", "]]"),
+    }
     nodes = []
     for name in (n for n in known if n in shown):
         left, right = brackets[known[name].tier]

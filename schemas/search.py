@@ -109,8 +109,8 @@ class SearchResult(Computed):
         """Settings of encoder, fit and search."""
         trial = SearchTrial & key
         return (
-            (EncoderConfig & trial).fetch1("config"),
-            (FitConfig & trial).fetch1("config"),
+            *(EncoderConfig & trial).fetch1("config", "needs"),
+            *(FitConfig & trial).fetch1("config", "needs"),
             trial.fetch1("seed"),
             (Search & key).fetch1("settings"),
         )
@@ -119,7 +119,7 @@ class SearchResult(Computed):
         """Fit and validate."""
         from predictive_model.fits.search_trial import PruneConfig, run_trial
 
-        encoder, fit, seed, searched = settings
+        encoder, encoder_needs, fit, fit_needs, seed, searched = settings
         device = computing().device
         # In the order in which experiments fit scans that share a core: the winner, fitted again,
         # gets the same weights.
@@ -136,8 +136,8 @@ class SearchResult(Computed):
 
         outcome = run_trial(
             [Scan.load({"scan": scan}) for scan in scans],
-            read_config(EncoderSettings, encoder),
-            read_config(FitSettings, fit),
+            read_config(EncoderSettings, encoder, encoder_needs),
+            read_config(FitSettings, fit, fit_needs),
             seed,
             share_core=searched["share_core"],
             prune=PruneConfig.model_validate(prune) if prune else None,

@@ -319,6 +319,7 @@ class TrainedNetwork(Computed):
         from regularized_training import training
         from regularized_training.lessons.config import lesson_part
         from regularized_training.networks.registry import find_network
+        from regularized_training.networks.saved import FORMAT
 
         network, network_needs, config, config_needs = settings
         teacher = Teacher.load(key)
@@ -335,7 +336,7 @@ class TrainedNetwork(Computed):
             progress=TrainingProgress.recorder(key, label),
         )
         metadata = {
-            "format": "neuroteach network 1",
+            "format": FORMAT,
             "network": trained.network_config.model_dump_json(),
             "training": trained.config.model_dump_json(),
             "about": json.dumps({"n_channels": trained.n_channels, "n_classes": trained.n_classes}),

@@ -13,15 +13,19 @@ import unicodedata
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from urllib.parse import unquote
 
+import click
 import nbformat
 import pytest
 import typer.main
+from typer.core import TyperGroup
 
+import neuroteach
 from pipeline.cli.main import app
 from pipeline.experiments.file import ExperimentSettings, read_experiment
-from schemas import base
+from schemas import tables as registry
 from tests.test_architecture import FILES, PACKAGES, REPOSITORY
 
 TEXT = ("CHANGELOG.md", "CONTRIBUTING.md", "README.md", "benchmarks", "docker", "docs")
@@ -108,12 +112,43 @@ def test_code_that_pages_show_can_be_read_and_imports_what_is_there(page: Path) 
     for code in blocks(page, "toml"):
         tomllib.loads(code)
     missing = []
-    for code in blocks(page, "python"):
+    for code in python_of(page):
         for node in ast.walk(ast.parse(code)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
                 module = importlib.import_module(node.module or "")
                 missing += [f"{node.module}.{n.name}" for n in node.names if not found(module, n)]
+            elif isinstance(node, ast.Attribute):
+                missing += unknown_names(ast.unparse(node))
     assert missing == []
+
+
+def python_of(page: Path) -> list[str]:
+    """Code that a page shows; of a notebook also its cells."""
+    if page.suffix == ".md":
+        return blocks(page, "python")
+    cells = nbformat.read(page, as_version=4).cells
+    magic = re.compile(r"^%.*$", re.MULTILINE)
+    return [magic.sub("", cell.source) for cell in cells if cell.cell_type == "code"]
+
+
+def unknown_names(written: str) -> list[str]:
+    """What is asked of the module ``neuroteach``, or of its results or tables, and is not there."""
+    if not re.fullmatch(r"[\w.]+", written):
+        return []
+    names = written.removeprefix("neuroteach.").split(".")
+    if written.startswith("neuroteach.") and names[0] not in neuroteach.__all__:
+        return [written]
+    offered = {"results": neuroteach.results, "tables": neuroteach.tables}
+    if len(names) == 2 and names[0] in offered and names[1] not in dir(offered[names[0]]):
+        return [written]
+    return []
+
+
+def test_names_that_the_module_lacks_are_found() -> None:
+    good = ("neuroteach.open_database", "neuroteach.results.noise", "tables.Scan", "other.thing")
+    assert [name for name in good if unknown_names(name)] == []
+    bad = ("neuroteach.nothing", "neuroteach.results.nothing", "results.nothing", "tables.Nothing")
+    assert [name for name in bad if not unknown_names(name)] == []
 
 
 def found(module: ModuleType, name: ast.alias) -> bool:
@@ -136,16 +171,18 @@ def test_commands_that_pages_show_have_these_options(page: Path) -> None:
 def unknown_words(line: str) -> list[str]:
     """Subcommands and options of a call of ``neuroteach`` that it does not have."""
     words = iter(shlex.split(line, comments=True))
-    command, options = typer.main.get_command(app), set[str]()
+    command: Any = typer.main.get_command(app)
+    options = set[str]()
     for word in words:
         if word in ("|", ";", "&&", ">") or "$" in word:
             break
         if word.startswith("-"):
             options.add(word)
-        elif hasattr(command, "commands"):
-            if word not in command.commands:
+        elif isinstance(command, TyperGroup):
+            inner = command.get_command(click.Context(command), word)
+            if inner is None:
                 return [f"{word} in: {line}"]
-            command = command.commands[word]
+            command = inner
     known = {o for param in command.params for o in param.opts} | {"--help", "-h"}
     return [f"{option} in: {line}" for option in options - known]
 
@@ -183,7 +220,7 @@ def test_the_page_of_tables_is_up_to_date() -> None:
 
 
 def test_the_page_of_tables_has_them_all_and_a_line_for_each() -> None:
-    masters = [table for table in base.all_tables() if "." not in table.__qualname__]
+    masters = [table for table in registry.all_tables() if "." not in table.__qualname__]
     described = {table.name: table for table in draw_tables().tables()}
     assert set(described) == {table.__name__ for table in masters}
     assert all(re.search(r"[.?]$", table.summary) for table in described.values())

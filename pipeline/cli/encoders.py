@@ -185,7 +185,7 @@ def _read_stimuli(source: Path, shape: tuple[int, int], number: int | None) -> A
 @reporting_errors
 def predict(
     scan: Annotated[str, typer.Argument(help="Name of a scan that has an encoder.")],
-    stimuli: Annotated[str, typer.Argument(help="Key of a stimulus set.")],
+    stimuli: Annotated[str, typer.Argument(help="Name or key of stimuli.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write (image, neuron) to an .npy file.")
     ] = None,
@@ -200,7 +200,7 @@ def predict(
 ) -> None:
     """Predict the responses of a scan's neurons to a stimulus set, and keep them.
 
-    Example: `neuroteach predict 26872-17-20 5d41402abc4b2a76 -o responses.npy`
+    Example: `neuroteach predict 26872-17-20 photographs -o responses.npy`
     """
     import numpy as np
 

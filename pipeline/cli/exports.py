@@ -1,4 +1,4 @@
-"""The commands that write scans, denoised responses and experiments to files for others."""
+"""The commands that write scans, responses, networks and experiments to files for others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.cli.database import print_written, shown_progress
 from pipeline.cli.printing import err
 from pipeline.cli.session import Session, reporting_errors
 
-export_app = typer.Typer(help="Write recordings, denoised responses and experiments to files.")
+export_app = typer.Typer(help="Write scans, responses, networks and experiments to files.")
 
 
 class ExportFormat(enum.StrEnum):
@@ -112,6 +112,53 @@ def export_experiment(
             database, name, output, scale=scale, overwrite=overwrite, on_progress=progress
         )
     print_written(output, manifest)
+
+
+@export_app.command("network")
+@reporting_errors
+def export_network(
+    where: Annotated[
+        list[str],
+        typer.Argument(help="Conditions that one network meets, such as teacher=none seed=0."),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="A file: .safetensors, .pt (TorchScript) or .onnx (ONNX)."
+        ),
+    ],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file if it is there.")
+    ] = False,
+) -> None:
+    """Write a trained network to a file that is used without the database.
+
+    Example: `neuroteach export network teacher=neural_model seed=0 -o network.safetensors`
+    """
+    from pipeline.query.provenance import the_one
+    from predictive_model.exporters.whole import written_whole
+    from regularized_training.networks.saved import SUFFIXES, network_from_bytes, write_graph
+    from schemas.stored import read_attached
+    from schemas.training import ImageSet, TrainedNetwork
+
+    if output.suffix not in SUFFIXES:
+        raise ValueError(
+            f"{output}: ending {output.suffix!r}, expected one of {', '.join(SUFFIXES)}"
+        )
+    with Session():
+        key = the_one(TrainedNetwork.__name__, where)
+        content = read_attached(TrainedNetwork & key, "weights")
+        shape = (ImageSet & key).proj("channels", "height", "width").fetch1()
+    with written_whole(output, overwrite=overwrite) as temporary:
+        if output.suffix == ".safetensors":
+            temporary.write_bytes(content)
+        else:
+            image_shape = (shape["channels"], shape["height"], shape["width"])
+            # The ending says which format it is.
+            graph = temporary.with_suffix(output.suffix)
+            write_graph(network_from_bytes(content), image_shape, graph)
+            graph.replace(temporary)
+    err.print(f"wrote {output}")
 
 
 def _require_scan(name: str) -> None:

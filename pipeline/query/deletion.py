@@ -36,7 +36,10 @@ class Affected:
 
 @dataclass(frozen=True)
 class Deletion:
-    """Rows to delete, each query with all that depends on it."""
+    """Rows to delete, each query with all that depends on it.
+
+    Queries name the keys: DataJoint cannot follow a subquery from a part to its master.
+    """
 
     queries: tuple[Any, ...]
 
@@ -46,16 +49,15 @@ class Deletion:
         found: dict[str, Affected] = {}
         for query in self.queries:
             for rows in base.dj.Diagram.cascade(query, part_integrity="cascade"):
-                n = len(rows)
-                if not n:
-                    continue
                 name = names.get(rows.full_table_name, rows.full_table_name)
-                seconds = 0.0
-                if "git_commit" in rows.heading.names:  # of what was computed
-                    total = base.dj.U().aggr(rows, total="SUM(seconds)").fetch1("total")
-                    seconds = float(total or 0)
+                # A table of a person's own need not say how long it took.
+                spent = "SUM(seconds)" if "git_commit" in rows.heading.names else "0"
+                n, seconds = rows.connection.query(
+                    f"SELECT COUNT(*), {spent} FROM {rows.from_clause()}{rows.where_clause()}"
+                ).fetchone()
                 before = found.get(name, Affected(name, 0, 0.0))
-                found[name] = Affected(name, max(n, before.rows), max(seconds, before.seconds))
+                if n > before.rows:
+                    found[name] = Affected(name, int(n), float(seconds or 0))
         return list(found.values())
 
     def execute(self) -> None:
@@ -75,10 +77,10 @@ def of_scan(name: str) -> Deletion:
 def of_encoder(scan: str, selection: Selection) -> Deletion:
     """The encoders of a scan, or those that experiments ask for."""
     encoders = selection.of(_named(Scan, "scan", scan) * FittedEncoder.proj(), FitPlan)
-    query = FittedEncoder & encoders.proj()
-    if not query:
+    keys = encoders.proj().keys()
+    if not keys:
         raise LookupError(f"scan: {scan} has no such encoder")
-    return Deletion((query,))
+    return Deletion((FittedEncoder & keys,))
 
 
 def of_images(name: str) -> Deletion:
@@ -120,9 +122,9 @@ def of_experiment(name: str, scale: str) -> Deletion:
     queries: list[Any] = []
     for table, plan in ((TrainedNetwork, TrainingPlan), (FittedEncoder, FitPlan)):
         others = plan - (Experiment & key).proj()
-        own = (table & (plan & key).proj()) - others.proj()
+        own = ((table & (plan & key).proj()) - others.proj()).keys()
         if own:
-            queries.append(own)
+            queries.append(table & own)
     return Deletion((*queries, Experiment & key))
 
 

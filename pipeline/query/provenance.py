@@ -123,6 +123,17 @@ def provenance(table: str, key: str | Sequence[str] | Mapping[str, Any] = ()) ->
     QueryError
         If the table or a column is unknown, or no row or more than one is selected.
     """
+    return _Tree().node(Link(table, the_one(table, key)))
+
+
+def the_one(table: str, key: str | Sequence[str] | Mapping[str, Any]) -> Row:
+    """The key of the one row that a key or conditions select, as :func:`provenance` takes them.
+
+    Raises
+    ------
+    QueryError
+        If the table or a column is unknown, or no row or more than one is selected.
+    """
     joined, conditions, columns = _selected(table, key)
     found = joined.rows(conditions, list(columns.values()), limit=FEW + 1)
     if not found:
@@ -130,7 +141,7 @@ def provenance(table: str, key: str | Sequence[str] | Mapping[str, Any] = ()) ->
     keys = [{n: row[column] for n, column in columns.items()} for row in found]
     if len(found) > 1:
         raise QueryError(_too_many(table, joined.count(conditions), keys[:FEW]))
-    return _Tree().node(Link(table, keys[0]))
+    return keys[0]
 
 
 def select(table: str, key: str | Sequence[str] | Mapping[str, Any]) -> list[Row]:

@@ -171,7 +171,7 @@ def test_a_missing_experiment_file_is_one_line(run: Run, tmp_path: Path) -> None
         ("scales.smoke", "scales.tiny", "scale 'smoke' is not among ['tiny']"),
         ("epochs = 1", "epoch = 1", "training.epoch: Extra inputs are not permitted"),
         ("epochs = 1", "epochs = 0", "training.epochs: "),
-        ('["none"]', '["all"]', "teachers.0.kind: "),
+        ('["none"]', '["all"]', "teacher 'all': no part of this name is installed"),
     ],
 )
 def test_a_mistake_in_an_experiment_file_is_one_line(

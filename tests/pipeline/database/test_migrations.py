@@ -20,10 +20,10 @@ from pipeline.workers import populate
 from schemas import reliability as reliability_tables
 from schemas import tables as registry
 from schemas import training
-from schemas.base import dj
 from schemas.catalogue import Catalogue
 from schemas.experiment import Experiment
 from schemas.worker import SchemaVersion, Worker
+from tests.pipeline.database.test_version3 import put_back_to_version_3
 from tests.tiny_experiment import environment, plan
 
 pytestmark = pytest.mark.database
@@ -44,14 +44,13 @@ def old(settings: Settings) -> Iterator[Settings]:
     with open_database(settings) as database:
         plan()
         populate.populate(Selection("tiny"))
+        put_back_to_version_3(database)
         query = database.connection.query
         for table in registry.all_tables():
             name = table().full_table_name
             if "git_commit" in table.definition:
                 for column in ("host", "computed_by", "origins"):
                     query(f"ALTER TABLE {name} DROP COLUMN {column}")
-            elif issubclass(table, dj.Lookup) and "needs" in table.definition:
-                query(f"ALTER TABLE {name} DROP COLUMN needs")
         query(f"ALTER TABLE {Experiment().full_table_name} DROP COLUMN priority")
         query(f"ALTER TABLE {Experiment().full_table_name} DROP COLUMN added_by")
         epochs = training.TrainedNetwork.Epoch().full_table_name

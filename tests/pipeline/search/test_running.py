@@ -156,7 +156,7 @@ def test_what_is_no_fault_of_the_settings_ends_the_search_and_is_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(search_trial, "run_trial", broken)
-        with pytest.raises(SearchError, match="trial 0: OSError: the disk is full; mend the cause"):
+        with pytest.raises(SearchError, match="trial 0: OSError: the disk is full; fix the cause"):
             run_search("search", 3)
     (trial,) = trials_of("search")
     assert (trial.state, trial.message) == ("error", "OSError: the disk is full")
@@ -297,7 +297,7 @@ class Worker:
 
 
 def wait_until(true: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)

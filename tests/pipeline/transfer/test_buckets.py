@@ -25,8 +25,7 @@ pytestmark = pytest.mark.database
 def in_bucket(empty: Settings, object_store: str) -> Settings:
     settings = Settings.model_validate(
         {
-            **{k: v for k, v in empty if k not in ("store", "schema_name")},
-            "schema": empty.schema_name,
+            **empty.model_dump(by_alias=True),
             "store": f"s3://bucket-{empty.schema_name.replace('_', '-')}/a/prefix",
             "store_endpoint": object_store,
             "store_access_key": "access",
