@@ -107,6 +107,7 @@ class _Results:
             raise AttributeError(name)
         from pipeline.experiments.selection import Selection
         from pipeline.results.registry import frames
+        from schemas.base import require_active
 
         known = frames()
         if name not in known:
@@ -116,6 +117,7 @@ class _Results:
         def results(
             experiment: str | None = None, scale: str | None = None, user: str | None = None
         ) -> pd.DataFrame:
+            require_active()
             return read(Selection(experiment, scale, user))
 
         results.__name__, results.__doc__ = name, read.__doc__

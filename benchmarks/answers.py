@@ -19,7 +19,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,18 +33,32 @@ TYPER = [sys.executable, "-c", "import typer, rich"]
 NEUROTEACH = [sys.executable, "-P", "-m", "pipeline.cli.main"]
 
 
+# Starts a command and says its seconds and peak memory. A process begins with the memory of the one
+# that starts it, so that a small one has to.
+MEASURE = """
+import os, subprocess, sys, time
+started = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+said = process.stderr.read()
+_, status, usage = os.wait4(process.pid, 0)
+if status:
+    sys.exit(said.decode())
+print(time.perf_counter() - started, usage.ru_maxrss / 1024)
+"""
+
+
 def run(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Seconds and peak MiB of a process and its children."""
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    """Seconds and peak MiB of a process."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", MEASURE, *command],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, code, usage = os.wait4(process.pid, 0)
-    if code:
-        raise RuntimeError(f"{command}: {said.decode()}")
-    return time.perf_counter() - started, usage.ru_maxrss / 1024
+    if done.returncode:
+        raise RuntimeError(f"{command}: {done.stderr}")
+    seconds, mebibytes = map(float, done.stdout.split())
+    return seconds, mebibytes
 
 
 def beside(

@@ -83,6 +83,9 @@ def test_results_and_tables_are_of_the_database_that_is_open(database: Database)
     assert isinstance(noise, pd.DataFrame) and noise.empty
     with pytest.raises(LookupError, match=r"typo is not in the database, which has tiny \(smoke\)"):
         neuroteach.results.noise("typo")
+    assert neuroteach.caveat("tiny") == "the brain was simulated; at reduced scale (smoke)"
+    with pytest.raises(LookupError, match="nothing computed yet"):
+        neuroteach.figure("noise", "tiny")
     assert neuroteach.query("Scan", columns=["scan"])["scan"].tolist() == ["sim"]
 
 

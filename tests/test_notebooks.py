@@ -22,7 +22,7 @@ def run(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     notebook = nbformat.read(REPOSITORY / "docs" / f"{name}.ipynb", as_version=4)
     NotebookClient(
         notebook,
-        timeout=240,
+        timeout=540,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
     ).execute()
@@ -34,6 +34,7 @@ def test_these_are_the_notebooks() -> None:
     assert [path.stem for path in NOTEBOOKS] == ["denoise-your-recording", "query-your-results"]
 
 
+@pytest.mark.timeout(600)
 def test_denoised_responses_are_nearer_to_the_truth_than_trials_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,6 +47,7 @@ def test_denoised_responses_are_nearer_to_the_truth_than_trials_are(
     assert data + 0.05 < model < ceiling
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.database
 def test_results_of_a_tiny_experiment_can_be_queried_and_explained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -147,6 +147,7 @@ class Result:
         ------
         NothingToShowError
         """
+        base.require_active()
         found = self.read(selection)
         if found.empty:
             raise NothingToShowError(self.why_nothing(selection))
@@ -155,6 +156,7 @@ class Result:
     def frame_by_seed(self, selection: Selection) -> pd.DataFrame:
         """The same by seed."""
         assert self.by_seed is not None
+        base.require_active()
         found = self.by_seed(selection)
         if found.empty:
             raise NothingToShowError(self.why_nothing(selection))

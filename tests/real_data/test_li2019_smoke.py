@@ -10,8 +10,6 @@ from typer.testing import CliRunner
 
 from pipeline.cli.main import app
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
 pytestmark = pytest.mark.database
 
 
@@ -47,11 +45,10 @@ def test_the_documented_commands_end_in_tables_and_figures(
     for name in ("sensorium_sota_model", "sensorium_p_sota_model"):
         neuroteach("import", "encoder", data_folder / "mouse_v1_sensorium" / f"{name}.pth")
     archive = data_folder / "tiny_imagenet" / "tiny_imagenet_50.tar"
-    stimuli = neuroteach("import", "stimuli", archive, "--number", "100").strip()
+    neuroteach("import", "stimuli", archive, "--number", "100", "--name", "tiny-imagenet")
     archive = data_folder / "cifar10" / "cifar10_jpegs.tar.xz"
     neuroteach("import", "images", archive, "--name", "cifar10-grey", "--grey")
-    file = REPOSITORY / "experiments" / "li2019.toml"
-    neuroteach("experiment", "add", file, "--scale", "smoke", "--stimuli", stimuli)
+    neuroteach("experiment", "add", "li2019", "--scale", "smoke")
     neuroteach("populate", "--experiment", "li2019", "--quiet")
 
     noise = json.loads(neuroteach("results", "noise", "--format", "json"))

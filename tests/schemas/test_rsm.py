@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from datajoint.errors import IntegrityError
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
@@ -96,9 +97,10 @@ def test_a_given_rsm_and_random_vectors_teach(database: Database, tmp_path: Path
         figures.draw(name, tmp_path / f"{name}.png", Selection("study"))
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
     # What is deleted here and imported anew might be another one than those that taught.
-    (Rsm & {"rsm": "v1"}).delete_quick()
-    with pytest.raises(ValueError, match="'v1' was deleted, but 2 teachers here were made of it"):
-        Rsm.add("v1", v1(), source="test")
+    assert Teacher.Matrix.to_arrays("rsm").tolist() == ["v1", "v1"]
+    with pytest.raises(IntegrityError, match="teacher__matrix"):
+        (Rsm & {"rsm": "v1"}).delete_quick()
+    assert not Rsm.add("v1", v1(), source="test")
 
 
 def test_an_rsm_comes_back_as_it_went_in(database: Database) -> None:

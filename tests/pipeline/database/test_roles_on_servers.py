@@ -154,7 +154,7 @@ def test_what_was_granted_holds_for_every_table(
     if server.backend == "mysql":
         pytest.skip("there it is granted for the schema as a whole")
     allowed = {
-        Role.worker: {"SELECT", "INSERT", "UPDATE", "DELETE"},
+        Role.worker: {"SELECT", "INSERT", "UPDATE", "DELETE", "REFERENCES"},
         Role.reader: {"SELECT", "REFERENCES"},
     }
     with open_database(shared[role]) as database:

@@ -144,6 +144,14 @@ def put_back_to_version_3(database: Database) -> None:
     stability = similarity.SimilarityStability().full_table_name
     population = similarity.SimilarityStability.Population().full_table_name
     plan = similarity.StabilityPlan().full_table_name
+    # Which say that a column of JSON holds an array.
+    comments = connection.query(
+        "SELECT c.oid::regclass::text, a.attname, d.description FROM pg_description d "
+        "JOIN pg_class c ON c.oid = d.objoid "
+        "JOIN pg_attribute a ON a.attrelid = d.objoid AND a.attnum = d.objsubid "
+        "WHERE c.oid IN (%s::regclass, %s::regclass) AND a.attname != 'scan_group'",
+        (stability, population),
+    ).fetchall()
     for new in (stability, population):
         connection.query(
             f'CREATE TABLE {new[:-1]}_3" AS SELECT p.experiment, p.scale, s.* FROM {new} s '
@@ -156,6 +164,8 @@ def put_back_to_version_3(database: Database) -> None:
         name = new.rpartition('"."')[2].rstrip('"')
         connection.query(f'ALTER TABLE {new[:-1]}_3" RENAME TO "{name}"')
         connection.query(f"ALTER TABLE {new} ADD PRIMARY KEY (experiment, scale{key})")
+    for table, column, comment in comments:
+        connection.query(f'COMMENT ON COLUMN {table}."{column}" IS %s', (comment,))
     connection.query(
         f"ALTER TABLE {stability} ADD FOREIGN KEY (experiment, scale) "
         f'REFERENCES "{schema}".experiment (experiment, scale)'
