@@ -254,6 +254,12 @@ class SharedCore(_Fits):
         from predictive_model.fits import fitting
 
         *described, _, scans = settings
+        gone = [scan for scan in scans if not Scan & {"scan": scan}]
+        if gone:
+            raise RecordingError(
+                f"scan {', '.join(gone)} shares this core and was deleted; remove the experiment "
+                "with `neuroteach experiment remove`, and plan it anew without it"
+            )
         device = computing().device
         fitted = fitting.fit_jointly(
             [Scan.load({"scan": scan}) for scan in scans],

@@ -57,10 +57,11 @@ def test_results_of_a_tiny_experiment_can_be_queried_and_explained(
     assert "the brain was simulated" in printed
     (line,) = re.findall(r"accuracy: (.*)", printed)
     assert len(set(re.findall(r"\d\.\d+", line))) == 1  # by row, by frame, of the network itself
-    tree = [text.strip() for text in printed.splitlines()]
-    names = ("TrainedNetwork", "Teacher", "PredictedResponses", "FittedEncoder", "Scan")
-    places = [tree.index(name) for name in names]
-    assert places == sorted(places)
+    steps = ("TrainedNetwork", "Teacher", "PredictedResponses", "FittedEncoder", "Scan")
+    nested = "".join(
+        rf"(?m:^{'   ' * depth}{step}\b.*\n)(?:.*\n)*?" for depth, step in enumerate(steps)
+    )
+    assert re.search(nested, printed)
     assert "6 networks" in printed  # in a table of the reader's own
     assert "the database is stopped" in printed
 

@@ -201,6 +201,7 @@ def embedded_server(settings: Settings) -> EmbeddedPostgres | None:
 
 def _connected(settings: Settings, address: ServerAddress, patience: float) -> Connection:
     config = base.dj.settings.Config()
+    config.loglevel = "ERROR"  # first, since every change sets the logger's level to it
     config.safemode = False
     config.stores = {"default": "main", "main": settings.store_for_datajoint()}
     try:

@@ -12,14 +12,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "savefig.dpi": 200,
-    "svg.fonttype": "none",
-}
-
 
 def new_figure(size: tuple[float, float]) -> Figure:
     """An empty figure of so many inches; imports matplotlib, which takes a second."""

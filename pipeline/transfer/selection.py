@@ -42,6 +42,15 @@ def rows_of_experiment(connection: Any, schema: str, experiment: str, scale: str
     return wanted
 
 
+# A teacher that is only planned refers to no row yet; its settings name the matrix that it needs.
+_NAMING = {"TeacherConfig": ("config",)}
+
+
+def _named(table: str, row: Row) -> Iterator[Link]:
+    if table in _NAMING and row["config"].get("rsm"):
+        yield "Rsm", json.dumps([row["config"]["rsm"]])
+
+
 class _Links:
     """What each row refers to, read once for a table."""
 
@@ -98,10 +107,11 @@ class _Links:
             if table.master is not None and not others:
                 continue  # it refers to nothing but its whole
             referring = {own for _, columns in table.parents for own in columns}
-            needed = table.restricted({*table.key, *referring})
+            needed = table.restricted({*table.key, *referring, *_NAMING.get(table.name, ())})
             for row in read_rows(self.connection, needed):
                 links = found.setdefault(self.whole(table, row)[1], [])
                 links += self._parents(table, row)
+                links += _named(table.name, row)
         return found
 
     def _parents(self, table: Table, row: Row) -> Iterator[Link]:

@@ -172,9 +172,9 @@ def test_a_scan_and_an_encoder_are_deleted_with_the_wholes_they_are_parts_of(
         scans.delete(part_integrity="cascade", prompt=False)
         assert "SimilarityStability" not in rows()
         populate.populate()
-    # The other scan's encoder needs the deleted core no more.
-    assert encoding.FittedEncoder.fetch1("scan") == "b"
-    assert not encoding.SharedCore()
+    # The core was fitted to the deleted scan too, and the other scan's encoder was taken from it.
+    assert not encoding.SharedCore() and not encoding.FittedEncoder()
+    assert recording.Scan.fetch1("scan") == "b"
 
 
 class TestAnImportedEncoder:

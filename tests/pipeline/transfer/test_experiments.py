@@ -92,7 +92,7 @@ def test_what_the_experiment_was_not_made_from_stays_at_home(
         assert operations.check_database(database).young == 0
 
 
-def test_what_is_referred_to_by_name_comes_along(empty: Settings, tmp_path: Path) -> None:
+def test_what_is_only_planned_takes_along_what_it_will_be_made_of(empty: Settings) -> None:
     from pipeline.transfer.selection import rows_of_experiment
     from schemas.teacher_plan import TeacherConfig, TeacherPlan
     from schemas.teaching import Rsm
@@ -107,9 +107,11 @@ def test_what_is_referred_to_by_name_comes_along(empty: Settings, tmp_path: Path
         Rsm.add(
             "unused", SimilarityTeacher("rsm", stimuli + 1, np.eye(4, dtype=np.float32)), source="x"
         )
-        teacher = TeacherConfig.add(Config(kind="rsm", rsm="given"))
+        taught_by = TeacherConfig.row(Config(kind="rsm", rsm="given"))
+        TeacherConfig.insert1(taught_by)
         (group,) = teacher_plan.ScanGroup.to_arrays("scan_group")[:1]
         key = {"experiment": "tiny", "scale": "smoke"}
+        teacher = taught_by["teacher_hash"]
         TeacherPlan.insert1({**key, "teacher_hash": teacher, "scan_group": group})
         training.Superclasses.insert1({"image_set": "digits", "superclasses": ["a"] * 10})
         recording.Scan.add_without_trials("partner", 3)
@@ -117,7 +119,8 @@ def test_what_is_referred_to_by_name_comes_along(empty: Settings, tmp_path: Path
         fit = dict(batch_size=1, learning_rate=0.1, max_epochs=1, n_scans=2, config={})
         encoding.FitConfig.insert1({"fit_hash": "f" * 16, "scans": ["sim", "partner"], **fit})
         planned = encoding.FitPlan.fetch1("KEY")
-        encoding.FitPlan.insert1({**planned, "fit_hash": "f" * 16})
+        for scan in ("sim", "partner"):
+            encoding.FitPlan.insert1({**planned, "scan": scan, "fit_hash": "f" * 16})
         connection, schema = database.connection, empty.schema_name
         with snapshot(connection):
             wanted = rows_of_experiment(connection, schema, "tiny", "smoke")
