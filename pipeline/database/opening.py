@@ -141,7 +141,12 @@ def _bind(connection: Connection, settings: Settings, *, create: bool, any_versi
             )
         settings.store.mkdir(parents=True, exist_ok=True)
     if version is not None and version != migrations.LATEST and not any_version:
-        _refuse_version(settings, version)
+        # Others may be about to make the tables, or to bring them up to date.
+        with activation_lock(connection):
+            catalogue.forget()
+            version = migrations.current_version(catalogue)
+        if version is not None and version != migrations.LATEST:
+            _refuse_version(settings, version)
     # Whoever declared them first may have been killed before the end.
     if create and (version is None or tables.missing(catalogue)):
         with activation_lock(connection):  # for those who declare; readers wait for nobody

@@ -22,6 +22,7 @@ from pipeline.experiments.selection import ALL
 from pipeline.results import arrays as result_arrays
 from pipeline.results import encoders as encoder_results
 from pipeline.workers import populate, status
+from predictive_model.fits.config import FitConfig
 from predictive_model.recordings.recording import Recording, RecordingError
 from regularized_training.tasks.image_task import ImageTask, TaskError
 from schemas import base, encoding, experiment, training
@@ -453,9 +454,9 @@ def test_another_image_set_of_the_same_name_is_refused(
 
 
 def test_a_configuration_is_kept_once_with_its_defaults(database: Database) -> None:
-    config = encoding.fitting.FitConfig(max_epochs=7)
+    config = FitConfig(max_epochs=7)
     key = encoding.FitConfig.add(config)
-    assert encoding.FitConfig.add(encoding.fitting.FitConfig(max_epochs=7, patience=5)) == key
+    assert encoding.FitConfig.add(FitConfig(max_epochs=7, patience=5)) == key
     row = encoding.FitConfig.fetch1()
     assert (row["fit_hash"], row["max_epochs"], row["config"]["patience"]) == (key, 7, 5)
-    assert encoding.fitting.FitConfig.model_validate(row["config"]) == config
+    assert FitConfig.model_validate(row["config"]) == config
