@@ -275,3 +275,12 @@ def test_what_answers_questions_loads_nothing_that_computes() -> None:
 def test_help_of_the_command_waits_for_no_library() -> None:
     statements = "import pipeline.cli.main"
     assert loaded_by(statements, HEAVY | DATABASE_CLIENTS | {"pandas", "numpy"}) == "[]"
+
+
+def test_an_evaluation_is_known_to_its_own_files_alone() -> None:
+    """So another one is three files and their tests: everybody else asks the registry."""
+    for file in FILES:
+        for name in imported_modules(file):
+            package, _, evaluation = name.rpartition(".")
+            if package == "schemas.evaluations" and evaluation != "base":
+                assert file == Path("pipeline/evaluations") / f"{evaluation}.py"
