@@ -185,6 +185,7 @@ def caveat(selection: Selection) -> str:
     Without an experiment and a scale it is of all scans with trials that have an encoder, also one
     that no experiment asked for.
     """
+    base.require_active()
     plan = encoding.FitPlan & selection.experiments
     shown = encoding.FittedEncoder.proj() if selection.everything else plan
     scans = (recording.Scan & "n_trials > 0" & shown).proj("simulated").to_dicts()
