@@ -72,6 +72,9 @@ def _at_default(config: Config, name: str) -> bool:
 def _described(value: Any, dumped: Any) -> Any:
     """What pydantic made of a value, without fields that do not count in it."""
     if isinstance(value, Config):
+        if not type(value).model_fields.keys() <= dumped.keys():
+            # Of a class derived from the declared one, whose fields alone pydantic has written.
+            dumped = value.model_dump(mode="json")
         left_out = {name for name in _later_fields(value) if _at_default(value, name)}
         return {
             name: _described(getattr(value, name), part)

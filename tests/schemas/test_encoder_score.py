@@ -31,6 +31,7 @@ def test_the_table_has_a_column_for_every_score(n_repeats):
             "device",
             "seconds",
             "computed",
+            "origins",
         }
 
 
