@@ -17,7 +17,7 @@ say "1. A simulated scan of visual cortex: no animal was involved in anything be
 neuroteach simulate --name simulated --images 2000
 say "2. A task: scikit-learn's handwritten digits at 32 x 32 pixels."
 neuroteach import images digits
-say "3. An experiment: no teacher, the denoised brain, and the same with its images exchanged."
+say "3. An experiment: no teacher, the denoised brain, and its shuffled control."
 neuroteach experiment add experiments/demo.toml --scale "$scale"
 say "4. Fit the denoiser, make the teachers, train the networks, test them under noise."
 neuroteach populate --experiment demo --scale "$scale"

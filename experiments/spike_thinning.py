@@ -39,7 +39,9 @@ def thinned(recording: Recording, p: float, seed: int = 0) -> Recording:
 def main(
     file: Annotated[Path, typer.Argument(help="A recording of spike counts (.npz).")],
     test_images: Annotated[int | None, typer.Option(help="As for import scan.")] = None,
-    p: Annotated[list[float] | None, typer.Option(help="May be given again.")] = None,
+    p: Annotated[
+        list[float] | None, typer.Option(help="Probability of keeping a spike; may be repeated.")
+    ] = None,
     settings: Annotated[Path, typer.Option(help="Encoder and fit of this experiment.")] = (
         Path(__file__).parent / "li2019-v4.toml"
     ),

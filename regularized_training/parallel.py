@@ -79,8 +79,8 @@ class Share:
     at_least : int
         With fewer a process could not work.
     parts : int
-        The batch is so many parts one after the other, each of which is divided evenly: 2 where
-        the first stimuli of all pairs come before the second ones.
+        Number of parts that the batch consists of, each divided evenly: 2 where the first stimuli
+        of all pairs come before the second ones.
 
     Raises
     ------
@@ -100,7 +100,7 @@ class Share:
             )
 
     def of(self, batch: Tensor) -> Tensor:
-        """Every so many-th row, beginning with the process's own number."""
+        """Every ``world``-th row, beginning with the process's own rank."""
         return batch[self.rank :: self.world] if self.world > 1 else batch
 
     def of_pairs(self, chosen: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:

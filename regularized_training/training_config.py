@@ -38,10 +38,10 @@ class TrainingConfig(Config):
     augment : AugmentConfig
         Random crops and mirror images.
     n_train, n_test : int, optional
-        Use only so many images, evenly over the classes and the same ones for every seed.
+        Number of images to use, evenly over the classes and the same ones for every seed.
     shuffled_labels : float
-        Fraction of the training images that exchange their labels among each other, which keeps
-        the number of each class; the seed chooses them.
+        Fraction of the training images whose labels are shuffled among them, which keeps the
+        number of each class; the seed chooses them.
     precision : {"float32", "bfloat16"}
         Of the network's passes, by torch's automatic mixed precision. The losses are float32 in
         either case. ``bfloat16`` is for GPUs and processors with instructions for it; others are
@@ -78,7 +78,7 @@ class TrainingConfig(Config):
         return self
 
     def learning_rate_at(self, epoch: float) -> float:
-        """Learning rate after so many epochs, which need not be a whole number."""
+        """Learning rate at an epoch, which need not be a whole number."""
         if self.schedule == "restart":
             return self.learning_rate * self.decay ** (
                 int(epoch) % self.restart_epoch // self.decay_every
@@ -95,7 +95,7 @@ class TrainingConfig(Config):
         )
 
     def alpha_at(self, epoch: float) -> float:
-        """Weight of the teacher's loss after so many epochs; 0 without a regulariser."""
+        """Weight of the teacher's loss at an epoch; 0 without a regulariser."""
         if self.regularizer is None:
             return 0.0
         return self.regularizer.alpha_at(epoch, self.epochs)

@@ -310,7 +310,7 @@ class Stopwatch:
         self._started = time.perf_counter()
 
     def provenance(self, device: str = "cpu", at_least: float = 0.0) -> dict[str, Any]:
-        """Columns of ``PROVENANCE``; a resumed computation took ``at_least`` so many seconds."""
+        """Columns of ``PROVENANCE``; a resumed computation took ``at_least`` seconds."""
         return {
             **code_version(),
             "device": describe_device(device),

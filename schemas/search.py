@@ -1,6 +1,6 @@
 """Searches for good settings of an encoder: their trials, and what became of each.
 
-These rows are all there is of a search: whoever resumes it reads them.
+These rows are all there is of a search, and a search is resumed from them.
 """
 
 from __future__ import annotations

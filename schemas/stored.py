@@ -1,7 +1,7 @@
 """Arrays and files in the object store: written whole, with their checksums, and read with care.
 
-Columns are declared by DataJoint's codecs ``<npy@>`` and ``<attach@>``, so that whoever reads the
-tables without this package finds DataJoint's own format. Within it they are read and written by the
+Columns are declared by DataJoint's codecs ``<npy@>`` and ``<attach@>``, so that those who read the
+tables without this package find DataJoint's own format. Within it they are read and written by the
 codecs here, which the headings of these tables name (:data:`CODECS`) and no others: beside what
 DataJoint's say, rows hold the size and the SHA-256 of each array's file.
 """

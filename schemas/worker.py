@@ -11,8 +11,8 @@ from schemas.base import RunningState, schema
 class Worker(RunningState):
     """A process that computes, for as long as it lives.
 
-    Its heartbeat is by the clock of the database. Whoever finds it silent may delete the row and
-    take its job; the worker then knows that it was given up.
+    Its heartbeat is by the clock of the database. A worker that finds it silent may delete the
+    row and take its job; the silent one then knows that it was given up.
     """
 
     definition = """

@@ -109,7 +109,9 @@ def import_stimuli(
     width: Annotated[int, typer.Option(min=1, help="Of the stimuli.")] = 64,
     number: Annotated[
         int | None,
-        typer.Option(min=1, help="Take only the first so many, or as many of each class."),
+        typer.Option(
+            min=1, help="Number of stimuli to take, the first ones or evenly over the classes."
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="By which experiment files may refer to them.")

@@ -44,11 +44,11 @@ def import_scan(
     ] = None,
     test_images: Annotated[
         int | None,
-        typer.Option(help="Hold out so many images, where all of them were repeated, or none."),
+        typer.Option(help="Images to hold out for testing, where all were repeated or none."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Chooses test and validation images.")] = 0,
     downsample: Annotated[
-        int, typer.Option(min=1, help="Average squares of so many pixels a side.")
+        int, typer.Option(min=1, help="Average blocks of this many pixels a side.")
     ] = 1,
     species: Annotated[str, typer.Option(help="For instance: macaque.")] = "",
     area: Annotated[str, typer.Option(help="For instance: V4.")] = "",
@@ -134,7 +134,7 @@ def import_images(
     name: Annotated[str | None, typer.Option(help="Name of the image set.")] = None,
     grey: Annotated[bool, typer.Option("--grey", help="Convert colour to grey.")] = False,
     size: Annotated[
-        int | None, typer.Option(min=8, help="Resize to so many pixels a side.")
+        int | None, typer.Option(min=8, help="Height and width to resize to, in pixels.")
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Where torchvision keeps its sets.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Let torchvision fetch it.")] = False,

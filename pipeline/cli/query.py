@@ -40,7 +40,7 @@ def query(
             "--where",
             "-w",
             help="Only rows with this, such as 'alpha >= 0.1', 'seed in 0, 1', 'source like "
-            "%.nwb' or 'similarity_loss is null'; given again, all must hold.",
+            "%.nwb' or 'similarity_loss is null'; repeat it for rows that meet several.",
         ),
     ] = None,
     columns: Annotated[
@@ -48,7 +48,7 @@ def query(
     ] = None,
     sort: Annotated[
         list[str] | None,
-        typer.Option("--sort", help="A column, or 'COLUMN desc'; may be given again."),
+        typer.Option("--sort", help="A column, or 'COLUMN desc'; repeat it to sort by several."),
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Most rows.")] = None,
     listed: Annotated[

@@ -49,7 +49,7 @@ def reporting_errors(function: Callable[P, R]) -> Callable[P, R]:
 
 
 class Session:
-    """An open database; an embedded server is stopped by whoever is the last to use it."""
+    """An open database; an embedded server is stopped by the last process that uses it."""
 
     def __enter__(self) -> Any:
         from pipeline.database.opening import open_database

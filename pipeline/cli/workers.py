@@ -79,8 +79,8 @@ def worker(
 ) -> None:
     """Take computations from the database until none is left, on any machine that reaches it.
 
-    Told to stop by SIGTERM or Ctrl-C, it puts back what it is computing; whoever takes it up
-    resumes from the last checkpoint.
+    Told to stop by SIGTERM or Ctrl-C, it puts back what it is computing; the worker that takes it
+    up resumes from the last checkpoint.
 
     Example: `neuroteach worker --forever`
     """

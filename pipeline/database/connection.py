@@ -20,8 +20,8 @@ log = logging.getLogger("neuroteach")
 PATIENCE = 180.0  # seconds for which a lost server is waited for
 CONNECT_TIMEOUT = 10  # seconds
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 3.0  # seconds between attempts
-# Whoever does not answer for some 25 s is gone: the server ends the session of a machine that was
-# switched off, and a client notices that its server was. Without this it takes two hours.
+# A machine that does not answer for some 25 s is gone: the server ends the session of a client that
+# was switched off, and a client notices that its server was. Without this it takes two hours.
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 _USER_TIMEOUT = 25_000  # milliseconds: the same for who was sent something and does not confirm it
 _TRIES = 10  # of a query whose session is lost each time

@@ -195,7 +195,7 @@ class EmbeddedPostgres:
         """Stop the server unless other sessions are open; with `force`, cut them off.
 
         Close your own sessions first: they count too. Without `wait` the server may still be
-        writing when this returns; whoever starts it next waits for that.
+        writing when this returns; the next start waits for that.
         """
         data = self._data_folder()
         if data is None:

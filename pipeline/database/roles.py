@@ -80,7 +80,7 @@ def _postgres(role: Role, user: str, database: str, schema: str) -> list[str]:
     return [
         *statements,
         f"CREATE SCHEMA IF NOT EXISTS {s}",
-        # Whoever owns the schema could give itself what is taken from it here.
+        # The schema's owner could grant itself what is revoked here.
         "DO $$ BEGIN IF EXISTS (SELECT FROM pg_namespace WHERE "
         f"nspname = '{schema}' AND nspowner = '{u}'::regrole) THEN RAISE EXCEPTION "
         f"'{user} is the admin of {schema}; make another user its admin first'; END IF; END $$",

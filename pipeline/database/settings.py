@@ -187,7 +187,7 @@ class Settings(BaseModel):
 
     @property
     def worker_alive(self) -> Path:
-        """A file that a worker touches at each heartbeat, for whoever looks after its process."""
+        """A file that a worker touches at each heartbeat, for a supervisor of its process."""
         return self.home / "worker-alive"
 
     @property

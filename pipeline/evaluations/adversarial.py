@@ -105,8 +105,8 @@ def adversarial_curves(
     Returns
     -------
     dict
-        By :func:`curve_key`: rising numbers of queries, and the median distance that was reached
-        after so many, of images that are classified correctly; infinite as long as over half of
+        By :func:`curve_key`: rising numbers of queries, and the median distance reached after
+        each, of images that are classified correctly; infinite as long as over half of
         them withstand.
     """
     rows = selection.of(AdversarialDistance, AdversarialDistance.Plan).to_dicts()

@@ -90,7 +90,7 @@ def dots(ax: Any, frame: pd.DataFrame, value: str) -> None:
 
 
 def height(frame: pd.DataFrame, least: float) -> float:
-    """Inches of a panel of :func:`dots`, at least so many."""
+    """Size in inches of a panel of :func:`dots`, at least the given one."""
     return max(least, 0.6 + 0.24 * conditions(frame).nunique())
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def new_figure(size: tuple[float, float]) -> Figure:
-    """An empty figure of so many inches; imports matplotlib, which takes a second."""
+    """An empty figure, its size in inches; imports matplotlib, which takes a second."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=size, layout="constrained")

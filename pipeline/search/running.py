@@ -99,7 +99,7 @@ def run_search(
     on_trial: Callable[[Trial], None] = lambda trial: None,
     keep_going: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Try settings until a search has so many trials, alone or beside other workers.
+    """Try settings until a search has ``n_trials`` trials, alone or beside other workers.
 
     A trial that another worker left when it died is resumed first.
 
@@ -109,7 +109,7 @@ def run_search(
     n_trials : int
         Of the search altogether, not of this call.
     on_trial : callable
-        Called with each finished trial, whoever computed it.
+        Called with each finished trial, also those of other workers.
     keep_going : callable
         Asked before each trial; False ends the work early.
 

@@ -68,14 +68,14 @@ class _Entry:
         self._file.close()
 
     def read(self, size: int = -1) -> bytes:
-        """Up to so many bytes."""
+        """At most ``size`` bytes."""
         try:
             return self._file.read(size)
         except _UNREADABLE as error:
             raise self._damaged(error) from error
 
     def readline(self, size: int = -1) -> bytes:
-        """Up to the end of the line, or so many bytes of it."""
+        """Up to the end of the line, at most ``size`` bytes of it."""
         try:
             return self._file.readline(size)
         except _UNREADABLE as error:

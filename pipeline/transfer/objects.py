@@ -192,7 +192,7 @@ class Readable(Protocol):
     """What can be read a chunk at a time."""
 
     def read(self, size: int, /) -> bytes:
-        """Up to so many bytes; none at the end."""
+        """At most ``size`` bytes; none at the end."""
 
 
 class Writable(Protocol):

@@ -169,7 +169,7 @@ def read_recording(
     seed : int
         Chooses validation images, and test images if asked to.
     downsample : int
-        Average squares of so many pixels a side.
+        Average blocks of ``downsample`` x ``downsample`` pixels.
     species, area : str
         What the file says by default.
     nwb : NwbOptions, optional

@@ -76,7 +76,7 @@ def read_arrays(
     seed : int
         Chooses validation images, and test images if asked to.
     downsample : int
-        Average squares of so many pixels a side.
+        Average blocks of ``downsample`` x ``downsample`` pixels.
     species, area : str
         What the file says by default.
 

@@ -1,4 +1,4 @@
-"""What an importer is, whoever wrote it, and all of them by the names of their formats.
+"""What an importer is, ours or another package's, and all of them by the names of their formats.
 
 Another package's is the name of an entry point in the group ``neuroteach.importers``, or
 ``package.module:object``. Either leads to an :class:`Importer`, or to a module with functions of

@@ -1,6 +1,6 @@
 """Single ``.npy`` arrays from folders and archives, checked before they are loaded.
 
-Pickled objects are never loaded: what they do on loading is up to whoever wrote them.
+Pickled objects are never loaded: loading one runs code of the file's author.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def read_nwb(
     seed : int
         Chooses validation images, and test images if asked to.
     downsample : int
-        Average squares of so many pixels a side.
+        Average blocks of ``downsample`` x ``downsample`` pixels.
     species, area : str
         What the file says by default.
     options : NwbOptions, optional

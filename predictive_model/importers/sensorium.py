@@ -64,7 +64,7 @@ def read_sensorium(
     name : str, optional
         Of the scan; the folder's or archive's name by default.
     downsample : int
-        Average squares of so many pixels a side.
+        Average blocks of ``downsample`` x ``downsample`` pixels.
     species, area : str
         What the tree says by default.
 

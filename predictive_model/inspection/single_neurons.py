@@ -1,6 +1,6 @@
 """SingleNeurons: each neuron looks at an image of its own, with mean gaze and mean behaviour.
 
-An encoder answers for all neurons to every image. Whoever looks for the image of one neuron, or for
+An encoder answers for all neurons to every image. A search for the image of one neuron, or for
 its gradient, needs one image and one neuron at a time, and thousands of such pairs at once.
 """
 

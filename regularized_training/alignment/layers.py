@@ -32,7 +32,7 @@ class RepresentationConfig(Config):
     Attributes
     ----------
     n_stimuli : int
-        At most so many of the held-out stimuli, the first ones.
+        Largest number of held-out stimuli to use, the first ones.
     stimulus_size : (int, int), optional
         Height and width to resize the stimuli to; as they were shown by default.
     """

@@ -88,11 +88,11 @@ class LessonConfig(Config):
             """Height and width."""
 
     def alpha_at(self, epoch: float, epochs: int) -> float:
-        """Weight of the teacher's loss after so many epochs of a training."""
+        """Weight of the teacher's loss at an epoch of the training."""
         return self.alpha
 
     def teaches_at(self, epoch: float) -> bool:
-        """Whether stimuli are shown after so many epochs."""
+        """Whether stimuli are shown at this epoch."""
         return True
 
     def lesson(
@@ -223,7 +223,7 @@ class RegularizerConfig(LessonConfig):
         return self
 
     def alpha_at(self, epoch: float, epochs: int) -> float:
-        """Weight of the similarity loss after so many epochs of a training."""
+        """Weight of the similarity loss at an epoch of the training."""
         done = epoch / epochs
         return self.alpha * min(1.0, done / self.alpha_warmup) if self.alpha_warmup else self.alpha
 
@@ -248,7 +248,8 @@ class RsmConfig(LessonConfig):
     weighting : {"ratio", "static"}
         Keep r constant, or lambda at what it was in the first step.
     taught_epochs : int or "all"
-        Teach during the first so many epochs, 10 in the paper; during all of them if "all".
+        Number of epochs, from the first, during which the teacher teaches; 10 in the paper, or
+        all of them.
     decay : bool
         Let r fall linearly, to 0 at the end of the training.
     n_pairs : int
@@ -286,11 +287,11 @@ class RsmConfig(LessonConfig):
         return 2 * self.n_pairs
 
     def alpha_at(self, epoch: float, epochs: int) -> float:
-        """r after so many epochs of a training."""
+        """r at an epoch of the training."""
         if not self.teaches_at(epoch):
             return 0.0
         return self.ratio * (1 - epoch / epochs) if self.decay else self.ratio
 
     def teaches_at(self, epoch: float) -> bool:
-        """Whether stimuli are shown after so many epochs."""
+        """Whether stimuli are shown at this epoch."""
         return self.taught_epochs == "all" or epoch < self.taught_epochs

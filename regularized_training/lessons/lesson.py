@@ -1,4 +1,4 @@
-"""What training asks of a lesson, whoever made it."""
+"""What training asks of a lesson, ours or another package's."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class AttackConfig(Config):
         Numbers of iterations, all of which are tried likewise; 100, and for PGD the paper's, by
         default.
     n_images : int or "all"
-        Attack so many images, evenly over the classes, or ``"all"``. 1,000 in the paper.
+        Number of images to attack, evenly over the classes, or ``"all"``; 1,000 in the paper.
     max_distance : float, optional
         Of PGD: the largest perturbation that is tried; by default as far apart as two images can
         be.
@@ -92,7 +92,7 @@ class AttackCheckConfig(Config):
     Attributes
     ----------
     n_images : int
-        Use so many correctly classified images, evenly over the classes.
+        Number of correctly classified images to use, evenly over the classes.
     distances : tuple of float
         L-inf sizes of the perturbations, rising, pixels in 0 to 1.
     n_noise : int

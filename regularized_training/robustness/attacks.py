@@ -58,7 +58,7 @@ class AdversarialDistances:
     curve_queries : (q,) int64
         Rising numbers of queries.
     curve : (q, n) float64
-        Distance reached after so many.
+        Distance reached after each number of queries.
     """
 
     index: NDArray[np.int64]

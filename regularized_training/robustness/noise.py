@@ -36,7 +36,7 @@ class NoiseConfig(Config):
     seed : int
         Decides the noise, and which images are chosen.
     n_images : int, optional
-        Use so many images, evenly over the classes; all by default.
+        Number of images to use, evenly over the classes; all by default.
     batch_size : int
         Changes the speed alone.
     """

@@ -1,4 +1,4 @@
-"""How far an attack has come after so many questions to the network."""
+"""Distance an attack has reached as a function of the number of queries to the network."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class QueryCount:
         self._reached.append(self.best.copy())
 
     def curve(self, points: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Distance of the closest one after so many queries, (point, n); infinite before."""
+        """Distance of the closest one after each number of queries, (point, n); infinite before."""
         when, reached = np.stack(self._when), np.stack(self._reached)
         # Of each image the last entry whose queries do not exceed the point.
         last = (when[None] <= points[:, None, None]).sum(1) - 1

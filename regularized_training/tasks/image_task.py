@@ -131,7 +131,7 @@ class ImageTask:
         return kept
 
     def with_shuffled_labels(self, fraction: float, seed: int = 0) -> ImageTask:
-        """The same task, some training images of which have exchanged their labels.
+        """The same task with the labels of a fraction of the training images shuffled.
 
         Label corruption of Federer et al. 2020: every class keeps its number of labels. By chance
         an image may get its own label back, so that fewer than `fraction` are wrong.

@@ -28,11 +28,11 @@ class TeacherConfig(Config):
     ``oracle``
         Similarity averaged over all pairs of trials, Eq. 3, where the images were repeated.
     ``shuffle``
-        ``neural_model``, or an RSM that is given, with its images exchanged: rows and columns are
+        ``neural_model``, or an RSM that is given, with its images shuffled: rows and columns are
         permuted together, which keeps every value and the spectrum and breaks only the link to
         the images.
     ``shuffle_entries``
-        The same two with their pairs exchanged: keeps the values alone.
+        The same two with their pairs of images shuffled: keeps the values alone.
     ``low_rank``
         ``neural_model`` along its strongest directions only.
     ``gabor``
