@@ -95,6 +95,7 @@ def counted() -> Iterator[list[str]]:
 
 def fill(database: Database, networks: int, epochs: int) -> None:
     """Rows of networks, epochs and noise, as if they had been computed."""
+    from regularized_training.networks.config import NetworkConfig as NetworkSettings
     from regularized_training.teachers.config import TeacherConfig as TeacherSettings
     from regularized_training.training_config import TrainingConfig as TrainingSettings
     from schemas import teacher_plan, training
@@ -115,7 +116,7 @@ def fill(database: Database, networks: int, epochs: int) -> None:
     assert NoiseAccuracy.settings is not None
     noise = NoiseAccuracy.settings.row(NoiseAccuracy.settings.load()())
     NoiseAccuracy.Config.insert1(noise)
-    network = training.NetworkConfig.row(_default("networks.config", "NetworkConfig"))
+    network = training.NetworkConfig.row(NetworkSettings())
     training.NetworkConfig.insert1(network)
     teachers = [
         teacher_plan.TeacherConfig.row(TeacherSettings(kind="shuffle", seed=seed))
@@ -166,12 +167,6 @@ def fill(database: Database, networks: int, epochs: int) -> None:
         f"CROSS JOIN generate_series(0, {LEVELS - 1}) AS i"
     )
     connection.query("ANALYZE")
-
-
-def _default(module: str, name: str) -> Any:
-    import importlib
-
-    return getattr(importlib.import_module(f"regularized_training.{module}"), name)()
 
 
 def statements(settings: Settings) -> dict[str, int]:

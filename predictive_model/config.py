@@ -14,8 +14,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]  # as wide as a database's column
 class Config(BaseModel):
     """Frozen; refuses names it does not know and numbers that are not finite.
 
-    A setting that comes with a later version is declared by :func:`added`, so that what it
-    describes, and with it the hash of all settings of before, stays what it was.
+    A setting that a later version adds is declared by :func:`added`, so that the descriptions of
+    earlier settings, and with them their hashes, stay as they were.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -70,7 +70,7 @@ def _at_default(config: Config, name: str) -> bool:
 
 
 def _described(value: Any, dumped: Any) -> Any:
-    """What pydantic made of a value, without fields that do not count in it."""
+    """What pydantic made of a value, without fields added later that are at their default."""
     if isinstance(value, Config):
         if not type(value).model_fields.keys() <= dumped.keys():
             # Of a class derived from the declared one, whose fields alone pydantic has written.
@@ -94,11 +94,11 @@ def _versions(value: Any) -> Iterator[str]:
     if isinstance(value, Config):
         since = _later_fields(value)
         for name in type(value).model_fields:
-            if name not in since:
-                yield from _versions(getattr(value, name))
-            elif not _at_default(value, name):
+            if name in since:
+                if _at_default(value, name):
+                    continue
                 yield since[name]
-                yield from _versions(getattr(value, name))
+            yield from _versions(getattr(value, name))
     elif isinstance(value, Mapping):
         for inner in value.values():
             yield from _versions(inner)
@@ -113,7 +113,7 @@ def version_numbers(version: str) -> tuple[int, ...]:
 
 
 def what_is_wrong(error: ValidationError, root: str = "") -> str:
-    """All that a configuration was refused for: ``field.field: why``, behind each other.
+    """All reasons why a configuration was refused, ``field.field: why``, separated by semicolons.
 
     Which of several alternatives a field was read as is left out.
     """

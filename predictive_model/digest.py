@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import Any
 
+import numpy as np
+
 
 def fingerprint(**parts: Any) -> str:
     """Hash of everything a computation depends on, as hexadecimal digits.
@@ -24,5 +26,5 @@ def array_digest(*arrays: Any) -> str:
             digest.update(b"none")
         else:
             digest.update(f"{array.shape}{array.dtype}".encode())
-            digest.update(array.tobytes())
+            digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Parts that may be anyone's: networks, teachers, lessons, importers and evaluations by name.
+"""Parts that any package may offer: networks, teachers, lessons, importers, evaluations by name.
 
 A name is one of ours, one that an installed package offers, or ``package.module:function``. A
 package offers parts as entry points in its ``pyproject.toml``, in one group for each kind::
@@ -6,8 +6,8 @@ package offers parts as entry points in its ``pyproject.toml``, in one group for
     [project.entry-points."neuroteach.networks"]
     mylab_net = "mylab.networks:mylab_net"
 
-Ours come in by the same references, so nothing is imported before it is asked for, and what is
-installed is looked through once, and only for a name that is not ours.
+Ours are found by such references too, so nothing is imported before it is asked for. Installed
+packages are searched once, and only for a name that is not ours.
 """
 
 from __future__ import annotations
@@ -113,11 +113,11 @@ class Registry:
         self._forms = f"{hint}or module:function"
 
     def names(self) -> tuple[str, ...]:
-        """All that are here: ours, then others'."""
+        """Names of all parts that are available: ours, then those of installed packages."""
         return (*self.built_in, *sorted(installed(self.group).keys() - self.built_in.keys()))
 
     def check_name(self, name: str) -> str:
-        """The name, if one may be called so; whether one is, is not looked up.
+        """The name, if it has the form of one; whether there is such a part is not looked up.
 
         Raises
         ------
@@ -132,7 +132,7 @@ class Registry:
         return name
 
     def require(self, name: str, recorded: Origin | None = None) -> Offer:
-        """Where the part of a name is to be found; nothing is imported to tell.
+        """Where the part with a name is to be found, without importing anything.
 
         Parameters
         ----------
@@ -144,7 +144,8 @@ class Registry:
         Raises
         ------
         PartError
-            If there is none of this name; of a ``module:function`` only importing it tells.
+            If there is none of this name. Whether a ``module:function`` exists is not known
+            before it is imported.
         """
         if name in self.built_in:
             return Offer(self.built_in[name], OURS, _version_of_ours())
@@ -168,7 +169,7 @@ class Registry:
         return offered[0]
 
     def find(self, name: str, recorded: Origin | None = None) -> Part:
-        """The part of a name, imported, and whose it is; as :meth:`require` looks for it.
+        """Import the part with a name and find out whose it is; arguments as :meth:`require`.
 
         Raises
         ------
@@ -189,20 +190,16 @@ class Registry:
         """What a reference leads to, and the file that defines it."""
         module_name, _, path = reference.partition(":")
         try:
-            value: Any = importlib.import_module(module_name)
-        except Exception as error:  # whatever a stranger's module does when it is imported
-            absent = isinstance(error, ModuleNotFoundError) and error.name is not None
-            if absent and f"{module_name}.".startswith(f"{error.name}."):  # type: ignore[attr-defined]
-                why = (
-                    f"there is no module {error.name}; install it, or put "  # type: ignore[attr-defined]
-                    "its folder on PYTHONPATH"
-                )
+            importlib.import_module(module_name)
+        except Exception as error:  # a stranger's module may raise anything when it is imported
+            absent = error.name if isinstance(error, ModuleNotFoundError) else None
+            if absent and f"{module_name}.".startswith(f"{absent}."):
+                why = f"there is no module {absent}; install it, or put its folder on PYTHONPATH"
             else:
                 why = f"importing {module_name} failed ({type(error).__name__}: {error})"
             raise self.error(name, why) from error
         try:
-            for attribute in filter(None, path.split(".")):
-                value = getattr(value, attribute)
+            value = load(reference)
         except AttributeError as error:
             raise self.error(name, f"module {module_name} has no {path}") from error
         # Of an instance it is the module that holds it, not the one with its class.
@@ -211,9 +208,7 @@ class Registry:
 
 def load(reference: str) -> Any:
     """An object, by ``package.module:object``, or a module by its name."""
-    module, _, name = reference.partition(":")
-    found = importlib.import_module(module)
-    return getattr(found, name) if name else found
+    return importlib.metadata.EntryPoint("", reference, "").load()
 
 
 @functools.cache
@@ -240,12 +235,18 @@ def source_file(value: Any) -> Path | None:
 
 
 def origin_of(file: Path | None, package: str) -> Origin:
-    """Whose a file is that was imported as part of a top-level package or as a module alone."""
+    """Origin of a file that was imported from a top-level package, or as a module on its own."""
+    return Origin(*_owner(file, package), _digest(file))
+
+
+@functools.cache
+def _owner(file: Path | None, package: str) -> tuple[str, str]:
+    """Name and version of the distribution that a file belongs to; long lists are read for it."""
     for name in dict.fromkeys(_owners().get(package, ())):
         distribution = importlib.metadata.distribution(name)
         if file is not None and _owns(distribution, file.resolve()):
-            return Origin(distribution.name, distribution.version, _digest(file))
-    return Origin("", "", _digest(file))
+            return distribution.name, distribution.version
+    return "", ""
 
 
 @functools.cache

@@ -427,7 +427,8 @@ class _Losses(nn.Module):
 def _require_logits(logits: object, n: int) -> None:
     """Raise a TrainingError if a network, which may be anyone's, answers in another form."""
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != n:
-        found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"{type(logits)}"
+        shape = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else None
+        found = shape or f"a {type(logits).__name__}"
         raise TrainingError(f"network: answered with {found}, expected logits ({n}, classes)")
 
 

@@ -153,7 +153,7 @@ class Found:
     seconds : float
         Spent at least, of a computation that was resumed.
     provenance : dict, optional
-        Of what another computation made, instead of this one's.
+        Columns of ``PROVENANCE`` of the computation that made the row, if it was another.
     """
 
     row: Mapping[str, Any]
@@ -241,13 +241,13 @@ class Computed(dj.Computed):
 
 
 def described_origins(parts: Sequence[Part]) -> list[dict[str, str]] | None:
-    """Whose parts these are, as rows say it; ours need no saying."""
+    """Origins of parts as rows record them; None if all are ours."""
     others = [part for part in parts if part.origin.distribution != OURS]
     return [{"name": part.name, **vars(part.origin)} for part in others] or None
 
 
 def origin_recorded(origins: Sequence[Mapping[str, str]] | None, name: str) -> Origin | None:
-    """Whose a part was when a row was computed."""
+    """Origin of a part when a row was computed; None if none was recorded, as of ours."""
     for one in origins or ():
         if one["name"] == name:
             return Origin(one["distribution"], one["version"], one["digest"])
@@ -284,7 +284,7 @@ def code_version() -> dict[str, str]:
 def _git_commit() -> str:
     folder = Path(__file__).resolve().parent.parent
     if not (folder / ".git").exists():
-        # Of an installed package; a repository around it would not be ours. An image says its own.
+        # An installed package: a repository around it would not be ours. Images set the variable.
         return os.environ.get("NEUROTEACH_GIT_COMMIT", "")[:48]
 
     def git(*arguments: str) -> str:
@@ -322,7 +322,7 @@ class Stopwatch:
 
 
 def now() -> datetime:
-    """The moment, UTC, in whole seconds, as columns hold it."""
+    """The current time, UTC, in whole seconds, as columns hold it."""
     return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 
 

@@ -64,14 +64,11 @@ class Catalogue:
         for question, sql in questions.items():
             for row in self.connection.query(sql, (self.schema,), as_dict=True):
                 found[row["of_table"]][question].append(row)
-        lineage = self.connection.adapter.make_full_table_name(self.schema, _LINEAGE)
         if _LINEAGE in found:
-            for table, attribute, origin in self.connection.query(
-                f"SELECT table_name, attribute_name, lineage FROM {lineage}"
-            ):
-                found[table]["lineage"].append(
-                    {"attribute_name": attribute, "lineage": origin},
-                )
+            table = self.connection.adapter.make_full_table_name(self.schema, _LINEAGE)
+            sql = f"SELECT table_name, attribute_name, lineage FROM {table}"
+            for row in self.connection.query(sql, as_dict=True):
+                found[row["table_name"]]["lineage"].append(row)
         return {table: dict(rows) for table, rows in found.items()}
 
 
@@ -160,7 +157,7 @@ class _Rows:
 
 
 # What DataJoint's adapters ask about one table, asked about all of a schema. MySQL's columns are
-# asked for table by table: only there their defaults are not quoted.
+# still asked for table by table: information_schema would quote their defaults.
 _QUESTIONS = {
     "postgresql": {
         "table": (

@@ -179,7 +179,7 @@ class FitProgress(RunningState):
 
     @classmethod
     def key_of(cls, table: type[Computed], key: dict[str, Any]) -> dict[str, Any]:
-        """Which of its rows are of a key of a table of fits."""
+        """Restricts it to one fit, a key of :class:`SharedCore` or :class:`FittedEncoder`."""
         names = ("encoder_hash", "fit_hash", "seed")
         about = {"table_name": table.__name__, "scan": key.get("scan", "")}
         return about | {name: key[name] for name in names}
@@ -435,6 +435,20 @@ class FittedEncoder(_Fits):
 
         names = cls().primary_key
         return Fitted.from_bytes(read_attached(cls & {n: key[n] for n in names}, "encoder"))
+
+
+class EncoderAnalysis(Computed):
+    """Base of what is computed of each encoder whose scan is here with its trials."""
+
+    @property
+    def key_source(self) -> Any:
+        """Encoders of scans that are here with their trials."""
+        return FittedEncoder.proj() & (Scan & "n_trials > 0")
+
+    @classmethod
+    def planned(cls, experiments: Any) -> Any:
+        """Encoders that are fitted for experiments."""
+        return FitPlan & experiments
 
 
 def _joined(fitted: Fitted, recording: Recording) -> Fitted:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from schemas.base import PROVENANCE, Computed, Found, computing, schema
-from schemas.encoding import EncoderConfig, FitConfig, FitPlan, FittedEncoder
+from schemas.encoding import EncoderAnalysis, EncoderConfig, FitConfig, FitPlan, FittedEncoder
 from schemas.experiment import Seed
 from schemas.recording import Scan, StimulusSet
 from schemas.teacher_plan import PredictionPlan, ScanGroup, TeacherPlan
@@ -25,7 +25,7 @@ SUMMARY = """
 
 
 @schema
-class EncoderScore(Computed):
+class EncoderScore(EncoderAnalysis):
     """How well an encoder predicts the test tier, beside what a perfect prediction would score.
 
     docs/scores.md defines every score. Without repeats all but ``single_trial`` are null.
@@ -56,16 +56,6 @@ class EncoderScore(Computed):
         cc_norm_by_neuron = null : <npy@main> # NaN for neurons that do not count
         {PROVENANCE}
     """
-
-    @property
-    def key_source(self) -> Any:
-        """Encoders of scans that are here with their trials."""
-        return FittedEncoder.proj() & (Scan & "n_trials > 0")
-
-    @classmethod
-    def planned(cls, experiments: Any) -> Any:
-        """Encoders that are fitted for experiments."""
-        return FitPlan & experiments
 
     def compute(self, key: dict[str, Any], *settings: Any) -> Found:
         """Score one encoder."""

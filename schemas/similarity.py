@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import datajoint as dj
 
 from schemas.base import PROVENANCE, Computed, Found, schema
-from schemas.encoding import FitPlan, FittedEncoder
+from schemas.encoding import EncoderAnalysis, FitPlan, FittedEncoder
 from schemas.experiment import Experiment  # noqa: F401 - named in a definition
 from schemas.recording import Scan
 from schemas.teacher_plan import ScanGroup
@@ -22,7 +22,7 @@ PARTS, PARTS_SEED = 2, 0
 
 
 @schema
-class SimilarityQuality(Computed):
+class SimilarityQuality(EncoderAnalysis):
     """Fig. 1D of Li et al. 2019: does the model's similarity agree with the oracle's?
 
     Over the repeated images of the test tier; single trials are kept out of the oracle that they
@@ -43,16 +43,6 @@ class SimilarityQuality(Computed):
         data_matrix = null : <npy@main>        # of the first trial of each image
         {PROVENANCE}
     """
-
-    @property
-    def key_source(self) -> Any:
-        """Encoders of scans that are here with their trials."""
-        return FittedEncoder.proj() & (Scan & "n_trials > 0")
-
-    @classmethod
-    def planned(cls, experiments: Any) -> Any:
-        """Encoders that are fitted for experiments."""
-        return FitPlan & experiments
 
     def compute(self, key: dict[str, Any], *settings: Any) -> Found:
         """Compare the three similarities of one scan."""
@@ -80,7 +70,7 @@ class SimilarityQuality(Computed):
 
 
 @schema
-class SimilarityStructure(Computed):
+class SimilarityStructure(EncoderAnalysis):
     """Range and spectrum of recorded, oracle and model similarity of one scan."""
 
     definition = f"""
@@ -114,11 +104,6 @@ class SimilarityStructure(Computed):
     def key_source(self) -> Any:
         """Encoders that some experiment asks for."""
         return FittedEncoder.proj() & FitPlan.proj()
-
-    @classmethod
-    def planned(cls, experiments: Any) -> Any:
-        """Encoders that are fitted for experiments."""
-        return FitPlan & experiments
 
     def compute(self, key: dict[str, Any], *settings: Any) -> Found:
         """Describe the similarities of one scan."""

@@ -216,12 +216,10 @@ def _stimuli(
     """
     from regularized_training.teachers.teacher import teaching_images
 
-    sets = {member["stimulus_set"] for member in members}
-    images = np.asarray((StimulusSet & [{"stimulus_set": s} for s in sets]).fetch1("images"))
-    own = (Scan & members & [{"stimulus_set": s} for s in sets]).to_arrays("scan")
-    recordings = [
-        Scan.load(m) if m["scan"] in own and (Scan & m & "n_trials > 0") else None for m in members
-    ]
+    stimuli = [{"stimulus_set": s} for s in {member["stimulus_set"] for member in members}]
+    images = np.asarray((StimulusSet & stimuli).fetch1("images"))
+    own = (Scan & members & stimuli & "n_trials > 0").to_arrays("scan")
+    recordings = [Scan.load(m) if m["scan"] in own else None for m in members]
     known = [recording for recording in recordings if recording is not None]
     chosen = teaching_images(known) if known else np.arange(len(images))
     return images[chosen], chosen, recordings

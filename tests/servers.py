@@ -15,8 +15,10 @@ from pathlib import Path
 
 import psycopg2
 import pymysql
+import pytest
 
 from pipeline.database.embedded import EmbeddedPostgres
+from pipeline.database.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,16 @@ class SharedServer:
     @property
     def superuser(self) -> str:
         return self.url(self.user, self.password)
+
+    def settings(self, home: Path, schema: str, url: str = "") -> Settings:
+        """Settings with the address of a user, by default of the superuser."""
+        return Settings(
+            home=home,
+            database=url or self.superuser,
+            store=home / "store",
+            schema_name=schema,
+            device="cpu",
+        )
 
 
 def free_port() -> int:
@@ -65,12 +77,11 @@ def postgres_over_tcp() -> Iterator[SharedServer]:
 
 
 @contextlib.contextmanager
-def mariadb_over_tcp() -> Iterator[SharedServer | None]:
-    """MariaDB where one is installed, else None."""
+def mariadb_over_tcp() -> Iterator[SharedServer]:
+    """MariaDB; where none is installed, the test is skipped."""
     program, install = shutil.which("mariadbd"), shutil.which("mariadb-install-db")
     if program is None or install is None:
-        yield None
-        return
+        pytest.skip("no MariaDB is installed here")
     root = Path(tempfile.mkdtemp(prefix="neuroteach-maria-"))
     data, sock, port = root / "data", root / "sock", free_port()
     subprocess.run(

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from pipeline.cli.options import Output, Overwrite, Printed
 from pipeline.cli.printing import Format, err, plain, print_frame
 from pipeline.cli.session import (
     Session,
@@ -127,9 +128,7 @@ def target_settings(
 @reporting_errors
 def database_backup(
     file: Annotated[Path, typer.Argument(help="A .zip file to write.")],
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file if it is there.")
-    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Save the whole database, with all arrays and weights, in one file.
 
@@ -175,8 +174,8 @@ def database_check(
             "--remove-orphans", help="Remove objects that have had no row for an hour or more."
         ),
     ] = False,
-    format: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
-    output: Annotated[Path | None, typer.Option("--output", "-o")] = None,
+    format: Printed = Format.table,
+    output: Output = None,
 ) -> None:
     """Check that every array and file in the store is what its row says, and belongs to a row.
 

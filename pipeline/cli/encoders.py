@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.cli.options import CheckOnly, EncoderOf, EncoderScale, Overwrite
 from pipeline.cli.printing import err
 from pipeline.cli.session import Session, reporting_errors
 
@@ -33,7 +34,7 @@ def import_encoder(
             help="What a behaviour channel is held at, once for each; from the file by default."
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and report only.")] = False,
+    dry_run: CheckOnly = False,
 ) -> None:
     """Import an encoder that others fitted, to predict its scan's responses to any images.
 
@@ -191,14 +192,9 @@ def predict(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write (image, neuron) to an .npy file.")
     ] = None,
-    experiment: Annotated[
-        str | None,
-        typer.Option("--experiment", "-e", help="Whose encoder, if the scan has several."),
-    ] = None,
-    scale: Annotated[str | None, typer.Option("--scale", "-s", help="Of the experiment.")] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file if it is there.")
-    ] = False,
+    experiment: EncoderOf = None,
+    scale: EncoderScale = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Predict the responses of a scan's neurons to a stimulus set, and keep them.
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.database import print_written, shown_progress
+from pipeline.cli.options import EncoderOf, EncoderScale, Overwrite, Scale
 from pipeline.cli.printing import err
 from pipeline.cli.session import Session, reporting_errors
 
@@ -57,14 +58,9 @@ def export_scan(
 def export_responses(
     name: Annotated[str, typer.Argument(help="Name of a scan in the database.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="An .npz file.")],
-    experiment: Annotated[
-        str | None,
-        typer.Option("--experiment", "-e", help="Whose encoder, if the scan has several."),
-    ] = None,
-    scale: Annotated[str | None, typer.Option("--scale", "-s", help="Of the experiment.")] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file if it is there.")
-    ] = False,
+    experiment: EncoderOf = None,
+    scale: EncoderScale = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write the denoised responses to a scan's images: what its encoder predicts.
 
@@ -96,10 +92,8 @@ def export_responses(
 def export_experiment(
     name: Annotated[str, typer.Argument(help="Name of an experiment in the database.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A .zip file.")],
-    scale: Annotated[str | None, typer.Option("--scale", "-s", help="Only this scale.")] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file if it is there.")
-    ] = False,
+    scale: Scale = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write an experiment with all that it was made from, for `neuroteach import archive`.
 
@@ -127,9 +121,7 @@ def export_network(
             "--output", "-o", help="A file: .safetensors, .pt (TorchScript) or .onnx (ONNX)."
         ),
     ],
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file if it is there.")
-    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a trained network to a file that is used without the database.
 

@@ -10,6 +10,7 @@ import typer
 
 from pipeline.cli.database import print_brought, shown_progress
 from pipeline.cli.encoders import import_encoder, import_rsm, import_stimuli
+from pipeline.cli.options import CheckOnly
 from pipeline.cli.printing import err, plain
 from pipeline.cli.session import Session, reporting_errors
 from pipeline.database.settings import load_settings
@@ -79,7 +80,7 @@ def import_scan(
     clip_negative: Annotated[
         bool, typer.Option("--clip-negative", help="NWB: set negative responses to 0.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and report only.")] = False,
+    dry_run: CheckOnly = False,
 ) -> None:
     """Import recordings. All are read and checked before any is written.
 

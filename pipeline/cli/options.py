@@ -16,3 +16,10 @@ User = Annotated[
 ]
 Printed = Annotated[Format, typer.Option("--format", "-f", help="How it is printed.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file instead.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")]
+CheckOnly = Annotated[bool, typer.Option("--dry-run", help="Check and report only.")]
+# Which encoder of a scan that has several.
+EncoderOf = Annotated[
+    str | None, typer.Option("--experiment", "-e", help="Whose encoder, if the scan has several.")
+]
+EncoderScale = Annotated[str | None, typer.Option("--scale", "-s", help="Of the experiment.")]

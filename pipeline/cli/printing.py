@@ -91,21 +91,21 @@ def print_frame(
         if output is None:
             return
         text = page.file.getvalue()  # type: ignore[attr-defined]
-    if output:
-        write_text(output, text)
-    else:
-        sys.stdout.write(text)
+    print_text(text, output)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole, or leave what is there.
+def print_text(text: str, output: Path | None) -> None:
+    """Write text to standard output, or to a file, which is there whole or as it was before.
 
     Raises
     ------
     FileNotFoundError
-        If its folder is missing.
+        If the folder of the file is missing.
     """
-    _write(path, text.encode())
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        _write(output, text.encode())
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import enum
+import io
 import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 
-from pipeline.cli.printing import Format, err, out, plain, print_frame, write_text
+from pipeline.cli.options import Output, Printed
+from pipeline.cli.printing import PAGE_WIDTH, Format, err, out, plain, print_frame, print_text
 from pipeline.cli.session import Session, reporting_errors
 
 if TYPE_CHECKING:
@@ -54,10 +55,8 @@ def query(
     listed: Annotated[
         bool, typer.Option("--list", help="List tables, or the columns of those named.")
     ] = False,
-    format: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to a file instead.")
-    ] = None,
+    format: Printed = Format.table,
+    output: Output = None,
 ) -> None:
     """Print rows of any tables, joined on the keys that they share.
 
@@ -114,9 +113,7 @@ def explain(
         typer.Argument(help="Which row of it: COLUMN=VALUE, also of tables that it refers to."),
     ] = None,
     format: Annotated[TreeFormat, typer.Option("--format", "-f")] = TreeFormat.tree,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to a file instead.")
-    ] = None,
+    output: Output = None,
 ) -> None:
     """Say what made a row, and all that it was computed from, down to recordings and images.
 
@@ -133,19 +130,10 @@ def explain(
         return
     else:
         text = _as_text(_tree(node))
-    if output is None:
-        sys.stdout.write(text)
-    else:
-        write_text(output, text)
+    print_text(text, output)
 
 
 def _as_text(tree: Tree) -> str:
-    import io
-
-    from rich.console import Console
-
-    from pipeline.cli.printing import PAGE_WIDTH
-
     page = Console(file=io.StringIO(), width=PAGE_WIDTH, highlight=False)
     page.print(tree)
     return str(page.file.getvalue())  # type: ignore[attr-defined]
@@ -155,15 +143,8 @@ def _tree(node: Node) -> Tree:
     from rich.tree import Tree
 
     tree = Tree(_label(node))
-    for source in node.sources:
-        _add(tree, source)
+    tree.children += map(_tree, node.sources)
     return tree
-
-
-def _add(tree: Tree, node: Node) -> None:
-    branch = tree.add(_label(node))
-    for source in node.sources:
-        _add(branch, source)
 
 
 def _label(node: Node) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.options import Output, Overwrite, Printed
 from pipeline.cli.printing import Format, err, plain, print_frame
 from pipeline.cli.session import Session, reporting_errors
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 search_app = typer.Typer(help="Search for good settings of an encoder.")
 
 Name = Annotated[str, typer.Argument(help="Name of the search.")]
-FormatOption = Annotated[Format, typer.Option("--format", "-f")]
 
 
 @search_app.command("run")
@@ -84,8 +84,8 @@ def _short(value: object) -> str:
 @search_app.command("list")
 @reporting_errors
 def search_list(
-    format: FormatOption = Format.table,
-    output: Annotated[Path | None, typer.Option("--output", "-o")] = None,
+    format: Printed = Format.table,
+    output: Output = None,
 ) -> None:
     """List searches.
 
@@ -102,10 +102,8 @@ def search_list(
 @reporting_errors
 def search_results(
     name: Name,
-    format: FormatOption = Format.table,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to a file instead.")
-    ] = None,
+    format: Printed = Format.table,
+    output: Output = None,
 ) -> None:
     """Print all trials, the best first.
 
@@ -136,12 +134,8 @@ def _narrow(frame: pd.DataFrame) -> pd.DataFrame:
 @reporting_errors
 def search_best(
     name: Name,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write to a file instead.")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file if it is there.")
-    ] = False,
+    output: Output = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write the best settings as an experiment file, to fit and score them.
 

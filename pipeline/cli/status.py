@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from pipeline.cli.options import Experiment, Output, Printed, Scale, User
-from pipeline.cli.printing import Format, err, plain, print_frame, write_text
+from pipeline.cli.printing import Format, err, plain, print_frame, print_text
 from pipeline.cli.session import Session, reporting_errors
 
 if TYPE_CHECKING:
@@ -35,10 +34,7 @@ def status(
         where = database.settings.database_for_display
     if format is Format.json:
         text = json.dumps({"database": where, **asdict(found)}, indent=1, default=str) + "\n"
-        if output is None:
-            sys.stdout.write(text)
-        else:
-            write_text(output, text)
+        print_text(text, output)
         return
     err.print(f"database {where}")
     _print_workers(found)

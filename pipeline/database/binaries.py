@@ -51,7 +51,7 @@ class PostgresBinaries:
         stdin: str = "",
         pass_fds: tuple[int, ...] = (),
     ) -> None:
-        """Run a program in `folder`, to its end, by which one of a killed client can be found.
+        """Run a program to its end, in `folder`, by which one of a killed client can be found.
 
         Raises
         ------

@@ -176,7 +176,7 @@ class Connection(dj.Connection):
                 if time.monotonic() > deadline:
                     raise ServerGoneError(
                         f"the database server was not there for {self.patience:.0f} s: "
-                        f"{' '.join(str(error).split())}"
+                        f"{one_line(error)}"
                     ) from error
                 if not told:
                     log.warning(
@@ -190,6 +190,11 @@ class Connection(dj.Connection):
                 if told:
                     log.warning("the database server is back")
                 return
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return " ".join(str(error).split())
 
 
 def _refuse(*args: object, **kwargs: object) -> None:

@@ -12,10 +12,8 @@ on, as a daemon, when the program that started it ends, so that the next program
 
 ``pg_ctl`` makes the daemon. It neither waits for it nor stops it, for two reasons: it believes
 ``postmaster.pid``, whose number may belong to a stranger after a crash and would be signalled, and
-it looks only ten times a second, which is longer than a start or a stop takes. Here a server
-counts as running when the process of that number works in its data folder, and as gone when
-``server.alive`` can be locked, which also holds for children that a killed server left behind and
-for servers on other machines.
+it looks only ten times a second, which is longer than a start or a stop takes. See
+`pipeline.database.postmaster` for how a server is found instead.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
 import psutil
 import psycopg2
@@ -42,21 +40,23 @@ from filelock import FileLock, Timeout
 from pydantic import SecretStr
 
 from pipeline.database.binaries import EmbeddedPostgresError, PostgresBinaries, find_binaries
+from pipeline.database.postmaster import (
+    DYING_GRACE,
+    POLL,
+    PORT,
+    Postmaster,
+    claim,
+    comes_true,
+    end_processes,
+    find_postmaster,
+    is_held,
+    open_private,
+)
 from pipeline.database.settings import ServerAddress
-
-try:
-    import fcntl
-except ImportError as error:
-    raise ImportError(
-        "the embedded database needs Linux or macOS. On Windows work in WSL, or set "
-        "NEUROTEACH_DATABASE=postgresql://USER:PASSWORD@HOST/DATABASE"
-    ) from error
 
 Result = TypeVar("Result")
 
 USER = DATABASE = "neuroteach"
-PORT = 5432  # names the socket file; no network port is opened
-_PROGRAMS = ("postgres", "initdb", "unshare")  # unshare: what the other two are as root, at first
 _UNFINISHED = "initdb-"
 _SOCKET_PATH_LIMIT = 103  # bytes; Linux takes 107, macOS 103
 
@@ -65,9 +65,7 @@ _START_TIMEOUT = 120.0  # recovery after a crash included
 _STOP_TIMEOUT = 60.0
 _LEFTOVER_TIMEOUT = 30.0
 _CLAIM_TIMEOUT = 5.0
-_DYING_GRACE = 2.0
 _SESSION_GRACE = 0.5  # a session that was closed or killed a moment ago is still listed
-_POLL = 0.003
 _LOG_LIMIT = 10_000_000  # bytes
 
 _SETTINGS = {
@@ -135,16 +133,6 @@ class Status:
     sessions: int | None
 
 
-@dataclass(frozen=True)
-class _Postmaster:
-    """A live server process and what its ``postmaster.pid`` says."""
-
-    process: psutil.Process
-    port: int
-    socket_folder: Path
-    state: str  # "starting", "ready" or "stopping"
-
-
 class EmbeddedPostgres:
     """The PostgreSQL server whose data live in `root`; making this object touches nothing.
 
@@ -171,10 +159,10 @@ class EmbeddedPostgres:
         self.durable = durable
         self._settings = dict(settings or {})
         self._lock = FileLock(self.root / "server.lock", timeout=_LOCK_TIMEOUT, mode=0o600)
+        self._alive = self.root / "server.alive"
 
     def start(self) -> Server:
         """Make the database where there is none, start its server where none runs, and wait."""
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._locked():
             data = self._data_folder() or self._initialise()
             server = self._await_ready(data)
@@ -187,7 +175,6 @@ class EmbeddedPostgres:
 
     def connected(self, connect: Callable[[Server], Result]) -> Result:
         """Start, and return ``connect(server)``; no one can stop the server in between."""
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self._locked():
             return connect(self.start())
 
@@ -214,12 +201,12 @@ class EmbeddedPostgres:
     def running(self) -> bool:
         """Whether a server process works in the data folder; waits for no lock."""
         data = self._data_folder()
-        return data is not None and self._postmaster(data) is not None
+        return data is not None and find_postmaster(data) is not None
 
     def status(self) -> Status:
         """What runs now; waits for no lock."""
         data = self._data_folder()
-        postmaster = self._postmaster(data) if data else None
+        postmaster = find_postmaster(data) if data else None
         if postmaster is None:
             return Status(False, data, None, None, None)
         sessions = None
@@ -238,8 +225,9 @@ class EmbeddedPostgres:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            self._lock.acquire(poll_interval=_POLL)
+            self._lock.acquire(poll_interval=POLL)
         except Timeout:
             raise EmbeddedPostgresError(
                 f"another process has held {self._lock.lock_file} for {_LOCK_TIMEOUT:.0f} s. "
@@ -289,11 +277,11 @@ class EmbeddedPostgres:
         for unfinished in self.root.glob(f"{_UNFINISHED}*"):
 
             def removed(folder: Path = unfinished) -> bool:
-                _end(folder, signal.SIGKILL)
+                end_processes(folder, signal.SIGKILL)
                 shutil.rmtree(folder, ignore_errors=True)
                 return not folder.exists()  # a child that initdb has just made may be seen late
 
-            if not _comes_true(removed, _LEFTOVER_TIMEOUT):
+            if not comes_true(removed, _LEFTOVER_TIMEOUT):
                 raise EmbeddedPostgresError(f"{unfinished} cannot be removed: do so by hand")
 
     def _run_single_user(self, binaries: PostgresBinaries, data: Path, statement: str) -> None:
@@ -305,24 +293,11 @@ class EmbeddedPostgres:
     def _write_private(self, path: Path, line: str) -> None:
         unfinished = path.with_name(f"{path.name}.new")
         unfinished.unlink(missing_ok=True)
-        with _open_private(unfinished, os.O_EXCL) as file:
+        with open_private(unfinished, os.O_EXCL) as file:
             file.write(line.encode() + b"\n")
         unfinished.rename(path)
 
     # -------------------------------------------------------------------- what runs at the moment
-
-    def _postmaster(self, data: Path) -> _Postmaster | None:
-        """The live server; None if the process that ``postmaster.pid`` names works elsewhere."""
-        try:
-            lines = (data / "postmaster.pid").read_text().splitlines()
-            process = psutil.Process(int(lines[0]))
-        except (FileNotFoundError, IndexError, ValueError, OverflowError, psutil.Error):
-            return None
-        if not _works_in(process, data):
-            return None
-        lines += [""] * 8  # a server that has just begun has not written all lines yet
-        port = int(lines[3]) if lines[3].isdigit() else PORT
-        return _Postmaster(process, port, Path(lines[4]), lines[7].strip() or "starting")
 
     def _await_ready(self, data: Path, launched: bool = False) -> Server | None:
         """The server once it takes connections; None once none runs.
@@ -330,22 +305,22 @@ class EmbeddedPostgres:
         One that was just `launched` has not said yet who it is.
         """
         deadline = time.monotonic() + _START_TIMEOUT
-        while (postmaster := self._postmaster(data)) or (launched and self._held()):
+        while (postmaster := find_postmaster(data)) or (launched and is_held(self._alive)):
             if postmaster is not None and postmaster.state == "ready":
                 server = self._server(postmaster)
                 if _answers(server):
                     return server
                 # Killed this instant, it looks alive a little longer.
-                deadline = min(deadline, time.monotonic() + _DYING_GRACE)
+                deadline = min(deadline, time.monotonic() + DYING_GRACE)
             if time.monotonic() > deadline:
                 raise EmbeddedPostgresError(
                     f"the server of {self.root} does not answer. Stop it by force, then start it "
                     f"again; {self._log_tail()}"
                 )
-            time.sleep(_POLL)
+            time.sleep(POLL)
         return None
 
-    def _server(self, postmaster: _Postmaster) -> Server:
+    def _server(self, postmaster: Postmaster) -> Server:
         if not postmaster.socket_folder.exists():
             raise EmbeddedPostgresError(
                 f"the server runs (process {postmaster.process.pid}) but its socket folder "
@@ -387,7 +362,7 @@ class EmbeddedPostgres:
                 (sessions,) = cursor.fetchone() or (0,)
                 if not sessions or time.monotonic() >= deadline:
                     return int(sessions)
-                time.sleep(_POLL)
+                time.sleep(POLL)
 
     # ------------------------------------------------------------------------------ start and stop
 
@@ -396,7 +371,7 @@ class EmbeddedPostgres:
         binaries = self._binaries_for(data)
         sockets = self._make_socket_folder()
         self._sweep_unfinished()
-        with self._claim(data, _CLAIM_TIMEOUT) as alive:
+        with claim(self._alive, data, _CLAIM_TIMEOUT) as alive:
             # No server lives, so these are left from a crash. PostgreSQL itself would take any
             # process that now has the old number for a rival.
             for stale in (data / "postmaster.pid", *sockets.glob(".s.PGSQL.*")):
@@ -427,28 +402,6 @@ class EmbeddedPostgres:
                 f"the data in {data} were made by PostgreSQL {major}, and only {major} can read "
                 f"them, but {error}. To begin an empty database instead, move {data} away"
             ) from None
-
-    def _claim(self, data: Path, patience: float) -> IO[bytes]:
-        """Lock the file that a server holds while it lives, after waiting for one that ends.
-
-        Seen from other containers and other machines too: a server there, on the same shared
-        folder, has no process here; two would ruin the data. What a killed server left behind ends
-        by itself, or is ended after `patience` seconds.
-        """
-        alive = _open_private(self.root / "server.alive")
-        if not _comes_true(lambda: _try_lock(alive), patience):
-            _end(data, signal.SIGQUIT)
-            if not _comes_true(lambda: _try_lock(alive), _DYING_GRACE):
-                alive.close()
-                raise EmbeddedPostgresError(
-                    f"{self.root} is in use by a server that does not end, or is not visible from "
-                    "here: another machine or container shares this folder. Stop it there first"
-                )
-        return alive
-
-    def _held(self) -> bool:
-        with _open_private(self.root / "server.alive") as alive:
-            return not _try_lock(alive)
 
     def _socket_folders(self) -> list[Path]:
         """Where a short private folder may be, the same at every start so that clients reconnect.
@@ -481,17 +434,17 @@ class EmbeddedPostgres:
 
     def _shut_down(self, data: Path, wait: bool) -> None:
         def ends() -> bool:
-            found = self._postmaster(data)
+            found = find_postmaster(data)
             return found is None or found.state == "stopping"
 
         patience = _CLAIM_TIMEOUT  # for what a killed server left behind
-        if (postmaster := self._postmaster(data)) is not None:
+        if (postmaster := find_postmaster(data)) is not None:
             with suppress(psutil.NoSuchProcess):
                 postmaster.process.send_signal(signal.SIGINT)  # ends sessions, writes a checkpoint
-            if not wait and _comes_true(ends, _CLAIM_TIMEOUT):
+            if not wait and comes_true(ends, _CLAIM_TIMEOUT):
                 return
             patience = _STOP_TIMEOUT
-        self._claim(data, patience).close()
+        claim(self._alive, data, patience).close()
         for folder in self._socket_folders():
             with suppress(OSError):
                 folder.rmdir()
@@ -503,10 +456,6 @@ def _major(data: Path) -> int:
 
 def _options(settings: Mapping[str, str]) -> list[str]:
     return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-
-
-def _open_private(path: Path, flags: int = 0) -> IO[bytes]:
-    return open(os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o600), "wb")
 
 
 def _require_private(folder: Path) -> None:
@@ -524,45 +473,9 @@ def _require_private(folder: Path) -> None:
         )
 
 
-def _works_in(process: psutil.Process, folder: Path) -> bool:
-    try:
-        return Path(process.cwd()).is_relative_to(folder) and process.name() in _PROGRAMS
-    except psutil.Error:  # ended, a zombie, or someone else's
-        return False
-
-
-def _processes_in(folder: Path) -> list[psutil.Process]:
-    return [process for process in psutil.process_iter() if _works_in(process, folder)]
-
-
 def _answers(server: Server) -> bool:
     """Whether something listens at the server's socket; cheaper than a session."""
     with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
         client.connect(str(server.socket_folder / f".s.PGSQL.{server.port}"))
         return True
     return False
-
-
-def _try_lock(file: IO[bytes]) -> bool:
-    with suppress(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
-
-
-def _comes_true(condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait until `condition` holds; False if it does not within these seconds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL)
-    return True
-
-
-def _end(folder: Path, ending: signal.Signals) -> None:
-    """Signal every PostgreSQL process that works in `folder`, and give it time to end."""
-    for process in _processes_in(folder):
-        with suppress(psutil.NoSuchProcess):
-            process.send_signal(ending)
-    _comes_true(lambda: not _processes_in(folder), _CLAIM_TIMEOUT)

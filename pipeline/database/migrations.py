@@ -24,10 +24,6 @@ from schemas.worker import SchemaVersion, Worker
 Report = Callable[[str], None]
 
 
-class MigrationError(RuntimeError):
-    """Tables that this version cannot bring up to date; says which and what to do."""
-
-
 @dataclass(frozen=True)
 class Migration:
     """One step.
@@ -134,9 +130,9 @@ def _rekey_stability(connection: Any, catalogue: Catalogue, found: Lineage, repo
     full = {t.table_name: t.full_table_name for t in instances}
     kept = {name: f"{_KEPT}{name.strip('_')}" for name in full}
     if "experiment" in instances[0].heading.names:
-        queue = f"~~{instances[0].table_name.lstrip('_')}"
-        if queue in catalogue.names:
-            connection.query(f"DROP TABLE {adapter.make_full_table_name(schema, queue)}")
+        queue = instances[0].jobs
+        if queue.table_name in catalogue.names:
+            connection.query(f"DROP TABLE {queue.full_table_name}")
         for name in reversed(full):  # the part first
             _drop_indexes(connection, schema, name)
             connection.query(_rename(adapter, schema, name, kept[name]))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from pipeline.database import migrations
-from pipeline.database.connection import PATIENCE, Connection, DatabaseError
+from pipeline.database.connection import PATIENCE, Connection, DatabaseError, one_line
 from pipeline.database.settings import ServerAddress, Settings, load_settings
 from schemas import base, tables
 from schemas.catalogue import Catalogue
@@ -119,7 +119,7 @@ def connect(settings: Settings, *, patience: float = PATIENCE) -> Connection:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """DataJoint says each connection and each column of a type of ours; to standard output."""
+    """DataJoint logs each connection and each column of one of our types, to standard output."""
     logger = logging.getLogger("datajoint")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -188,11 +188,6 @@ def _refuse_version(settings: Settings, version: int) -> None:
         f"{found}of version {version}, this program needs {migrations.LATEST}; run `neuroteach "
         "database upgrade`, which saves a backup first"
     )
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return " ".join(str(error).split())
 
 
 def embedded_server(settings: Settings) -> EmbeddedPostgres | None:

@@ -15,8 +15,8 @@ in settings.toml    in the environment             default
 ==================  =============================  =======================================
 
 ``database`` is ``embedded:FOLDER``, ``postgresql://USER@HOST:PORT/DATABASE`` or
-``mysql://USER@HOST:PORT``; after a question mark may follow ``sslmode``, ``sslrootcert``,
-``sslcert`` and ``sslkey`` with the meaning that they have in libpq. ``store`` is a folder or
+``mysql://USER@HOST:PORT``; ``sslmode``, ``sslrootcert``, ``sslcert`` and ``sslkey`` may follow
+after a question mark, with the meaning that they have in libpq. ``store`` is a folder or
 ``s3://BUCKET/PREFIX``. Folders that are not absolute are below HOME if the file names them, and
 below the current folder if the environment does.
 

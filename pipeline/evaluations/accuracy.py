@@ -209,7 +209,6 @@ ACCURACY = register(
         table=accuracy_table,
         further={"accuracy_by_epoch": accuracy_by_epoch},
         asked=training.TrainedNetwork.planned,
-        lacks=("trains", "network"),
         compared=(
             Compared("test_accuracy", "test accuracy"),
             Compared("gap", "generalisation gap"),

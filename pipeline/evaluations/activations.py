@@ -10,11 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import STARS, dots, height
-from pipeline.figures.drawing import (
-    colour_map,
-    new_figure,
-    with_caveat,
-)
+from pipeline.figures.drawing import colour_map, new_figure, with_caveat
 from pipeline.results.conditions import CONDITION, conditions, settings
 from pipeline.results.frames import ORDER, network_frame, over_seeds, sort_frame
 from pipeline.results.registry import Compared, Drawing, Result, register
@@ -22,10 +18,10 @@ from pipeline.results.tables import summary_table
 from schemas import training
 from schemas.evaluations.activations import LayerActivations
 
-COLUMNS = 4
-
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+COLUMNS = 4
 
 
 def activations_by_seed(selection: Selection) -> pd.DataFrame:
@@ -42,12 +38,9 @@ def activations_by_seed(selection: Selection) -> pd.DataFrame:
 
 def activations(selection: Selection) -> pd.DataFrame:
     """Variance of a layer's activations over the test images: mean and SEM over seeds."""
-    by_seed = activations_by_seed(selection)
-    by_seed = by_seed.drop(columns="activation_hash")
-    return sort_frame(
-        over_seeds(by_seed, ("variance",)),
-        ["image_set", "layer", *ORDER, "setting"],
-    )
+    by_seed = activations_by_seed(selection).drop(columns="activation_hash")
+    summary = over_seeds(by_seed, ("variance",))
+    return sort_frame(summary, ["image_set", "layer", *ORDER, "setting"])
 
 
 def activations_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -61,9 +54,8 @@ def embeddings(selection: Selection) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The columns of the frame by seed, ``embedding``
-        (image, 2),
-        ``labels`` (image,), classes or, where there are any, superclasses, and ``n_groups``.
+        The columns of the frame by seed, ``embedding`` (image, 2), ``labels`` (image,), classes
+        or, where there are any, superclasses, and ``n_groups``.
     """
     frame = activations_by_seed(selection)
     keys = [name for name in frame.columns if name not in ("seed", "variance")]

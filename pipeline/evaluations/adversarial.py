@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import styled
 from pipeline.figures.drawing import legend_below, log_scales, new_figure, with_caveat
-from pipeline.results.conditions import numbered
+from pipeline.results.conditions import HASHES, numbered
 from pipeline.results.frames import ORDER, network_frame, over_seeds, sort_frame
 from pipeline.results.registry import Compared, Drawing, Result, register
-from pipeline.results.tables import mean_sem, with_seeds
+from pipeline.results.tables import summary_table
 from schemas.evaluations.adversarial import AdversarialDistance
 
 if TYPE_CHECKING:
@@ -68,33 +68,18 @@ def adversarial(selection: Selection) -> pd.DataFrame:
 
 def adversarial_table(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each attack and condition."""
-    return pd.DataFrame(
-        {
-            "attack": frame["attack_name"],
-            "condition": with_seeds(frame),
-            **{
-                name: [mean_sem(m, s, "{:.4f}") for m, s in frame[[name, f"{name}_sem"]].to_numpy()]
-                for name in ("median", "median_correct")
-            },
-            "n_images": frame["n_images"],
-            "misclassified": frame["n_misclassified"],
-            "failed": frame["n_failed"],
-        }
+    table = summary_table(frame, {"median": "{:.4f}", "median_correct": "{:.4f}"})
+    table.insert(0, "attack", frame["attack_name"])
+    return table.assign(
+        n_images=frame["n_images"],
+        misclassified=frame["n_misclassified"],
+        failed=frame["n_failed"],
     )
 
 
 def curve_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     """What identifies a network and an attack on it."""
-    names = (
-        "image_set",
-        "network_hash",
-        "teacher_hash",
-        "scan_group",
-        "training_hash",
-        "seed",
-        "attack_hash",
-    )
-    return tuple(row[name] for name in names)
+    return tuple(row[name] for name in ("image_set", *HASHES, "seed", "attack_hash"))
 
 
 def adversarial_curves(
@@ -109,9 +94,9 @@ def adversarial_curves(
         each, of images that are classified correctly; infinite as long as over half of
         them withstand.
     """
-    rows = selection.of(AdversarialDistance, AdversarialDistance.Plan).to_dicts()
+    query = AdversarialDistance.proj("curve", "curve_queries")
     curves = {}
-    for row in rows:
+    for row in selection.of(query, AdversarialDistance.Plan).to_dicts():
         curve = np.asarray(row["curve"], np.float64)
         right = curve[-1] > 0
         if right.any():

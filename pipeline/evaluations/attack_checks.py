@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from pipeline.experiments.selection import Selection
@@ -11,9 +9,6 @@ from pipeline.results.conditions import CONDITION, conditions
 from pipeline.results.frames import network_frame
 from pipeline.results.registry import Result, register
 from schemas.evaluations.attack_checks import AttackChecks
-
-if TYPE_CHECKING:
-    pass
 
 
 def attack_checks(selection: Selection) -> pd.DataFrame:

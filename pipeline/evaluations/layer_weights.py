@@ -77,7 +77,6 @@ LAYER_WEIGHTS = register(
         question="Which layers did the lesson choose to teach?",
         read=layer_weights,
         asked=training.TrainedNetwork.planned,
-        lacks=("trains", "network"),
         figures={"layer-weights": Drawing(layer_weights_figure, "weights of layers by epoch")},
     )
 )

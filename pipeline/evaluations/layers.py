@@ -34,9 +34,9 @@ def layers_by_seed(selection: Selection) -> pd.DataFrame:
     -------
     DataFrame
         ``judge`` is the brain that is compared with, and if need be the size at which the network
-        sees its stimuli, ``trained`` says whether after training or
-        before, ``correlation`` is that of the cosines of Eq. 9 with the teacher's similarity,
-        ``alignment`` their centred kernel alignment.
+        sees its stimuli, ``trained`` says whether after training or before, ``correlation`` is
+        that of the cosines of Eq. 9 with the teacher's similarity, ``alignment`` their centred
+        kernel alignment.
     """
     query = LayerSimilarity.Layer * LayerSimilarity.proj("n_compared")
     measured = ["layer_index", "layer", "trained", "correlation", "alignment", "n_compared"]

@@ -170,7 +170,8 @@ class ExperimentSettings(Config):
                 asked[evaluation.evaluation] = found
         unknown = sorted(set(rest) - set(cls.model_fields))
         if unknown:
-            known = ", ".join([*(n for n in cls.model_fields if n != "evaluations"), *_entries()])
+            entries = sorted(evaluations_by_entry())
+            known = ", ".join([*(n for n in cls.model_fields if n != "evaluations"), *entries])
             raise ValueError(
                 f"{', '.join(unknown)}: no such setting, nor the table of an evaluation that is "
                 f"installed; expected {known}"
@@ -328,10 +329,6 @@ def evaluations_by_entry() -> dict[str, type[Evaluation]]:
     """Evaluations that have settings, by their table in an experiment file."""
     tables.load()
     return {e.settings.entry: e for e in EVALUATIONS.values() if e.settings is not None}
-
-
-def _entries() -> list[str]:
-    return sorted(evaluations_by_entry())
 
 
 def _settings_of(evaluation: type[Evaluation], content: Any, mentioned: bool) -> tuple[Config, ...]:

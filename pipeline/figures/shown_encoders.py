@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.experiments.selection import Selection
-from pipeline.results.encoders import stimuli
+from pipeline.results.encoders import caveat_of, stimuli
 from pipeline.results.registry import NothingToShowError
 from predictive_model.fits.fitted import FittedEncoder, predict_recording
 from predictive_model.recordings.recording import Recording
@@ -132,16 +132,8 @@ def with_caveat_of(title: str, shown: Sequence[ShownEncoder], selection: Selecti
     """A title and below it what must be said of the encoders that are shown, and of no others."""
     plan = encoding.FitPlan & selection.experiments
     keys = [{k: e.row[k] for k in encoding.FittedEncoder().primary_key} for e in shown]
-    scales = sorted(set((plan & keys).to_arrays("scale")) - {"paper"})
-    simulated = [e.row["simulated"] for e in shown]
-    notes = []
-    if any(simulated):
-        notes.append(
-            "the brain was simulated" if all(simulated) else "some of the scans were simulated"
-        )
-    if scales:
-        notes.append(f"at reduced scale ({', '.join(scales)})")
-    return "\n".join([title, "; ".join(notes)]) if notes else title
+    said = caveat_of((e.row["simulated"] for e in shown), (plan & keys).to_arrays("scale"))
+    return f"{title}\n{said}" if said else title
 
 
 def _rows(selection: Selection) -> list[dict[str, Any]]:

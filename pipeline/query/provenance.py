@@ -134,12 +134,8 @@ def the_one(table: str, key: str | Sequence[str] | Mapping[str, Any]) -> Row:
     QueryError
         If the table or a column is unknown, or no row or more than one is selected.
     """
-    joined, conditions, columns = _selected(table, key)
-    found = joined.rows(conditions, list(columns.values()), limit=FEW + 1)
-    if not found:
-        raise QueryError(_why_none(table, joined, conditions))
-    keys = [{n: row[column] for n, column in columns.items()} for row in found]
-    if len(found) > 1:
+    joined, conditions, keys = _selected(table, key, limit=FEW + 1)
+    if len(keys) > 1:
         raise QueryError(_too_many(table, joined.count(conditions), keys[:FEW]))
     return keys[0]
 
@@ -152,17 +148,13 @@ def select(table: str, key: str | Sequence[str] | Mapping[str, Any]) -> list[Row
     QueryError
         If the table or a column is unknown, or no row is selected.
     """
-    joined, conditions, columns = _selected(table, key)
-    found = joined.rows(conditions, list(columns.values()))
-    if not found:
-        raise QueryError(_why_none(table, joined, conditions))
-    return [{n: row[column] for n, column in columns.items()} for row in found]
+    return _selected(table, key)[2]
 
 
 def _selected(
-    table: str, key: str | Sequence[str] | Mapping[str, Any]
-) -> tuple[Joined, list[Condition], dict[str, str]]:
-    """A table with those that conditions speak of, the conditions, and the columns of its key."""
+    table: str, key: str | Sequence[str] | Mapping[str, Any], limit: int | None = None
+) -> tuple[Joined, list[Condition], list[Row]]:
+    """A table with those that conditions speak of, the conditions, and keys that meet them."""
     base.require_active()
     if isinstance(key, Mapping):
         joined = join([table])
@@ -174,7 +166,10 @@ def _selected(
             read_condition(t, joined.kinds, lambda c: _own_first(joined, table, c)) for t in where
         ]
     columns = {n: joined.names[f"{table}.{n}"] for n in join([table]).expression.primary_key}
-    return joined, conditions, columns
+    found = joined.rows(conditions, list(columns.values()), limit=limit)
+    if not found:
+        raise QueryError(_why_none(table, joined, conditions))
+    return joined, conditions, [{n: row[c] for n, c in columns.items()} for row in found]
 
 
 def _native(value: Any) -> Any:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from pipeline.experiments.selection import ALL, Selection
 from pipeline.results.conditions import NO_BRAIN
-from pipeline.results.frames import TEACHER_ORDER
+from pipeline.results.frames import TEACHER_ORDER, brains_of_groups
 from schemas import base, encoding, prediction, recording, similarity, teaching
-from schemas.teacher_plan import ScanGroup, TeacherConfig, TeacherPlan
+from schemas.teacher_plan import TeacherConfig, TeacherPlan
 
 if TYPE_CHECKING:
     from regularized_training.teachers.teacher import SimilarityTeacher
@@ -140,18 +140,14 @@ def teachers(selection: Selection) -> list[tuple[str, SimilarityTeacher, str]]:
         Who it is, the teacher, and the key of its stimuli.
     """
     base.require_active()
-    members = (ScanGroup.Member * recording.Scan.proj("species", "area")).to_dicts()
-    about = {m["scan_group"]: m for m in members}
+    brains = brains_of_groups()
     found = []
     query = (teaching.Teacher & "n_stimuli > 0").proj("n_stimuli")
     query = query * TeacherConfig.proj("teacher", "config")
     rows = selection.of(query, TeacherPlan).to_dicts()
     last = len(TEACHER_ORDER)
     for row in sorted(rows, key=lambda r: (r["scan_group"], TEACHER_ORDER.get(r["teacher"], last))):
-        brain = row["config"]["rsm"]
-        if not brain:
-            member = about[row["scan_group"]]
-            brain = f"{member['species']} {member['area']}".strip() or member["scan"]
+        brain = row["config"]["rsm"] or brains[row["scan_group"]]
         teacher = teaching.Teacher.load(row)
         assert teacher is not None
         shown = "stimuli of " if row["teacher"] in NO_BRAIN else ""

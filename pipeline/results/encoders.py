@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from pipeline.results.registry import Result, register
 from pipeline.results.rows import read_rows
 from schemas import base, encoding, prediction, recording, similarity, training
 from schemas.experiment import Experiment
+
+ENCODER = ["scan", "simulated", "encoder_hash", "fit_hash", "seed"]
 
 
 def encoders(selection: Selection) -> pd.DataFrame:
@@ -27,18 +30,10 @@ def encoders(selection: Selection) -> pd.DataFrame:
         that a perfect prediction exceeds. ``n_feve`` and ``n_cc_norm`` count the neurons that have
         these scores.
     """
-    base.require_active()
     query = prediction.EncoderScore * encoding.FittedEncoder.proj(
         "validation_correlation", "n_epochs", fit_seconds="seconds"
     )
-    asked = selection.of(query * _simulated(), encoding.FitPlan)
     columns = [
-        "scan",
-        "simulated",
-        "encoder_hash",
-        "fit_hash",
-        "seed",
-        "status",
         "validation_correlation",
         *_with_ceiling("single_trial"),
         "oracle",
@@ -54,8 +49,7 @@ def encoders(selection: Selection) -> pd.DataFrame:
         "n_epochs",
         "fit_seconds",
     ]
-    key = asked.primary_key
-    return read_rows(asked, [c for c in columns if c not in key])[columns]
+    return _of_encoders(query, selection, columns)
 
 
 def similarities(selection: Selection) -> pd.DataFrame:
@@ -66,23 +60,8 @@ def similarities(selection: Selection) -> pd.DataFrame:
     DataFrame
         ``oracle_ceiling`` is the agreement of the oracle with itself.
     """
-    base.require_active()
-    asked = selection.of(similarity.SimilarityQuality * _simulated(), encoding.FitPlan)
-    columns = [
-        "scan",
-        "simulated",
-        "encoder_hash",
-        "fit_hash",
-        "seed",
-        "status",
-        "model_correlation",
-        "data_correlation",
-        "oracle_ceiling",
-        "n_images",
-        "n_repeats",
-    ]
-    key = asked.primary_key
-    return read_rows(asked, [c for c in columns if c not in key])[columns]
+    columns = ["model_correlation", "data_correlation", "oracle_ceiling", "n_images", "n_repeats"]
+    return _of_encoders(similarity.SimilarityQuality, selection, columns)
 
 
 STABILITY = [
@@ -136,24 +115,27 @@ def spectra(selection: Selection) -> pd.DataFrame:
         is the participation ratio of the eigenvalues. ``model_correlation`` is with the oracle,
         and with recorded responses where the status is ``no repeats``.
     """
-    base.require_active()
-    asked = selection.of(similarity.SimilarityStructure * _simulated(), encoding.FitPlan)
     kinds = ("recorded", "oracle", "model")
     columns = [
-        "scan",
-        "simulated",
-        "encoder_hash",
-        "fit_hash",
-        "seed",
-        "status",
         "tier",
         "n_images",
         "weighted",
         "model_correlation",
         *(f"{kind}_{what}" for what in ("sd", "range", "dimension") for kind in kinds),
     ]
-    key = asked.primary_key
-    return read_rows(asked, [c for c in columns if c not in key])[columns]
+    return _of_encoders(similarity.SimilarityStructure, selection, columns)
+
+
+def _of_encoders(query: Any, selection: Selection, columns: Sequence[str]) -> pd.DataFrame:
+    """A row for each fitted encoder that a query is about: which it is, status, and columns."""
+    base.require_active()
+    asked = selection.of(query * recording.Scan.proj("simulated"), encoding.FitPlan)
+    shown = [*ENCODER, "status", *columns]
+    return read_rows(asked, shown)[shown]
+
+
+def _with_ceiling(score: str) -> list[str]:
+    return [score, f"{score}_low", f"{score}_high", f"{score}_ceiling"]
 
 
 def stimuli(stimulus_set: str) -> NDArray:
@@ -188,23 +170,21 @@ def caveat(selection: Selection) -> str:
     base.require_active()
     plan = encoding.FitPlan & selection.experiments
     shown = encoding.FittedEncoder.proj() if selection.everything else plan
-    scans = (recording.Scan & "n_trials > 0" & shown).proj("simulated").to_dicts()
+    scans = recording.Scan & "n_trials > 0" & shown
+    scales = (Experiment & selection.named).to_arrays("scale")
+    return caveat_of(scans.to_arrays("simulated"), scales)
+
+
+def caveat_of(simulated: Iterable[bool], scales: Iterable[str]) -> str:
+    """The same of scans, each simulated or not, and of the scales at which they were used."""
+    simulated, reduced = list(simulated), sorted(set(scales) - {"paper"})
     notes = []
-    if any(s["simulated"] for s in scans):
-        every = all(s["simulated"] for s in scans)
+    if any(simulated):
+        every = all(simulated)
         notes.append("the brain was simulated" if every else "some of the scans were simulated")
-    scales = set((Experiment & selection.named).to_arrays("scale"))
-    if scales - {"paper"}:
-        notes.append(f"at reduced scale ({', '.join(sorted(scales - {'paper'}))})")
+    if reduced:
+        notes.append(f"at reduced scale ({', '.join(reduced)})")
     return "; ".join(notes)
-
-
-def _with_ceiling(score: str) -> list[str]:
-    return [score, f"{score}_low", f"{score}_high", f"{score}_ceiling"]
-
-
-def _simulated() -> Any:
-    return recording.Scan.proj("simulated")
 
 
 register(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,8 @@ class Result:
         Called with a restriction of experiments: the plan that asks for it, by default that of the
         evaluation.
     lacks : (str, str), optional
-        Of an experiment whose plan is empty: "asks for", "attack; give it a list [[attacks]]".
+        Of an experiment whose plan is empty: "asks for", "attack; give it a list [[attacks]]". By
+        default what the settings of the evaluation say, or else that it trains no network.
     compared : tuple of Compared
         Columns of the frame by seed in which conditions are compared.
     figures : dict of str to Drawing
@@ -147,17 +148,16 @@ class Result:
         ------
         NothingToShowError
         """
-        base.require_active()
-        found = self.read(selection)
-        if found.empty:
-            raise NothingToShowError(self.why_nothing(selection))
-        return found
+        return self._something(self.read, selection)
 
     def frame_by_seed(self, selection: Selection) -> pd.DataFrame:
         """The same by seed."""
         assert self.by_seed is not None
+        return self._something(self.by_seed, selection)
+
+    def _something(self, read: Read, selection: Selection) -> pd.DataFrame:
         base.require_active()
-        found = self.by_seed(selection)
+        found = read(selection)
         if found.empty:
             raise NothingToShowError(self.why_nothing(selection))
         return found
@@ -168,19 +168,29 @@ _FIGURES: dict[str, Drawing] = {}
 
 
 def register(result: Result) -> Result:
-    """Make results and their figures known by their names."""
-    for name in (result.name, *result.figures):
-        there = _RESULTS if name == result.name and name not in result.figures else _FIGURES
-        if name in there:
-            raise ValueError(f"{name}: there are results or a figure of this name already")
-    _RESULTS[result.name] = result
+    """Make results and their figures known by their names.
+
+    Raises
+    ------
+    ValueError
+        If results or a figure of the name are there already.
+    """
+    _refuse_known(_RESULTS, [result.name])
     register_figures(result.figures)
+    _RESULTS[result.name] = result
     return result
 
 
 def register_figures(figures: Mapping[str, Drawing]) -> None:
-    """Make figures known by their names."""
+    """Make figures known by their names; ValueError if one is there already."""
+    _refuse_known(_FIGURES, figures)
     _FIGURES.update(figures)
+
+
+def _refuse_known(there: Mapping[str, Any], names: Iterable[str]) -> None:
+    for name in names:
+        if name in there:
+            raise ValueError(f"{name}: there are results or a figure of this name already")
 
 
 @functools.cache

@@ -288,8 +288,9 @@ def searches() -> pd.DataFrame:
     base.require_active()
     rows = []
     for row in Search.proj("title", "added").to_dicts(order_by="search"):
-        done = [t for t in trials_of(row["search"]) if t.state == "complete"]
-        row["n_trials"] = len(SearchTrial & {"search": row["search"]})
+        found = trials_of(row["search"])
+        done = [t for t in found if t.state == "complete"]
+        row["n_trials"] = len(found)
         row["n_complete"] = len(done)
         row["best"] = max((t.validation_correlation or 0.0 for t in done), default=None)
         rows.append(row)
@@ -333,7 +334,8 @@ def best_experiment(name: str) -> str:
         fit=fit,
         encoder_seed=settings.encoder_seed,
     )
-    note = f" ({caveat(name)})" if caveat(name) else ""
+    said = caveat(name)
+    note = f" ({said})" if said else ""
     return experiment_file(
         chosen,
         f"Trial {best.number} of search {name!r}, the best of {n}: validation correlation "

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 
 import numpy as np
 
+from pipeline.database.connection import one_line
 from pipeline.transfer.rows import Row, Table, described, read_rows
 from schemas.stored import StoreError, check_path
 
@@ -381,7 +382,7 @@ def store_errors() -> Iterator[None]:
     except (OSError, ValueError):
         raise
     except Exception as error:
-        raise StoreError(f"the store does not answer ({' '.join(str(error).split())})") from error
+        raise StoreError(f"the store does not answer ({one_line(error)})") from error
 
 
 class Tally:

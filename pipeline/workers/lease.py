@@ -121,7 +121,7 @@ class Lease:
     def _register(self) -> None:
         connection, table = self._connection, Worker().full_table_name
         now = "CURRENT_TIMESTAMP(3)"
-        # Killed ones without a job, whom nobody had a reason to give up.
+        # Killed without a job, so that nobody had a reason to give them up.
         yesterday = f"{now} + {connection.adapter.interval_expr(-1, 'day')}"
         connection.query(f"DELETE FROM {table} WHERE beat < {yesterday}")
         names = ("worker", "host", "pid", "pid_space", "device", "user", "session")
@@ -142,7 +142,7 @@ class Lease:
             f"{now})"
         )
         self._heard = time.monotonic()
-        # Said twice, if the answer was lost.
+        # It is there already if only the answer was lost, and the query was executed again.
         with contextlib.suppress(base.dj.errors.DuplicateError):
             connection.query(statement, (worker, *values, connection.session))
         connection.worker = worker
@@ -269,11 +269,11 @@ def living(connection: Connection) -> list[dict[str, Any]]:
     names = ("worker", "host", "pid", "device", "user", "started")
     columns = ", ".join(f"w.{connection.adapter.quote_identifier(name)}" for name in names)
     rows = connection.query(
-        f"SELECT {columns}, {_SILENCE[connection.adapter.backend]} FROM "
-        f"{Worker().full_table_name} w ORDER BY w.started"
-    ).fetchall()
-    found = [dict(zip((*names, "silence"), row, strict=True)) for row in rows]
-    return [one for one in found if one["silence"] <= SILENT]
+        f"SELECT {columns}, {_SILENCE[connection.adapter.backend]} AS silence FROM "
+        f"{Worker().full_table_name} w ORDER BY w.started",
+        as_dict=True,
+    )
+    return [row for row in rows if row["silence"] <= SILENT]
 
 
 # Seconds since the last heartbeat, and whether the session is there in whose name a job is reserved

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.database.connection import Lost, ServerGoneError
+from pipeline.database.connection import Lost, ServerGoneError, one_line
 from pipeline.experiments.selection import ALL, Selection
 from pipeline.workers import queues
 from pipeline.workers.lease import Lease, WorkerLostError, put_back, release_lost
@@ -121,13 +121,13 @@ def _remove_finished_checkpoints() -> None:
     except Lost:
         raise
     except Exception as error:  # each store has its own
-        _warn(f"checkpoints of what is finished were left in the store: {error}")
+        _warn(f"checkpoints of what is finished were left in the store: {one_line(error)}")
 
 
 @functools.cache
 def _warn(line: str) -> None:
     """Once for each line, however often it comes."""
-    log.warning("%s", " ".join(line.split()))
+    log.warning("%s", line)
 
 
 @contextlib.contextmanager

@@ -76,11 +76,7 @@ class _Display:
     def line(self, text: str) -> None:
         if self.last is not None:
             # What is being computed belongs to the first table that is not finished.
-            open_tables = [
-                i
-                for i in self.ids.values()
-                if not self.bars.tasks[self.bars.task_ids.index(i)].finished
-            ]
+            open_tables = [task.id for task in self.bars.tasks if not task.finished]
             self.bars.update(open_tables[0] if open_tables else self.ids[self.last], line=text)
 
 
@@ -193,7 +189,7 @@ def run(
     ------
     RuntimeError
         If a worker ended otherwise than with failed computations, which are in the database, or
-        at all if it was to work for ever. The others are stopped in the latter case.
+        ended at all although it was to work forever. In the latter case the others are stopped.
     """
     n = len(devices)
     logs = database.settings.logs

@@ -21,7 +21,7 @@ STOPPED = ("SystemExit%SIGTERM%", "KeyboardInterrupt%", *(f"{name}%" for name in
 class Wanted:
     """A computed table, with what restricts it to some experiments; nothing if to none.
 
-    An instance to keep: each has its own job queue.
+    Keep the instance: each one has a job queue of its own.
     """
 
     table: Computed

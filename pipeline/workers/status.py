@@ -1,4 +1,4 @@
-"""What is going on: who computes which key since when, what failed and how often, how long yet."""
+"""What is going on: who computes which key, what failed and how often, how long it will take."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.results.rows import read_rows
 from pipeline.workers import queues
 from pipeline.workers.lease import living
 from pipeline.workers.queues import Failure, Progress, Reserved, Wanted
-from schemas import base, encoding, recording, training
+from schemas import base, encoding, recording, teacher_plan, training
 
 FEW = 3  # keys that stand for many that failed alike
 
@@ -151,13 +151,15 @@ def grouped(failures: Sequence[Failure]) -> list[Failures]:
 
 
 class _Names:
-    """Keys as people know them: what stands for a hash is said instead of it."""
+    """Keys as people know them: in place of a hash, what it stands for."""
 
     def __init__(self, keys: Sequence[Mapping[str, Any]]) -> None:
         columns = {name for key in keys for name in key}
         self._said: dict[tuple[str, str], str] = {}
         if "teacher_hash" in columns:
-            self._say("teacher_hash", _teachers())
+            rows = read_rows(teacher_plan.TeacherConfig, ["teacher"])
+            said = rows["teacher"].str.replace("_", " ")
+            self._say("teacher_hash", dict(zip(rows["teacher_hash"], said, strict=True)))
         if "network_hash" in columns:
             rows = read_rows(training.NetworkConfig, ["architecture", "network_width"])
             said = rows["architecture"] + " of width " + rows["network_width"].astype(str)
@@ -180,13 +182,6 @@ class _Names:
             elif not column.endswith(("_hash", "_group")) and column != "stimulus_set":
                 said.append(f"{column} {value}" if isinstance(value, int) else str(value))
         return ", ".join(said)
-
-
-def _teachers() -> dict[str, str]:
-    from schemas.teacher_plan import TeacherConfig
-
-    rows = read_rows(TeacherConfig, ["teacher"])
-    return dict(zip(rows["teacher_hash"], rows["teacher"].str.replace("_", " "), strict=True))
 
 
 def forecast(selection: Selection) -> list[Forecast]:

@@ -41,7 +41,8 @@ EXPECTED = "an .npz file of arrays, a Sensorium file tree (folder or .zip) or an
 def recognise_format(path: Path | str) -> str:
     """The format of a file or folder, by its content and, where that is damaged, by its ending.
 
-    What looks like none of ours by its name is shown to other packages' importers first.
+    A folder that is no file tree, or a file whose ending is none of ours, is shown to other
+    packages' importers first.
 
     Raises
     ------

@@ -62,7 +62,7 @@ def find_importer(format: str) -> Importer:
     Raises
     ------
     PartError
-        If there is none of this name, or what has it is none.
+        If there is none of this name, or what has the name is no importer.
     """
     found: Any = IMPORTERS.find(format).value
     if isinstance(found, Importer):
@@ -101,7 +101,7 @@ def scan(
     Raises
     ------
     PartError
-        If that is something else.
+        If the importer returns something else.
     """
     found = importer.scan(path, **arguments)
     if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], Recording)):

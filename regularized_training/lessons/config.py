@@ -1,9 +1,9 @@
 """How a network learns from a teacher, as configurations; imports no torch.
 
-A lesson is known by the class of its settings, a :class:`LessonConfig`, which names what teaches
-by them. Settings choose it by ``method``: one of ours, the name of an entry point in the group
-``neuroteach.lessons``, or ``package.module:Class``, each of which leads to such a class. Without
-``method`` it is that of Li et al. 2019. Another package's lesson is::
+A lesson is known by the class of its settings, a :class:`LessonConfig`, which names the class that
+teaches by them. Settings choose it by ``method``: one of ours, the name of an entry point in the
+group ``neuroteach.lessons``, or ``package.module:Class``, each of which leads to a class of
+settings. Without ``method`` it is that of Li et al. 2019. Another package's lesson is::
 
     class MyConfig(LessonConfig):
         method: str
@@ -125,7 +125,7 @@ def lesson_config(method: str = LI) -> type[LessonConfig]:
     Raises
     ------
     PartError
-        If there is no such lesson here, or what has its name is none.
+        If there is no such lesson here, or what has its name is no lesson's settings.
     """
     found = LESSONS.find(method).value
     if not (isinstance(found, type) and issubclass(found, LessonConfig)):

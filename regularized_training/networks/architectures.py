@@ -41,7 +41,7 @@ def build_network(config: NetworkConfig, n_channels: int, n_classes: int, seed: 
     Raises
     ------
     PartError
-        If there is no such network here, or what builds it is no builder.
+        If there is no such network here, or what has its name builds none.
     ValueError
         If it cannot be built in this way, or the weights are another network's.
     OSError
@@ -51,7 +51,7 @@ def build_network(config: NetworkConfig, n_channels: int, n_classes: int, seed: 
 
 
 def outline(config: NetworkConfig) -> nn.Module:
-    """A network as large as a configuration says, to look at and not to use."""
+    """The network of a configuration, to look at its layers and not to run it."""
     try:
         with torch.device("meta"):  # without memory for weights
             return _built(config, 3, 10, seed=0, trained=False)

@@ -20,7 +20,7 @@ class Layers:
     Attributes
     ----------
     default : tuple of str
-        Those that are, unless some are chosen.
+        Those that are compared unless some are chosen.
     readable : tuple of str
         All operations that may be chosen instead; empty where only those by default may be.
     """
@@ -42,8 +42,8 @@ def compared_layers(
     network : str or NetworkConfig
         An architecture, or the whole configuration where its options matter.
     chosen : tuple of str, optional
-        Only these layers. Of those that a network is said to be compared by, in any order; of a
-        network of which that is not said, any that can be read, in this order.
+        Only these layers. Where the network declares its layers, some of those, given in any
+        order; otherwise any that can be read, compared in the order given.
     built : nn.Module, optional
         The network, if there is one already; otherwise one is built where it takes that to know.
 

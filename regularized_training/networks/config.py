@@ -27,10 +27,10 @@ class NetworkConfig(Config):
     architecture : str
         A name, as ``regularized_training.networks.registry`` describes them.
     width : int
-        Channels of the first layer, to which all others are proportional; 64 in the papers. Of
-        networks that can be built at any width: ours, and others' that say so.
+        Channels of the first layer, to which all others are proportional; 64 in the papers. For
+        networks whose width can be chosen: ours, and others whose builder takes a width.
     activation : {"relu", "elu"}
-        The nonlinearity behind all layers.
+        The nonlinearity after each layer.
     initialisation : {"own", "glorot"}
         That of the architecture, or for all weights that of Glorot and Bengio 2010, uniform, with
         biases of 0.
@@ -39,7 +39,7 @@ class NetworkConfig(Config):
         ``.safetensors``, ``.pth`` or ``.pt``; or, of a network of torchvision or timm, the name of
         published weights, or ``default``. A last layer for another number of classes stays random.
     weights_digest : str
-        First 16 hexadecimal digits of the SHA-256 of that file; found out if left empty.
+        First 16 hexadecimal digits of the SHA-256 of that file; computed if left empty.
     options : dict
         Other arguments of the network's builder.
     """
@@ -66,20 +66,18 @@ class NetworkConfig(Config):
         given = sorted(self.options.keys() & set(GIVEN))
         if given:
             raise ValueError(f"options: {', '.join(given)} are not among a network's options")
+        of_file = is_file_name(self.weights)
+        if self.weights_digest and not of_file:
+            raise ValueError("weights_digest: given, but weights names no file")
         if not self.weights:
-            if self.weights_digest:
-                raise ValueError("weights_digest: given, but weights names no file")
             return self
         if self.initialisation != "own":
             raise ValueError(
                 f"initialisation: {self.initialisation!r}, but weights are given; leave one out"
             )
-        if is_file_name(self.weights):
-            return self
-        if self.weights_digest:
-            raise ValueError("weights_digest: given, but weights names no file")
-        if not library_of(self.architecture) or not re.fullmatch(r"\w[\w.-]*", self.weights):
-            named = " or a name" if library_of(self.architecture) else ""
+        library = library_of(self.architecture)
+        if not of_file and not (library and re.fullmatch(r"\w[\w.-]*", self.weights)):
+            named = " or a name" if library else ""
             raise ValueError(
                 f"weights: {self.weights!r}, expected a file that ends in "
                 f"{', '.join(WEIGHTS_FILES)}{named} for the architecture {self.architecture}"

@@ -103,12 +103,12 @@ def require_layers(layers: tuple[str, ...], readable: tuple[str, ...]) -> None:
 
 
 def stages(network: nn.Module, readable: tuple[str, ...]) -> tuple[str, ...]:
-    """The stages of a network of which nobody said what to compare, from the image on.
+    """The layers to compare of a network that declares none, from the image on.
 
-    These are its top-level modules that have weights and consist of other modules, or, if none
-    does, those that have weights at all; in both cases without the last module with weights,
-    which gives the classes. If that is a single one, those that it consists of stand in for it,
-    as far as they consist of others themselves.
+    These are its top-level modules that have weights and submodules, or, if none has submodules,
+    those that have weights; in both cases without the last module with weights, which gives the
+    classes. If only one is left, those of its submodules that have submodules themselves stand in
+    for it.
 
     Raises
     ------
@@ -118,8 +118,8 @@ def stages(network: nn.Module, readable: tuple[str, ...]) -> tuple[str, ...]:
     inner = network.network if isinstance(network, Prepared) else network
     used = dict.fromkeys(name.partition(".")[0] for name in readable)
     children: dict[str, Any] = dict(inner.named_children())
-    weighty = [n for n in used if n in children and any(True for _ in children[n].parameters())]
-    trunk = weighty[:-1]
+    weighted = [n for n in used if n in children and any(True for _ in children[n].parameters())]
+    trunk = weighted[:-1]
     found = [n for n in trunk if _is_composed(children[n])] or trunk
     if len(found) == 1:
         within = children[found[0]].named_children()

@@ -20,7 +20,7 @@ COLOURS = 3
 
 
 class Prepared(nn.Module):
-    """A network of a library behind what its images need.
+    """A library's network, with what its images need in front of it.
 
     Parameters
     ----------

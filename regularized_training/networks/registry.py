@@ -25,7 +25,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from predictive_model.parts import Part, Registry, load
+from predictive_model.parts import Part, Registry
 
 LIBRARIES = ("torchvision", "timm")
 
@@ -68,7 +68,7 @@ def library_of(architecture: str) -> str:
 
 
 def check_architecture(name: str) -> str:
-    """The name, if a network may be called so; whether one is, is not looked up.
+    """The name, if it has the form of one; whether there is such a network is not looked up.
 
     Raises
     ------
@@ -89,8 +89,9 @@ def find_network(architecture: str) -> Part:
         If there is no such network here.
     """
     if library_of(architecture):
-        found: Part = load(f"{_HERE}.libraries:find")(architecture)
-        return found
+        from regularized_training.networks.libraries import find
+
+        return find(architecture)
     part = NETWORKS.find(architecture)
     if not callable(part.value):
         raise NETWORKS.error(

@@ -84,7 +84,7 @@ def write_graph(network: nn.Module, image_shape: tuple[int, int, int], path: Pat
     ValueError
         If the file ends otherwise.
     RuntimeError
-        If PyTorch cannot write the network so, or lacks the package ``onnx`` to do it.
+        If PyTorch cannot write the network in this format, or lacks the package ``onnx`` for it.
     """
     example = torch.zeros(2, *image_shape)
     network = network.eval()

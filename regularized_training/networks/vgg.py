@@ -12,7 +12,7 @@ PUBLISHED_WIDTH = 64
 
 
 class VGG16(nn.Module):
-    """torchvision's features at any width, behind them three fully connected layers.
+    """torchvision's features at any width, followed by three fully connected layers.
 
     The fully connected layers have 4,096 units at width 64, as published, and see one place of
     space: 32 x 32 pixels are halved five times.

@@ -1,4 +1,4 @@
-"""Weights that a training starts from: read from a file, and put into a network."""
+"""Weights that training starts from: read from a file, and put into a network."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def weights_of_file(config: NetworkConfig) -> dict[str, Any]:
     Raises
     ------
     FileNotFoundError, ValueError
-        If the file is missing, another than the one that was meant, or cannot be read.
+        If the file is missing, is not the one that was meant, or cannot be read.
     """
     file = Path(config.weights)
     if not file.is_file():
@@ -97,5 +97,5 @@ def put_weights(
             fitted[name] = given.sum(1, keepdim=True)
     try:
         network.load_state_dict(fitted)
-    except (RuntimeError, TypeError, AttributeError) as error:  # the latter two of no tensors
+    except (RuntimeError, TypeError, AttributeError) as error:  # the latter two if not of tensors
         raise ValueError(f"weights: {described}: do not fit the network ({error})") from error

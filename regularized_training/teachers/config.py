@@ -47,7 +47,7 @@ class TeacherConfig(Config):
         Uncentred similarity of recorded rates, averaged over trials and then over scans (Eq. 1 of
         Federer et al. 2020).
     ``shuffle_neurons``
-        ``recorded_rsm``, the rates of each neuron said of other images, in an order of its own.
+        ``recorded_rsm``, each neuron's rates assigned to other images, in an order of its own.
     ``gaussian``
         Uncentred similarity of random vectors, one for each stimulus of an RSM.
 
@@ -62,8 +62,8 @@ class TeacherConfig(Config):
         Of permutations, random vectors, untrained weights, and the trials that ``neural_data``
         uses.
     held_out : float
-        Fraction of the stimuli that never teaches, so that it can tell whether the similarity was
-        learned or learned by heart. The same stimuli for every kind and seed.
+        Fraction of the stimuli that never teach, so that they can tell whether the similarity was
+        learned or memorised. The same stimuli for every kind and seed.
     rank : int
         Directions kept by ``low_rank``.
     rsm : str

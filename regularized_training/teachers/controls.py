@@ -19,13 +19,13 @@ from regularized_training.networks.weights import read_weights
 from regularized_training.teachers.similarity import similarity
 from regularized_training.teachers.teacher import SimilarityTeacher
 
-CONV3_1 = 12  # modules of torchvision's vgg19().features up to the ReLU behind conv3-1
+CONV3_1 = 12  # modules of torchvision's vgg19().features up to the ReLU after conv3-1
 GABOR_POOL = 4  # pixels; a mouse's receptive fields are larger
 BATCH = 64
 
 
 def shuffle_teacher(teacher: SimilarityTeacher, seed: int = 0) -> SimilarityTeacher:
-    """The same similarity values said of the wrong images: rows and columns permuted together.
+    """The same similarity values assigned to the wrong images: rows and columns permuted together.
 
     Images that are held out are left as they are: a network is judged by the truth.
     """
@@ -37,7 +37,7 @@ def shuffle_teacher(teacher: SimilarityTeacher, seed: int = 0) -> SimilarityTeac
 
 
 def shuffle_entries_teacher(teacher: SimilarityTeacher, seed: int = 0) -> SimilarityTeacher:
-    """The same similarity values said of the wrong pairs, which in general no features can have.
+    """The same similarity values assigned to the wrong pairs, as no features have them in general.
 
     The matrix stays symmetric with 1 on the diagonal; it is no longer positive semidefinite.
     Pairs of held-out images are left as they are, and what is not known stays unknown.
@@ -125,7 +125,7 @@ def vgg_teacher(
     weights_file: Path | str | None = None,
     seed: int = 0,
 ) -> SimilarityTeacher:
-    """Similarity of VGG-19's features at conv3-1, behind the ReLU: the paper's control ``vgg``.
+    """Similarity of VGG-19's features at conv3-1, after the ReLU: the paper's control ``vgg``.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ def make_teacher(config: TeacherConfig, inputs: TeacherInputs) -> SimilarityTeac
     Raises
     ------
     PartError
-        If there is no such kind here, or it says something that is no similarity.
+        If there is no such kind here, or what it returns is no similarity.
     ValueError
         If something is missing or does not fit.
     """
@@ -136,7 +136,7 @@ def rsm(inputs: TeacherInputs, config: TeacherConfig) -> SimilarityTeacher:
 
 
 def _unchanged(inputs: TeacherInputs, config: TeacherConfig) -> SimilarityTeacher:
-    """What a control changes: stimuli that are held out already, as it leaves those alone."""
+    """What a control shuffles, with its held-out stimuli, which are left as they are."""
     return _holding_out((rsm if config.rsm else neural_model)(inputs, config), config)
 
 
@@ -152,7 +152,7 @@ def shuffle_entries(inputs: TeacherInputs, config: TeacherConfig) -> SimilarityT
 
 def low_rank(inputs: TeacherInputs, config: TeacherConfig) -> SimilarityTeacher:
     """The strongest directions alone."""
-    return controls.low_rank_teacher(_unchanged(inputs, config), config.rank)
+    return controls.low_rank_teacher(neural_model(inputs, config), config.rank)
 
 
 def gaussian(inputs: TeacherInputs, config: TeacherConfig) -> SimilarityTeacher:

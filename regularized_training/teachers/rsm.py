@@ -137,7 +137,7 @@ def recorded_rsm(sessions: Sequence[NDArray]) -> NDArray[np.float32]:
     Returns
     -------
     (stimulus, stimulus) float32
-        1 on the diagonal; a stimulus without any spike is alike to none.
+        1 on the diagonal; a stimulus without any spike is similar to none.
     """
     if not sessions:
         raise ValueError("sessions: none, expected at least one")
@@ -158,7 +158,7 @@ def recorded_rsm(sessions: Sequence[NDArray]) -> NDArray[np.float32]:
 
 
 def shuffle_neurons(responses: NDArray, seed: int = 0) -> NDArray:
-    """V1 shuffled: each neuron's responses said of other stimuli, each in an order of its own.
+    """V1 shuffled: each neuron's responses assigned to other stimuli, in an order of its own.
 
     Every neuron keeps its values; what the neurons say of one stimulus no longer belongs together.
     """

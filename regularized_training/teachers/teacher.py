@@ -80,7 +80,7 @@ class SimilarityTeacher:
 def held_out_stimuli(n: int, fraction: float) -> NDArray[np.int64]:
     """Sorted indices of the stimuli among `n` that do not teach: a fraction of them, at random.
 
-    It is up to the number of stimuli alone, so teachers of the same stimuli hold out the same ones.
+    They depend on the number of stimuli alone: teachers of the same stimuli hold out the same ones.
 
     Examples
     --------

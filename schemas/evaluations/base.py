@@ -230,7 +230,7 @@ class Evaluation(Computed):
 
     @classmethod
     def _part(cls) -> Part:
-        """Whose evaluation it is, if not ours."""
+        """The evaluation with the package that it comes from."""
         origin = origin_of(source_file(cls), cls.__module__.partition(".")[0])
         return Part(cls.evaluation, cls, origin)
 

@@ -73,15 +73,7 @@ def test_headings_are_those_that_datajoint_reads(database: Database) -> None:
 
 def test_headings_are_those_that_datajoint_reads_on_mariadb(tmp_path: Path) -> None:
     with mariadb_over_tcp() as server:
-        if server is None:
-            pytest.skip("MariaDB is not installed")
-        settings = Settings(
-            home=tmp_path,
-            database=server.superuser,
-            store=tmp_path / "store",
-            schema_name="catalogue",
-            device="cpu",
-        )
+        settings = server.settings(tmp_path, "catalogue")
         with open_database(settings):
             check_headings()
         with statements() as asked, open_database(settings):

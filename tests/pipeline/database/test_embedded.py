@@ -24,6 +24,7 @@ import pytest
 from pipeline.database import binaries as postgres_binaries
 from pipeline.database import embedded as embedded_postgres
 from pipeline.database.embedded import EmbeddedPostgres, EmbeddedPostgresError, Server
+from pipeline.database.postmaster import end_processes, processes_in
 
 pytestmark = pytest.mark.database
 
@@ -98,7 +99,7 @@ def ask(server: Server, query: str) -> Any:
 
 def postmasters(root: Path) -> list[int]:
     """Server processes below `root`, without the ones they made themselves."""
-    found = {process.pid: process for process in embedded_postgres._processes_in(root)}
+    found = {process.pid: process for process in processes_in(root)}
     mothers = []
     for pid, process in found.items():
         with suppress(psutil.NoSuchProcess):  # a worker of the server that ended meanwhile
@@ -338,7 +339,7 @@ def test_a_kill_in_the_middle_of_making_the_database_leaves_nothing_in_the_way(
 ) -> None:
     def initdbs() -> list[psutil.Process]:
         found = []
-        for process in embedded_postgres._processes_in(empty.root):
+        for process in processes_in(empty.root):
             with suppress(psutil.NoSuchProcess):  # it ended meanwhile
                 found += [process] if process.name() == "initdb" else []
         return found
@@ -382,7 +383,7 @@ def test_a_normal_user_starts_and_stops_a_server() -> None:
         with pytest.raises(EmbeddedPostgresError, match=f"belongs to user number {NOBODY}"):
             EmbeddedPostgres(root).start()
     finally:
-        embedded_postgres._end(root, signal.SIGKILL)
+        end_processes(root, signal.SIGKILL)
         shutil.rmtree(root)
 
 

@@ -302,10 +302,7 @@ def test_a_part_of_a_lost_transaction_does_not_begin_one_of_its_own(
 @pytest.mark.xdist_group("servers")
 def test_a_session_that_mysql_ends_is_replaced_and_its_transaction_an_error(tmp_path: Path) -> None:
     with mariadb_over_tcp() as server:
-        if server is None:
-            pytest.skip("no MariaDB is installed here")
-        home = {"home": tmp_path, "store": tmp_path / "store"}
-        settings = Settings(database=server.superuser, schema_name="lost", **home)
+        settings = server.settings(tmp_path, "lost")
         with closing(connect(settings)) as other, closing(connect(settings)) as connection:
             connection.query("CREATE DATABASE lost")
             connection.query("CREATE TABLE lost.number (number int)")

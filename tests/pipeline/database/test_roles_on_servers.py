@@ -31,23 +31,14 @@ USERS = {role: f"{role.value}-user" for role in Role}
 
 @pytest.fixture(scope="module", params=["postgresql", "mysql"])
 def server(request: pytest.FixtureRequest) -> Iterator[SharedServer]:
-    if request.param == "postgresql":
-        with postgres_over_tcp() as server:
-            yield server
-        return
-    with mariadb_over_tcp() as found:
-        if found is None:
-            pytest.skip("no MariaDB is installed here")
-        yield found
+    running = postgres_over_tcp if request.param == "postgresql" else mariadb_over_tcp
+    with running() as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def schema() -> str:
     return f"t_{uuid.uuid4().hex[:12]}"
-
-
-def settings_of(server: SharedServer, url: str, schema: str, home: Path) -> Settings:
-    return Settings(home=home, database=url, store=home / "store", schema_name=schema, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +47,7 @@ def shared(
 ) -> dict[Role, Settings]:
     """Settings of each role: users made by a superuser, tables by the admin."""
     home = tmp_path_factory.mktemp("shared")
-    boss = settings_of(server, server.superuser, schema, home)
+    boss = server.settings(home, schema)
 
     connection = connect(boss)
     if server.backend == "mysql":
@@ -66,8 +57,7 @@ def shared(
         set_password(connection, USERS[role], SECRETS[role])
     connection.close()
     made = {
-        role: settings_of(server, server.url(USERS[role], SECRETS[role]), schema, home)
-        for role in Role
+        role: server.settings(home, schema, server.url(USERS[role], SECRETS[role])) for role in Role
     }
     with open_database(made[Role.admin]):
         pass  # makes the tables, which workers and readers reach by what was granted before
@@ -170,11 +160,11 @@ def test_what_was_granted_holds_for_every_table(
 def test_a_role_takes_the_place_of_the_one_before(
     server: SharedServer, shared: dict[Role, Settings], schema: str
 ) -> None:
-    boss = connect(settings_of(server, server.superuser, schema, shared[Role.admin].home))
+    boss = connect(server.settings(shared[Role.admin].home, schema))
     user, secret = "turncoat", "turncoat-secret"
     apply(boss, grant(Role.worker, user, shared[Role.admin]))
     set_password(boss, user, secret)
-    reader = settings_of(server, server.url(user, secret), schema, shared[Role.admin].home)
+    reader = server.settings(shared[Role.admin].home, schema, server.url(user, secret))
     with open_database(reader) as database:
         experiment.Seed.insert1({"seed": 12})
     apply(boss, grant(Role.reader, user, shared[Role.admin]))
@@ -196,7 +186,7 @@ def test_a_role_takes_the_place_of_the_one_before(
 def test_an_admin_is_made_a_reader_or_told_to_hand_over_first(
     server: SharedServer, shared: dict[Role, Settings]
 ) -> None:
-    settings = settings_of(server, server.superuser, "t_handed_over", shared[Role.admin].home)
+    settings = server.settings(shared[Role.admin].home, "t_handed_over")
     boss = connect(settings)
     if server.backend == "mysql":
         apply(boss, ["CREATE DATABASE t_handed_over"])
@@ -207,7 +197,7 @@ def test_an_admin_is_made_a_reader_or_told_to_hand_over_first(
         apply(boss, grant(Role.admin, "second", settings))
     apply(boss, grant(Role.reader, "first", settings))
     set_password(boss, "first", "first-secret")
-    first = connect(settings_of(server, server.url("first", "first-secret"), "t", settings.home))
+    first = connect(server.settings(settings.home, "t", server.url("first", "first-secret")))
     with pytest.raises(Exception, match=r"(?i)denied"):
         first.query("CREATE TABLE t_handed_over.mine (a int)")
     first.close()
@@ -218,7 +208,7 @@ def test_rights_on_one_schema_are_none_on_another_of_a_similar_name(
     server: SharedServer, shared: dict[Role, Settings], schema: str
 ) -> None:
     """In a grant of MySQL the line in `t_brains` stands for any character."""
-    boss = connect(settings_of(server, server.superuser, schema, shared[Role.admin].home))
+    boss = connect(server.settings(shared[Role.admin].home, schema))
     similar = boss.adapter.quote_identifier(schema.replace("_", "x"))
     made = "DATABASE" if server.backend == "mysql" else "SCHEMA"
     apply(boss, [f"CREATE {made} {similar}", f"CREATE TABLE {similar}.theirs (a int)"])
@@ -232,7 +222,7 @@ def test_a_stranger_gets_in_nowhere(server: SharedServer, shared: dict[Role, Set
     assert not can_connect(server, "stranger", "")
     assert not can_connect(server, USERS[Role.reader], SECRETS[Role.worker])
     assert not can_connect(server, USERS[Role.reader], "")
-    boss = connect(settings_of(server, server.superuser, "t", shared[Role.admin].home))
+    boss = connect(server.settings(shared[Role.admin].home, "t"))
     made = {
         "postgresql": "CREATE ROLE idle LOGIN PASSWORD 'idle'",
         "mysql": "CREATE USER 'idle'@'%' IDENTIFIED BY 'idle'",
@@ -245,13 +235,13 @@ def test_a_stranger_gets_in_nowhere(server: SharedServer, shared: dict[Role, Set
         with pytest.raises(DatabaseError):
             idle = server.url("idle", "idle")
             schema = shared[Role.admin].schema_name
-            open_database(settings_of(server, idle, schema, shared[Role.admin].home))
+            open_database(server.settings(shared[Role.admin].home, schema, idle))
 
 
 def test_a_user_is_made_without_a_way_in(
     server: SharedServer, shared: dict[Role, Settings]
 ) -> None:
-    boss = settings_of(server, server.superuser, "t", shared[Role.admin].home)
+    boss = server.settings(shared[Role.admin].home, "t")
     connection = connect(boss)
     apply(connection, grant(Role.reader, "nobody-yet", boss)[:1])
     connection.close()

@@ -1,0 +1,161 @@
+"""`neuroteach import`: what is checked, what is written, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.pipeline.cli.invoked import Run, one_line_error
+
+
+def scan_file(path: Path, seed: int = 0) -> Path:
+    """A recording of no importance."""
+    rng = np.random.default_rng(seed)
+    np.savez(
+        path,
+        images=rng.integers(0, 256, (30, 1, 8, 8)).astype(np.uint8),
+        image_index=np.r_[np.arange(30), 0, 1, 2],
+        responses=rng.random((33, 5)).astype(np.float32),
+    )
+    return path
+
+
+def test_a_missing_recording_is_one_line(run: Run, tmp_path: Path) -> None:
+    assert str(tmp_path / "scan.npz") in one_line_error(
+        run("import", "scan", tmp_path / "scan.npz")
+    )
+
+
+def test_missing_images_are_one_line(run: Run, tmp_path: Path) -> None:
+    assert str(tmp_path / "gone") in one_line_error(run("import", "images", tmp_path / "gone"))
+
+
+def test_a_dry_run_of_an_import_only_reports(run: Run, tmp_path: Path) -> None:
+    result = run("import", "scan", scan_file(tmp_path / "scan.npz"), "--dry-run")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "30 images of 1 x 8 x 8, 33 trials" in " ".join(result.stderr.split())
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_dry_run_of_a_folder_checks_all_its_scans(run: Run, tmp_path: Path) -> None:
+    from predictive_model.exporters import write_recording
+    from predictive_model.importers import read_recording
+
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    recording = read_recording(scan_file(scans / "a.npz"))
+    write_recording(recording, scans / "b.nwb", format="nwb")
+    write_recording(recording, scans / "c.zip", format="sensorium")
+    write_recording(recording, scans / "d", format="sensorium")
+    (scans / "README.txt").write_text("four scans")
+    result = run("import", "scan", scans, "--dry-run", "--downsample", "2")
+    assert (result.exit_code, result.stdout) == (0, "")
+    expected = "30 images of 1 x 4 x 4, 33 trials (24 train, 3 validation, 6 test), 5 neurons"
+    lines = [line for line in result.stderr.splitlines() if "note: " not in line]
+    assert [line.partition(", 3 images repeated")[0] for line in lines] == [
+        f"{name}: {expected}" for name in "abcd"
+    ]
+    assert not (tmp_path / "home").exists()
+    again = run("import", "scan", scans, "--dry-run", "--name", "one")
+    assert again.exit_code == 2 and "4 scans cannot share one name" in again.stderr
+    scan_file(scans / "d.npz")
+    message = one_line_error(run("import", "scan", scans, "--dry-run"))
+    assert "d.npz: would have the same name as" in message
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:500]), "cannot be read as an .npz file"),
+        (lambda path: path.unlink(), "no such file"),
+        (lambda path: np.savez(path, images=np.ones(3)), "lacks `responses` (or `trials`)"),
+    ],
+    ids=["truncated", "missing", "without responses"],
+)
+def test_one_bad_scan_among_several_is_named_and_none_is_imported(
+    run: Run, tmp_path: Path, spoil: Callable[[Path], Any], message: str
+) -> None:
+    """All are checked before the database is opened, which here would start it."""
+    files = [scan_file(tmp_path / f"{name}.npz") for name in ("a", "b", "c")]
+    spoil(files[1])
+    result = run("import", "scan", *files)
+    assert (result.exit_code, result.stdout) == (1, "")
+    lines = [line for line in result.stderr.splitlines() if "note: " not in line]
+    assert [line.partition(":")[0] for line in lines] == ["a", "error", "c", "error"]
+    assert str(files[1]) in lines[1] and message in lines[1]
+    assert lines[3] == ("error: 1 of 3 scans cannot be imported, so none was; mend or omit them")
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_folder_without_scans_is_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    message = one_line_error(run("import", "scan", tmp_path / "empty", "--dry-run"))
+    assert message.startswith(f"{tmp_path / 'empty'}: holds neither a file tree")
+
+
+@pytest.mark.database
+def test_inputs_are_imported_once(run_with_database: Run) -> None:
+    for said in ("imported", "was there already"):
+        result = run_with_database("import", "images", "digits", "--size", "8")
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert result.stderr.splitlines()[-1] == said
+    other = run_with_database("import", "images", "digits", "--size", "9")
+    assert other.exit_code == 1
+    assert "another image set named 'digits'" in other.stderr
+
+
+@pytest.mark.database
+def test_what_the_database_refuses_is_one_line(run_with_database: Run, tmp_path: Path) -> None:
+    file = scan_file(tmp_path / "scan.npz")
+    result = run_with_database("import", "scan", file, "--species", "m" * 65)
+    assert result.exit_code == 1
+    error = result.stderr.splitlines()[-1]
+    assert error.startswith("error: the database refused: value too long")
+
+
+@pytest.mark.database
+def test_a_scan_is_exported_and_is_the_same_when_it_comes_back(
+    run_with_database: Run, tmp_path: Path
+) -> None:
+    run = run_with_database
+    size = ("--images", "40", "--repeated", "12", "--repeats", "3", "--height", "18")
+    assert run("simulate", "--neurons", "5", *size, "--width", "32").exit_code == 0
+    folder = tmp_path / "exported"
+    folder.mkdir()
+    forms = (("npz", ".npz"), ("nwb", ".nwb"), ("sensorium", ".zip"), ("sensorium", ""))
+    for format, ending in forms:
+        path = folder / f"simulated{ending}"
+        result = run("export", "scan", "simulated", "--format", format, "-o", path)
+        assert (result.exit_code, result.stdout) == (0, "")
+        assert result.stderr == f"wrote {path}, a simulated scan\n"
+        back = run("import", "scan", path)
+        assert back.exit_code == 0
+        assert back.stderr.splitlines()[-1] == "was there already", back.stderr
+    again = run("export", "scan", "simulated", "--format", format, "-o", path)
+    assert "is there already" in one_line_error(again)
+    message = one_line_error(run("export", "scan", "b", "-f", "npz", "-o", folder / "b.npz"))
+    assert message == "scan: b is not in the database, which has simulated"
+    assert sorted(p.name for p in folder.iterdir()) == sorted(f"simulated{e}" for _, e in forms)
+
+
+@pytest.mark.database
+def test_of_several_scans_those_that_the_database_has_otherwise_stay_out_whole(
+    run_with_database: Run, tmp_path: Path
+) -> None:
+    run = run_with_database
+    a, b, c = (scan_file(tmp_path / f"{name}.npz", seed) for seed, name in enumerate("abc"))
+    assert run("import", "scan", b).exit_code == 0
+    scan_file(b, seed=9)
+    result = run("import", "scan", a, b, c)
+    assert (result.exit_code, result.stdout) == (1, "")
+    said = [line for line in result.stderr.splitlines() if "note: " not in line][3:]
+    assert said[0] == "a.npz: imported" and said[2] == "c.npz: imported"
+    assert said[1].startswith(f"error: {b}: name: the database has another scan named 'b'")
+    assert said[3] == "error: 1 of 3 scans were not imported"
+    again = run("import", "scan", a, c)
+    said = [line for line in again.stderr.splitlines() if "note: " not in line]
+    assert said[2:] == ["a.npz: was there already", "c.npz: was there already"]
