@@ -12,8 +12,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from datajoint.codecs import get_codec
+from datajoint.dependencies import Dependencies
 from datajoint.heading import Heading
+from datajoint.utils import to_camel_case
 
+from schemas.model import Table, column_of
 from schemas.stored import CODECS
 
 Row = dict[str, Any]
@@ -36,6 +39,7 @@ class Catalogue:
         self.schema = schema
         self._answers: dict[str, dict[str, list[Row]]] | None = None
         self._names: frozenset[str] | None = None
+        self._tables: dict[str, Table] | None = None
 
     @property
     def names(self) -> frozenset[str]:
@@ -50,7 +54,36 @@ class Catalogue:
 
     def forget(self) -> None:
         """Ask again when something is needed: tables were declared or altered."""
-        self._answers = self._names = None
+        self._answers = self._names = self._tables = None
+
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """Its tables by their names in Python, each after those it refers to; no job queues."""
+        if self._tables is None:
+            graph = Dependencies(self.connection)
+            graph.load(schema_names={self.schema})
+            split = self.connection.adapter.split_full_table_name
+            ours = {
+                full: split(full)[1] for full in graph.topo_sort() if split(full)[0] == self.schema
+            }
+            names = {full: _python_name(name) for full, name in ours.items()}
+            found = [
+                Table(
+                    names[full],
+                    full,
+                    tuple(map(column_of, StoredHeading(self, name, None).attributes.values())),
+                    tuple(
+                        (names[parent], dict(edge["attr_map"]))
+                        for parent, _, edge in graph.in_edges(full, data=True)
+                        if parent in names
+                    ),
+                    computed=name.startswith("__"),
+                    lookup=name.startswith("#"),
+                )
+                for full, name in ours.items()
+            ]
+            self._tables = {table.name: table for table in found}
+        return self._tables
 
     def answers(self, table: str) -> dict[str, list[Row]]:
         """Rows about one table by the question that they answer."""
@@ -70,6 +103,10 @@ class Catalogue:
             for row in self.connection.query(sql, as_dict=True):
                 found[row["table_name"]]["lineage"].append(row)
         return {table: dict(rows) for table, rows in found.items()}
+
+
+def _python_name(table: str) -> str:
+    return ".".join(to_camel_case(part) for part in table.lstrip("#_").split("__"))
 
 
 class StoredHeading(Heading):

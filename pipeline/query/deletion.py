@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.experiments.selection import Selection
 from pipeline.query.provenance import select
-from pipeline.query.rows import QueryError, named_tables, nearest
+from pipeline.query.rows import QueryError, nearest, tables_here
 from schemas import base, tables
 from schemas.encoding import FitPlan, FittedEncoder
 from schemas.experiment import Experiment
@@ -45,7 +45,7 @@ class Deletion:
 
     def affected(self) -> list[Affected]:
         """What would go, by table."""
-        names = {t().full_table_name: name for name, t in named_tables().items()}
+        names = {table.sql: name for name, table in tables_here().items()}
         found: dict[str, Affected] = {}
         for query in self.queries:
             for rows in base.dj.Diagram.cascade(query, part_integrity="cascade"):

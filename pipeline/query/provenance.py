@@ -12,14 +12,14 @@ from typing import Any
 
 from pipeline.query.restriction import (
     Condition,
-    Kind,
     QueryError,
     nearest,
     read_condition,
     written_column,
 )
-from pipeline.query.rows import Joined, Row, join, named_tables, shown
+from pipeline.query.rows import Joined, Row, join, shown, tables_here
 from schemas import base
+from schemas.model import Kind
 
 FEW = 5  # keys that an error lists
 CHECKSUMS = ("sha256", "hash")
@@ -165,7 +165,7 @@ def _selected(
         conditions = [
             read_condition(t, joined.kinds, lambda c: _own_first(joined, table, c)) for t in where
         ]
-    columns = {n: joined.names[f"{table}.{n}"] for n in join([table]).expression.primary_key}
+    columns = {n: joined.names[f"{table}.{n}"] for n in tables_here()[table].key}
     found = joined.rows(conditions, list(columns.values()), limit=limit)
     if not found:
         raise QueryError(_why_none(table, joined, conditions))
@@ -203,15 +203,15 @@ def _own_first(joined: Joined, table: str, column: str) -> str:
 
 def _ancestors(table: str) -> list[list[str]]:
     """Tables whose keys a table holds under their own names, level by level upward."""
-    tables = named_tables()
-    held = set(tables[table]().heading.names)
+    tables = tables_here()
+    held = set(tables[table].kinds)
     levels, done = [[table]], {table}
     while levels[-1]:
         parents = [
             name
             for child in levels[-1]
             for name, columns in _references(child)
-            if not _role(columns) and set(tables[name]().primary_key) <= held
+            if not _role(columns) and set(tables[name].key) <= held
         ]
         levels.append([name for name in dict.fromkeys(parents) if name not in done])
         done.update(levels[-1])
@@ -223,21 +223,15 @@ def _role(columns: Mapping[str, str]) -> str:
 
 
 def _references(table: str) -> list[tuple[str, dict[str, str]]]:
-    """Foreign keys: the table referred to, and its column for each column here."""
-    tables = named_tables()
-    by_full_name = {t().full_table_name: name for name, t in tables.items()}
-    found = tables[table]().parents(foreign_key_info=True)
-    references = [
-        (by_full_name[full], dict(info["attr_map"])) for full, info in found if full in by_full_name
-    ]
-    # Settings first, then what was given, then what was computed.
-    tiers = (base.dj.Lookup, base.dj.Manual)
+    """Foreign keys, those to settings first, then to what was given, then to what was computed."""
+    tables = tables_here()
 
-    def order(reference: tuple[str, dict[str, str]]) -> tuple[int, str]:
-        cls = tables[reference[0]]
-        return next((i for i, t in enumerate(tiers) if issubclass(cls, t)), 2), reference[0]
+    def order(reference: tuple[str, dict[str, str]]) -> tuple[bool, bool, str]:
+        parent = tables[reference[0]]
+        made = parent.computed or parent.master is not None
+        return made, not parent.lookup, parent.name
 
-    return sorted(references, key=order)
+    return sorted(tables[table].parents, key=order)
 
 
 def _why_none(table: str, joined: Joined, conditions: Sequence[Condition]) -> str:
@@ -308,24 +302,22 @@ class _Tree:
 
     def _is_only_a_key(self, table: str) -> bool:
         """Whether its rows, like seeds, say nothing that a reference to them does not."""
-        heading = named_tables()[table]().heading
-        return not heading.secondary_attributes and not _references(table)
+        found = tables_here()[table]
+        return len(found.columns) == len(found.key) and not found.parents
 
     def _links_of_parts(self, node: Node) -> list[Link]:
         links = []
-        prefix = f"{node.table}."
-        for part in (name for name in named_tables() if name.startswith(prefix)):
-            rows = self.rows(part, node.key)
-            node.parts[part.removeprefix(prefix)] = len(rows)
-            if all(parent == node.table for parent, _ in _references(part)):
+        for part in (t for t in tables_here().values() if t.master == node.table):
+            rows = self.rows(part.name, node.key)
+            node.parts[part.name.removeprefix(f"{node.table}.")] = len(rows)
+            if all(parent == node.table for parent, _ in part.parents):
                 continue
-            table = named_tables()[part]()
             for row in rows:
-                if table.heading.secondary_attributes:
-                    key = {n: row[n] for n in table.primary_key}
-                    links.append(Link(part, key, part_of=node.table))
+                if len(part.columns) > len(part.key):
+                    key = {n: row[n] for n in part.key}
+                    links.append(Link(part.name, key, part_of=node.table))
                 else:  # it says no more than what it refers to
-                    links += [li for li in self._links(part, row) if li.table != node.table]
+                    links += [li for li in self._links(part.name, row) if li.table != node.table]
         return links
 
 

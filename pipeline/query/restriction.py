@@ -10,15 +10,13 @@ restrictions escape values by one rule for all databases, which on PostgreSQL lo
 from __future__ import annotations
 
 import difflib
-import enum
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
 
-from schemas.stored import CODECS
+from schemas.model import OPAQUE, TEXTS, Kind
 
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "like", "in", "is null", "is not null")
 COLUMN = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
@@ -41,22 +39,6 @@ class QueryError(ValueError):
     """A question that cannot be asked: says what was found and what there is instead."""
 
 
-class Kind(enum.StrEnum):
-    """What a column holds."""
-
-    whole = "int"
-    number = "float"
-    boolean = "bool"
-    text = "text"
-    date = "date"
-    datetime = "datetime"
-    json = "json"
-    array = "array"
-    file = "file"
-    other = "other"
-
-
-KINDS = {CODECS["npy"]: Kind.array, CODECS["attach"]: Kind.file}
 Value = int | float | bool | str | date | datetime
 
 
@@ -90,29 +72,6 @@ def _written(value: Value) -> str:
     if isinstance(value, str) and not re.fullmatch(r"[\w.%+:/-]+", value):
         return "'" + value.replace("'", "''") + "'"
     return str(value)
-
-
-def kind_of(attribute: Any) -> Kind:
-    """Kind of a column, from its attribute in a DataJoint heading."""
-    if attribute.codec is not None:
-        return KINDS.get(attribute.codec.name, Kind.other)
-    if attribute.json:
-        return Kind.json
-    for type_ in (attribute.original_type or "", attribute.type):
-        for pattern, kind in _TYPES:
-            if re.match(pattern, type_, re.IGNORECASE):
-                return kind
-    return Kind.other
-
-
-_TYPES = (
-    (r"bool", Kind.boolean),
-    (r"u?int\d*\b|(small|big|tiny|medium)int|integer", Kind.whole),
-    (r"float|double|real|decimal|numeric", Kind.number),
-    (r"(var)?char|character|text|enum", Kind.text),
-    (r"datetime|timestamp", Kind.datetime),
-    (r"date\b", Kind.date),
-)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -161,11 +120,10 @@ def read_condition(
     if column not in kinds:
         raise QueryError(f"{name}: no such column; {nearest(name, kinds)}")
     kind = kinds[column]
-    if kind in (Kind.json, Kind.array, Kind.file, Kind.other):
-        held = {Kind.json: "JSON", Kind.array: "an array", Kind.file: "a file"}.get(kind, "binary")
+    if kind in OPAQUE:
         raise QueryError(
-            f"{name}: holds {held}, which rows cannot be selected by; select by a column of "
-            "numbers, text or dates"
+            f"{name}: holds {OPAQUE[kind]}, which rows cannot be selected by; select by a column "
+            "of numbers, text or dates"
         )
     if operator.startswith("is"):
         if rest:
@@ -176,13 +134,15 @@ def read_condition(
         return Condition(column, operator)
     if kind is Kind.boolean and operator not in ("=", "!=", "in"):
         raise QueryError(f"{name}: is true or false, so {operator!r} says nothing; use = or !=")
-    if kind is not Kind.text and operator == "like":
-        raise QueryError(f"{name}: holds {kind}, and 'like' compares text; use = or >= and <=")
+    if kind not in TEXTS and operator == "like":
+        raise QueryError(
+            f"{name}: holds {kind.label}, and 'like' compares text; use = or >= and <="
+        )
     if not rest:
         raise QueryError(
             f"{text.strip()!r}: a value is expected after {operator!r}; write '' for empty text"
         )
-    if kind is Kind.text and _SECOND.search(re.sub(_QUOTED, "''", rest)):
+    if kind in TEXTS and _SECOND.search(re.sub(_QUOTED, "''", rest)):
         raise QueryError(
             f"{text.strip()!r}: holds more than one condition; give each a --where of its own "
             "(all must hold), or put quotes around the value if it is one text"
@@ -290,9 +250,9 @@ def _moment(text: str) -> datetime:
 
 _READERS: dict[Kind, tuple[Callable[[str], Value], str]] = {
     Kind.whole: (_whole, "a whole number"),
-    Kind.number: (_number, "a finite number, such as 0.1 or 1e-3"),
+    **dict.fromkeys((Kind.number, Kind.decimal), (_number, "a finite number, such as 0.1 or 1e-3")),
     Kind.boolean: (_boolean, "true or false"),
-    Kind.text: (_text, "text that can be stored"),
+    **dict.fromkeys(TEXTS, (_text, "text that can be stored")),
     Kind.date: (date.fromisoformat, "a date, such as 2026-01-31"),
     Kind.datetime: (_moment, "a date and time (UTC), such as 2026-01-31 or 2026-01-31T14:00"),
 }

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pipeline.query.restriction import Condition, Kind, QueryError, kind_of, nearest, read_condition
+from pipeline.query.restriction import Condition, QueryError, nearest, read_condition
 from schemas import base
 from schemas import tables as registry
+from schemas.model import OPAQUE, Column, Kind, Table
 
 if TYPE_CHECKING:
     from datajoint.expression import QueryExpression
@@ -25,6 +26,7 @@ Row = dict[str, Any]
 DTYPES = {
     Kind.whole: "Int64",
     Kind.number: "float64",
+    Kind.decimal: "float64",
     Kind.boolean: "boolean",
     Kind.datetime: "datetime64[us]",
 }
@@ -49,6 +51,19 @@ def table_named(name: str) -> Any:
     if name not in tables:
         raise QueryError(f"{name}: no such table; {nearest(name, tables)}")
     return tables[name]
+
+
+def tables_here() -> Mapping[str, Table]:
+    """All tables as the open database has them: their columns and foreign keys.
+
+    Raises
+    ------
+    NotActivatedError
+        If none is open.
+    """
+    base.require_active()
+    assert base.schema.catalogue is not None
+    return base.schema.catalogue.tables
 
 
 def query(
@@ -154,8 +169,8 @@ class Joined:
         if direction not in ("", "asc", "desc"):
             raise QueryError(f"sort: {text!r}, expected a column, alone or with 'desc' after it")
         column = self.resolve(name)
-        if self.kinds[column] in (Kind.json, Kind.array, Kind.file, Kind.other):
-            raise QueryError(f"sort: {name} holds {self.kinds[column]}, which has no order")
+        if self.kinds[column] in OPAQUE:
+            raise QueryError(f"sort: {name} holds {OPAQUE[self.kinds[column]]}, which has no order")
         return column, direction == "desc"
 
     def rows(
@@ -224,11 +239,12 @@ def join(names: Sequence[str]) -> Joined:
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise QueryError(f"{twice[0]}: named twice; name each table once")
-    tables = {name: table_named(name)() for name in names}
+    classes = {name: table_named(name) for name in names}
+    tables = {name: tables_here()[name] for name in names}
     new_names = _unique_names(tables)
     projected = {
-        name: table.proj(..., **{new: old for old, new in new_names[name].items() if new != old})
-        for name, table in tables.items()
+        name: table().proj(..., **{new: old for old, new in new_names[name].items() if new != old})
+        for name, table in classes.items()
     }
     left = list(projected)
     first = left.pop(0)
@@ -244,7 +260,8 @@ def join(names: Sequence[str]) -> Joined:
         done.append(table)
     # The key first, then the columns of each table in the order of naming.
     in_order = [*expression.primary_key, *(c for name in names for c in new_names[name].values())]
-    kinds = {column: kind_of(expression.heading[column]) for column in in_order}
+    of_any = {new_names[n][c]: kind for n, t in tables.items() for c, kind in t.kinds.items()}
+    kinds = {column: of_any[column] for column in in_order}
     called = {
         f"{table}.{old}": new
         for table, columns in new_names.items()
@@ -253,29 +270,28 @@ def join(names: Sequence[str]) -> Joined:
     return Joined(expression, kinds, called | {c: c for c in kinds}, tuple(notes))
 
 
-def _unique_names(tables: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+def _unique_names(tables: Mapping[str, Table]) -> dict[str, dict[str, str]]:
     """Of each table, its columns' names in a join: ``TABLE.column`` where others mean another.
 
     Columns are the same if they come from the same key. What tables have of their own, such as
     ``seconds``, never is.
     """
-    columns = {name: list(t.heading.attributes.values()) for name, t in tables.items()}
     keys: dict[str, set[str]] = {}
     owners: Counter[str] = Counter()  # of columns that come from no key
-    for a in (a for its in columns.values() for a in its):
-        keys.setdefault(a.name, set())
-        if a.lineage:
-            keys[a.name].add(a.lineage)
+    for column in (column for table in tables.values() for column in table.columns):
+        keys.setdefault(column.name, set())
+        if column.lineage:
+            keys[column.name].add(column.lineage)
         else:
-            owners[a.name] += 1
+            owners[column.name] += 1
 
-    def keeps_its_name(a: Any) -> bool:
+    def keeps_its_name(c: Column) -> bool:
         # A key does, if no other key is called so.
-        return len(keys[a.name]) == 1 if a.lineage else owners[a.name] == 1 and not keys[a.name]
+        return len(keys[c.name]) == 1 if c.lineage else owners[c.name] == 1 and not keys[c.name]
 
     return {
-        name: {a.name: a.name if keeps_its_name(a) else f"{name}.{a.name}" for a in its}
-        for name, its in columns.items()
+        name: {c.name: c.name if keeps_its_name(c) else f"{name}.{c.name}" for c in table.columns}
+        for name, table in tables.items()
     }
 
 
@@ -285,25 +301,23 @@ def _shared(one: Any, other: Any) -> set[str]:
 
 def _no_key(name: str, others: Sequence[str]) -> str:
     """What to do about a table that shares no key with others."""
-    tables = {n: table() for n, table in named_tables().items() if not n.endswith("Plan")}
+    tables = {n: tables_here()[n] for n in named_tables() if not n.endswith("Plan")}
     between = sorted(
         (
             n
             for n, table in tables.items()
             if _leads_to(table, tables[name]) and any(_leads_to(table, tables[o]) for o in others)
         ),
-        key=lambda n: len(tables[n].primary_key),
+        key=lambda n: len(tables[n].key),
     )
     hint = f"name one between them too, such as {' or '.join(between[:4])}" if between else ""
     return f"{name}: shares no key with {', '.join(others)}; {hint or 'ask for it alone'}"
 
 
-def _leads_to(one: Any, other: Any) -> bool:
+def _leads_to(one: Table, other: Table) -> bool:
     """Whether a row of one of two tables names a row of the other."""
-    here, there = (
-        {a.lineage for a in t.heading.attributes.values() if a.lineage} for t in (one, other)
-    )
-    keys = ({t.heading[k].lineage for k in t.primary_key} for t in (one, other))
+    here, there = ({c.lineage for c in t.columns if c.lineage} for t in (one, other))
+    keys = ({c.lineage for c in t.columns if c.in_key} for t in (one, other))
     return any(key <= here & there for key in keys)
 
 
@@ -328,7 +342,7 @@ def _decoded(value: Any, kind: Kind | None) -> Any:
         return json.loads(value)
     if kind is Kind.boolean:
         return bool(value)
-    return float(value) if kind is Kind.number else value
+    return float(value) if kind in (Kind.number, Kind.decimal) else value
 
 
 def _frame(rows: Sequence[Row], kinds: Mapping[str, Kind], paths: bool) -> pd.DataFrame:
@@ -353,9 +367,7 @@ def shown(value: Any, kind: Kind) -> Any:
         return f"{value['dtype']} ({', '.join(map(str, value['shape']))})"
     if kind is Kind.file:
         return f"{value['size']} bytes"
-    if kind is Kind.other:
-        return "binary"
-    return value
+    return OPAQUE.get(kind, value)
 
 
 # -- what there is -----------------------------------------------------------------------------
@@ -369,26 +381,22 @@ def described(names: Sequence[str] = ()) -> pd.DataFrame:
     QueryError
         If a table is unknown.
     """
-    base.require_active()
+    here = tables_here()
     tables = {name: table_named(name) for name in names} if names else named_tables()
     rows = [
         {
             "table": name,
-            "column": a.name,
-            "type": str(kind_of(a)),
-            "key": a.in_key,
-            "nullable": a.nullable,
-            "comment": a.comment or "",
-            "description": _first_line(table),
+            "column": column.name,
+            "type": column.kind.label,
+            "key": column.in_key,
+            "nullable": column.nullable,
+            "comment": column.comment,
+            "description": (table.__doc__ or "").strip().partition("\n")[0],
         }
         for name, table in tables.items()
-        for a in table().heading.attributes.values()
+        for column in here[name].columns
     ]
     return pd.DataFrame(rows)
-
-
-def _first_line(table: type) -> str:
-    return (table.__doc__ or "").strip().partition("\n")[0]
 
 
 def summary(frame: pd.DataFrame) -> pd.DataFrame:

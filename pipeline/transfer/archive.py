@@ -36,7 +36,8 @@ from pipeline.transfer.objects import (
     no_progress,
     references_of,
 )
-from pipeline.transfer.rows import Column, Row, RowError, Table, check_row, key_of
+from pipeline.transfer.rows import Row, RowError, check_row, key_of, types_of
+from schemas.model import Column, Kind, Table
 from schemas.stored import LONGEST_NAME, StoreError, check_attachment, check_path
 
 MOST_MANIFEST = 2**28  # bytes
@@ -268,10 +269,16 @@ class Archive:
 
     def _check_columns(self, table: Table, entry: TableEntry) -> None:
         key = self.earlier.key(table)
-        if entry.key != key or any(
-            table.kinds.get(name) != kind
-            for name, kind in entry.columns.items()
-            if name in table.kinds or name not in key
+        types = types_of(table)
+        unknown = set(entry.columns.values()) - set(Kind)
+        if (
+            entry.key != key
+            or unknown
+            or any(
+                types.get(name) != kind
+                for name, kind in entry.columns.items()
+                if name in types or name not in key
+            )
         ):
             raise self._error(f"table {table.name} has other columns than here")
 
@@ -299,7 +306,7 @@ class Archive:
             return table.columns
         kinds = self.manifest.tables[table.name].columns
         return (
-            *(Column(name, kinds[name], True, False) for name in key),
+            *(Column(name, Kind(kinds[name]), in_key=True) for name in key),
             *(column for column in table.columns if not column.in_key),
         )
 

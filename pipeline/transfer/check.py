@@ -21,8 +21,9 @@ from pipeline.transfer.objects import (
     references_of,
     store_errors,
 )
-from pipeline.transfer.rows import Table, described, read_rows, snapshot, tables_of
+from pipeline.transfer.rows import described, read_rows, snapshot, tables_of
 from schemas.catalogue import Catalogue
+from schemas.model import Table
 
 # An object is written before its row, so a young one may yet get it.
 ORPHAN_AGE = timedelta(hours=1)

@@ -9,13 +9,15 @@ from typing import Any, Protocol
 
 from pipeline.query.provenance import provenance_columns
 from pipeline.transfer.objects import ObjectStore, Reference, path_with_schema, references_of
-from pipeline.transfer.rows import Row, Table, described, digest_of, key_of, read_row, read_rows
+from pipeline.transfer.rows import Row, described, digest_of, key_of, read_row, read_rows
 from pipeline.transfer.sources import Source
+from schemas.model import Table
 
 # What may differ between rows of the same content: when, where and from which file it came.
 _ABOUT = frozenset(
     ("imported", "added", "added_by", "proposed", "source", "priority", *provenance_columns())
 )
+
 # Columns whose value is a list of records, and what may differ in each of these.
 _ABOUT_RECORDS = {"history": "seconds"}
 

@@ -7,7 +7,8 @@ from functools import cached_property
 
 from pipeline.database.lineage import POPULATION, STABILITY, VERSION, Lineage, lineage_of
 from pipeline.transfer.manifest import Manifest
-from pipeline.transfer.rows import Row, Table, key_of
+from pipeline.transfer.rows import Row, key_of
+from schemas.model import Table
 
 # Tables whose key was another until then, with what it was.
 REKEYED = {STABILITY: ("experiment", "scale"), POPULATION: ("experiment", "scale", "population")}

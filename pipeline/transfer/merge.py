@@ -27,7 +27,6 @@ from pipeline.transfer.objects import (
 from pipeline.transfer.rows import (
     Row,
     RowError,
-    Table,
     described,
     digest_of,
     insert_rows,
@@ -36,6 +35,7 @@ from pipeline.transfer.rows import (
     tables_of,
 )
 from pipeline.transfer.sources import Source
+from schemas.model import Table
 
 
 @dataclass

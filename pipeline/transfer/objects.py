@@ -20,7 +20,8 @@ from typing import Any, BinaryIO, Protocol, TypeVar
 import numpy as np
 
 from pipeline.database.connection import one_line
-from pipeline.transfer.rows import Row, Table, described, read_rows
+from pipeline.transfer.rows import Row, described, read_rows
+from schemas.model import Table
 from schemas.stored import StoreError, check_path
 
 CHUNK = 2**20

@@ -12,12 +12,13 @@ import hashlib
 import itertools
 import json
 import math
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
+
+from schemas.catalogue import Catalogue
+from schemas.model import TEXTS, Column, Kind, Table
 
 Row = dict[str, Any]
 
@@ -26,129 +27,40 @@ BATCH_BYTES = 2**22  # of which a row may make it longer; servers take 16 MiB an
 # Never moved: the state of the tables themselves, and what is running.
 OWN_OF_EACH_DATABASE = ("SchemaVersion", "Worker", "FitProgress", "TrainingProgress")
 
-# By the name that DataJoint or the database gives to a column's type.
-_KINDS = (
-    ("bool", r"bool|boolean|tinyint\(1\)"),
-    ("int", r"u?int\d*|integer|smallint|bigint|tinyint|mediumint|(tiny|small|medium|big)?int\b.*"),
-    ("float", r"float\d*|real|double( precision)?"),
-    ("char", r"(char|character)\(\d+\)|bpchar"),
-    ("str", r"varchar\(\d+\)|character varying(\(\d+\))?|text|enum\(.*\)"),
-    ("date", r"date"),
-    ("datetime", r"(datetime|timestamp)(\(\d\))?( without time zone)?"),
-    ("decimal", r"(decimal|numeric)(\(.*\))?"),
-    ("json", r"jsonb?"),
-    ("bytes", r"bytes|bytea|(tiny|medium|long)?blob|(var)?binary(\(\d+\))?"),
-)
+# An array and a file are moved as what the row says of them.
+_AS_JSON = (Kind.json, Kind.array, Kind.file)
 
 
 class RowError(ValueError):
     """A table or a row that cannot be read or written; says which."""
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column and the kind of its values; ``stored`` if they name objects of the store."""
-
-    name: str
-    kind: str
-    in_key: bool
-    stored: bool
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of a database.
-
-    Attributes
-    ----------
-    name : str
-        As in Python: ``Scan``, ``SharedCore.Member``.
-    sql : str
-        As in a query.
-    columns : tuple of Column
-    parents : tuple of (str, dict)
-        For each foreign key the parent's name, and its column for each of ours.
-    computed : bool
-        Its rows were computed here, rather than given.
-    """
-
-    name: str
-    sql: str
-    columns: tuple[Column, ...]
-    parents: tuple[tuple[str, dict[str, str]], ...]
-    computed: bool = False
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """Columns of the primary key."""
-        return tuple(column.name for column in self.columns if column.in_key)
-
-    @property
-    def stored(self) -> tuple[str, ...]:
-        """Columns that name objects of the store."""
-        return tuple(column.name for column in self.columns if column.stored)
-
-    @property
-    def master(self) -> str | None:
-        """The table that this one is a part of."""
-        return self.name.rpartition(".")[0] or None
-
-    def restricted(self, columns: Collection[str]) -> Table:
-        """The same table as if it had only these of its columns."""
-        return replace(self, columns=tuple(c for c in self.columns if c.name in columns))
-
-    @property
-    def kinds(self) -> dict[str, str]:
-        """Kind of each column's values."""
-        return {column.name: column.kind for column in self.columns}
-
-
 def tables_of(connection: Any, schema: str) -> list[Table]:
-    """Tables of a schema, each after those it refers to; no job queues.
+    """Tables of a schema whose rows are moved, each after those it refers to.
 
     Raises
     ------
     RowError
         If a column is of a type that cannot be moved.
     """
-    from schemas.base import dj
-
-    graph = dj.dependencies.Dependencies(connection)
-    graph.load(schema_names={schema})
-    split = connection.adapter.split_full_table_name
-    ours = [full for full in graph.topo_sort() if split(full)[0] == schema]
-    names = {full: _python_name(split(full)[1]) for full in ours if split(full)[1][0] != "~"}
-    found = []
-    for full, name in names.items():
-        if name in OWN_OF_EACH_DATABASE:
-            continue
-        heading = dj.FreeTable(connection, full).heading
-        parents = tuple(
-            (names[parent], dict(edge["attr_map"]))
-            for parent, _, edge in graph.in_edges(full, data=True)
-            if parent in names
-        )
-        columns = tuple(_column(name, attribute) for attribute in heading.attributes.values())
-        computed = split(full)[1].startswith("__")
-        found.append(Table(name, full, columns, parents, computed))
-    return found
+    tables = [
+        table
+        for name, table in Catalogue(connection, schema).tables.items()
+        if name not in OWN_OF_EACH_DATABASE
+    ]
+    for table in tables:
+        for column in table.columns:
+            if column.kind is Kind.other:
+                raise RowError(
+                    f"{table.name}.{column.name}: is of a type that databases cannot exchange"
+                )
+    return tables
 
 
-def _python_name(table: str) -> str:
-    from schemas.base import dj
-
-    return ".".join(dj.utils.to_camel_case(part) for part in table.lstrip("#_").split("__"))
-
-
-def _column(table: str, attribute: Any) -> Column:
-    if attribute.json:
-        stored = attribute.store is not None
-        return Column(attribute.name, "json", attribute.in_key, stored)
-    type_name = str(attribute.original_type or attribute.type).lower()
-    for kind, pattern in _KINDS:
-        if re.fullmatch(pattern, type_name):
-            return Column(attribute.name, kind, attribute.in_key, False)
-    raise RowError(f"{table}.{attribute.name}: type {type_name} cannot be moved between databases")
+def types_of(table: Table) -> dict[str, str]:
+    """Types of a table's columns as archives name them, to which arrays and files are JSON."""
+    kinds = table.kinds.items()
+    return {name: str(Kind.json if kind in _AS_JSON else kind) for name, kind in kinds}
 
 
 @contextlib.contextmanager
@@ -191,14 +103,14 @@ def _row(table: Table, values: tuple[Any, ...]) -> Row:
 def _selected(connection: Any, column: Column) -> str:
     name = connection.adapter.quote_identifier(column.name)
     # As text, which tells a JSON null from none, and has one parser for all backends.
-    as_text = column.kind == "json" and connection.adapter.backend == "postgresql"
+    as_text = column.kind in _AS_JSON and connection.adapter.backend == "postgresql"
     return f"{name}::text" if as_text else name
 
 
 def _ordering(connection: Any, column: Column) -> str:
     """By bytes, since backends and their locales sort text in different ways."""
     name = connection.adapter.quote_identifier(column.name)
-    if column.kind not in ("str", "char"):
+    if column.kind not in TEXTS:
         return name
     if connection.adapter.backend == "postgresql":
         return f'{name} COLLATE "C"'
@@ -332,28 +244,28 @@ def _same(kind: type) -> Callable[[Any], Any]:
 
 
 # From what the driver gives.
-_READ: dict[str, Callable[[Any], Any]] = {
-    "bool": bool,
-    "int": int,
-    "float": _read_float,
-    "char": lambda value: value.rstrip(" "),  # PostgreSQL pads it, MySQL does not
-    "str": str,
-    "date": date.isoformat,
-    "datetime": datetime.isoformat,
-    "decimal": str,
-    "json": _read_json,
-    "bytes": lambda value: base64.b64encode(bytes(value)).decode("ascii"),
+_READ: dict[Kind, Callable[[Any], Any]] = {
+    Kind.boolean: bool,
+    Kind.whole: int,
+    Kind.number: _read_float,
+    Kind.char: lambda value: value.rstrip(" "),  # PostgreSQL pads it, MySQL does not
+    Kind.text: str,
+    Kind.date: date.isoformat,
+    Kind.datetime: datetime.isoformat,
+    Kind.decimal: str,
+    **dict.fromkeys(_AS_JSON, _read_json),
+    Kind.binary: lambda value: base64.b64encode(bytes(value)).decode("ascii"),
 }
 # To what it takes.
-_WRITE: dict[str, Callable[[Any], Any]] = {
-    "bool": _same(bool),
-    "int": _same(int),
-    "float": float,
-    "char": _same(str),
-    "str": _same(str),
-    "date": date.fromisoformat,
-    "datetime": datetime.fromisoformat,
-    "decimal": Decimal,
-    "json": _write_json,
-    "bytes": lambda value: base64.b64decode(value, validate=True),
+_WRITE: dict[Kind, Callable[[Any], Any]] = {
+    Kind.boolean: _same(bool),
+    Kind.whole: _same(int),
+    Kind.number: float,
+    Kind.char: _same(str),
+    Kind.text: _same(str),
+    Kind.date: date.fromisoformat,
+    Kind.datetime: datetime.fromisoformat,
+    Kind.decimal: Decimal,
+    **dict.fromkeys(_AS_JSON, _write_json),
+    Kind.binary: lambda value: base64.b64decode(value, validate=True),
 }

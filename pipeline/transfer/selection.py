@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.experiments.selection import Selection
-from pipeline.transfer.rows import Row, Table, key_of, key_text, read_rows, tables_of
+from pipeline.transfer.rows import Row, key_of, key_text, read_rows, tables_of
 from pipeline.transfer.sources import Wanted
 from schemas import tables as all_tables
+from schemas.model import Table
 
 Link = tuple[str, str]  # a table and a key in it
 

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from pipeline.transfer.objects import Digest, ObjectStore, Readable
-from pipeline.transfer.rows import Row, Table, read_rows, tables_of
+from pipeline.transfer.rows import Row, read_rows, tables_of
+from schemas.model import Table
 
 # Whether a row of a table is one of those that are wanted.
 Wanted = Callable[[Table, Row], bool]

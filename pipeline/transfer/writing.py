@@ -34,10 +34,11 @@ from pipeline.transfer.objects import (
     references_of,
     store_errors,
 )
-from pipeline.transfer.rows import Table, line_of
+from pipeline.transfer.rows import line_of, types_of
 from pipeline.transfer.sources import DatabaseSource
 from predictive_model.exporters.whole import written_whole
 from schemas.base import code_version
+from schemas.model import Table
 from schemas.stored import StoreError
 
 # Bytes of an object of a bucket that is read before its turn; larger ones are read in theirs.
@@ -115,7 +116,7 @@ def _write_rows(
                         f"different things of this object; {MEND}"
                     )
     return TableEntry(
-        columns=table.kinds, key=table.key, rows=n, size=size, sha256=digest.hexdigest()
+        columns=types_of(table), key=table.key, rows=n, size=size, sha256=digest.hexdigest()
     )
 
 

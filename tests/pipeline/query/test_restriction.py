@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.query.restriction import Condition, Kind, QueryError, kind_of, nearest, read_condition
+from pipeline.query.restriction import Condition, QueryError, nearest, read_condition
+from schemas.model import Kind
 
 KINDS = {
     "teacher": Kind.text,
@@ -185,31 +186,6 @@ def test_what_is_said_of_a_condition_is_that_condition(text: str) -> None:
     except QueryError:
         return
     assert read(str(condition)) == condition
-
-
-@pytest.mark.parametrize(
-    ("original", "stored", "kind"),
-    [
-        ("bool", "boolean", Kind.boolean),
-        ("bool", "tinyint", Kind.boolean),  # as MySQL has it
-        (None, "integer", Kind.whole),
-        ("int16", "smallint", Kind.whole),
-        ("float64", "double precision", Kind.number),
-        ("float64", "double", Kind.number),
-        (None, "char(16)", Kind.text),
-        ("varchar(64)", "varchar(64)", Kind.text),
-        ("datetime", "timestamp without time zone", Kind.datetime),
-        ("date", "date", Kind.date),
-        ("bytes", "bytea", Kind.other),
-    ],
-)
-def test_the_kind_of_a_column_is_that_of_its_declaration(
-    original: str | None, stored: str, kind: Kind
-) -> None:
-    from types import SimpleNamespace
-
-    attribute = SimpleNamespace(codec=None, json=False, original_type=original, type=stored)
-    assert kind_of(attribute) is kind
 
 
 def test_names_are_suggested_whatever_their_case() -> None:

@@ -18,8 +18,9 @@ from pipeline.transfer import archive as archives
 from pipeline.transfer.archive import Archive, ArchiveSource
 from pipeline.transfer.manifest import ArchiveError, Holds
 from pipeline.transfer.objects import ObjectStore
-from pipeline.transfer.rows import Column, Row, RowError, Table, check_row
+from pipeline.transfer.rows import Row, RowError, check_row
 from pipeline.transfer.writing import write_archive
+from schemas.model import Column, Kind, Table
 from schemas.stored import StoreError
 
 CONTENT = b"\x93NUMPY" + bytes(range(256)) * 3
@@ -28,9 +29,9 @@ SCAN = Table(
     "Scan",
     '"lab"."scan"',
     (
-        Column("scan", "str", True, False),
-        Column("weight", "float", False, False),
-        Column("responses", "json", False, True),
+        Column("scan", Kind.text, in_key=True),
+        Column("weight", Kind.number, in_key=False),
+        Column("responses", Kind.array, in_key=False, stored=True),
     ),
     (),
 )
@@ -41,7 +42,10 @@ NAMED_PATH = "_hash/lab/abcdefghijklmnopqrstuvwxyz"
 NETWORK = Table(
     "TrainedNetwork",
     '"lab"."__trained_network"',
-    (Column("network", "int", True, False), Column("weights", "json", False, True)),
+    (
+        Column("network", Kind.whole, in_key=True),
+        Column("weights", Kind.file, in_key=False, stored=True),
+    ),
     (),
     computed=True,
 )
@@ -358,8 +362,8 @@ def test_older_rows_get_the_checksums_of_their_objects(tmp_path: Path) -> None:
     ],
 )
 def test_a_value_of_another_type_is_refused(kind: str, good: Any, bad: Any) -> None:
-    key = Column("key", "int", True, False)
-    table = Table("T", "t", (key, Column("value", kind, False, False)), ())
+    key = Column("key", Kind.whole, in_key=True)
+    table = Table("T", "t", (key, Column("value", Kind(kind), in_key=False)), ())
     check_row(table, {"key": 1, "value": good})
     for row in ({"key": 1, "value": bad}, {"value": good}, {"key": 1, "other": 1}, [1]):
         with pytest.raises(RowError, match="^T: "):
