@@ -16,11 +16,12 @@ from pipeline.cli.main import app
 from pipeline.database.connection import Connection
 from pipeline.database.opening import Database, open_database
 from pipeline.database.settings import Settings
-from schemas import base, tables
+from pipeline.experiments.adding import add_experiment
+from schemas import base, recording, tables, training
 from schemas.catalogue import Catalogue
 from schemas.stored import CODECS
 from tests.servers import mariadb_over_tcp
-from tests.tiny_experiment import environment
+from tests.tiny_experiment import TEACHERS, environment, few_digits, tiny_experiment, tiny_recording
 
 pytestmark = pytest.mark.database
 
@@ -102,6 +103,19 @@ def test_few_statements_open_a_database_and_say_how_far_it_is(settings: Settings
     assert "Reliability" in result.stdout
     with open_database(settings) as database:
         database.connection.query(f'DROP SCHEMA "{settings.schema_name}" CASCADE')
+
+
+def test_few_statements_add_an_experiment_of_550_trainings(database: Database) -> None:
+    recording.Scan.add(tiny_recording(), source="test")
+    training.ImageSet.add(few_digits(), source="test")
+    experiment = tiny_experiment(teachers=TEACHERS, seeds=tuple(range(138)))
+    with statements() as asked:
+        assert add_experiment(experiment, name="large", scale="smoke")
+    assert len(training.TrainingPlan()) == 4 * 138
+    print(len(asked));     assert len(asked) <= 60
+    with statements() as asked:
+        assert not add_experiment(experiment, name="large", scale="smoke")
+    print(len(asked));     assert len(asked) <= 60
 
 
 def test_what_is_declared_later_is_known_after_the_catalogue_forgot(database: Database) -> None:
