@@ -8,7 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
@@ -98,11 +98,49 @@ def settings(new_settings: Callable[[Path], Settings], tmp_path: Path) -> Settin
     return new_settings(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def declarations(
+    new_settings: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Settings], None]:
+    """Declares all tables in a schema by the statements that declared them in the first one.
+
+    To the server that is a tenth of the work of opening an empty database.
+    """
+    from pipeline.database.connection import Connection
+    from pipeline.database.opening import connect, open_database
+
+    first = new_settings(tmp_path_factory.mktemp("declared"))
+    sent: list[bytes] = []
+    query = Connection.query
+
+    def recording(self: Connection, sql: str, args: Any = (), *more: Any, **options: Any) -> Any:
+        done = query(self, sql, args, *more, **options)
+        if sql.split(maxsplit=1)[0].upper() in ("CREATE", "ALTER", "COMMENT", "INSERT"):
+            sent.append(self._conn.cursor().mogrify(sql, args or None))
+        return done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, "query", recording)
+        open_database(first).close()
+    script = b";\n".join(sent)
+
+    def declare(settings: Settings) -> None:
+        connection = connect(settings)
+        names = (name.schema_name.encode() for name in (first, settings))
+        with connection._conn.cursor() as cursor:
+            cursor.execute(script.replace(*names))
+        connection._conn.commit()
+        connection.close()
+
+    return declare
+
+
 @pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
+def database(settings: Settings, declarations: Callable[[Settings], None]) -> Iterator[Database]:
     """An open database without any rows; its schema is dropped afterwards."""
     from pipeline.database.opening import open_database
 
+    declarations(settings)
     with open_database(settings) as opened:
         try:
             yield opened

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,19 @@ def test_headings_are_those_that_datajoint_reads_on_mariadb(tmp_path: Path) -> N
         assert len(asked) <= 40
 
 
+def test_the_fixture_declares_what_opening_a_database_declares(
+    database: Database, new_settings: Callable[[Path], Settings], tmp_path: Path
+) -> None:
+    replayed = Catalogue(database.connection, database.settings.schema_name)
+    other = new_settings(tmp_path / "other")
+    open_database(other).close()
+    with open_database(database.settings) as again:
+        opened = Catalogue(again.connection, other.schema_name)
+        assert repr(opened.tables) == repr(replayed.tables).replace(replayed.schema, opened.schema)
+        assert opened.names == replayed.names
+        again.connection.query(f'DROP SCHEMA "{other.schema_name}" CASCADE')
+
+
 def test_origins_of_columns_are_known(database: Database) -> None:
     (teacher,) = (t for t in tables.all_tables() if t.__name__ == "Teacher")
     lineage = teacher().heading["scan_group"].lineage
@@ -112,10 +125,12 @@ def test_few_statements_add_an_experiment_of_550_trainings(database: Database) -
     with statements() as asked:
         assert add_experiment(experiment, name="large", scale="smoke")
     assert len(training.TrainingPlan()) == 4 * 138
-    print(len(asked));     assert len(asked) <= 60
+    print(len(asked))
+    assert len(asked) <= 60
     with statements() as asked:
         assert not add_experiment(experiment, name="large", scale="smoke")
-    print(len(asked));     assert len(asked) <= 60
+    print(len(asked))
+    assert len(asked) <= 60
 
 
 def test_what_is_declared_later_is_known_after_the_catalogue_forgot(database: Database) -> None:
