@@ -64,9 +64,11 @@ _LOCK_TIMEOUT = 240.0  # seconds; longer than a start or stop may take
 _START_TIMEOUT = 120.0  # recovery after a crash included
 _STOP_TIMEOUT = 60.0
 _LEFTOVER_TIMEOUT = 30.0
+_ANSWER_TIMEOUT = 30.0
 _CLAIM_TIMEOUT = 5.0
 _SESSION_GRACE = 0.5  # a session that was closed or killed a moment ago is still listed
 _LOG_LIMIT = 10_000_000  # bytes
+_SSL_REQUEST = bytes.fromhex("00000008 04d2162f")  # of PostgreSQL's protocol; one byte answers it
 
 _SETTINGS = {
     "listen_addresses": "",
@@ -474,8 +476,13 @@ def _require_private(folder: Path) -> None:
 
 
 def _answers(server: Server) -> bool:
-    """Whether something listens at the server's socket; cheaper than a session."""
+    """Whether the server answers at its socket; cheaper than a session.
+
+    A process that was killed this instant still lets others connect, and answers nothing.
+    """
     with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
+        client.settimeout(_ANSWER_TIMEOUT)
         client.connect(str(server.socket_folder / f".s.PGSQL.{server.port}"))
-        return True
+        client.sendall(_SSL_REQUEST)
+        return bool(client.recv(1))
     return False
