@@ -58,13 +58,19 @@ class Catalogue:
 
     @property
     def tables(self) -> Mapping[str, Table]:
-        """Its tables by their names in Python, each after those it refers to; no job queues."""
+        """Its tables by their names in Python, each after those it refers to.
+
+        Without job queues, and what a migration has put aside.
+        """
         if self._tables is None:
             graph = Dependencies(self.connection)
             graph.load(schema_names={self.schema})
             split = self.connection.adapter.split_full_table_name
+            names_in_sql = {full: split(full) for full in graph.topo_sort()}
             ours = {
-                full: split(full)[1] for full in graph.topo_sort() if split(full)[0] == self.schema
+                full: name
+                for full, (schema, name) in names_in_sql.items()
+                if schema == self.schema and not name.startswith("~")
             }
             names = {full: _python_name(name) for full, name in ours.items()}
             found = [

@@ -34,7 +34,7 @@ class Kind(enum.StrEnum):
 
     @property
     def label(self) -> str:
-        """For people, to whom the length of a text is no matter."""
+        """For people, to whom both kinds of text are ``text``."""
         return "text" if self in TEXTS else self.value
 
 
@@ -44,8 +44,8 @@ OPAQUE = {
     Kind.json: "JSON",
     Kind.array: "an array",
     Kind.file: "a file",
-    Kind.binary: "binary",
-    Kind.other: "binary",
+    Kind.binary: "binary data",
+    Kind.other: "values of another type",
 }
 
 _OF_CODECS = {CODECS["npy"]: Kind.array, CODECS["attach"]: Kind.file}
@@ -69,8 +69,12 @@ def kind_of(attribute: Any) -> Kind:
         return _OF_CODECS[attribute.codec.name]
     if attribute.json:
         return Kind.json
-    declared = str(attribute.original_type or attribute.type).lower()
-    return next((kind for kind, types in _OF_TYPES if re.fullmatch(types, declared)), Kind.other)
+    type_ = _type_of(attribute)
+    return next((kind for kind, types in _OF_TYPES if re.fullmatch(types, type_)), Kind.other)
+
+
+def _type_of(attribute: Any) -> str:
+    return str(attribute.original_type or attribute.type).lower()
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ class Column:
     comment : str
     lineage : str
         The column of the key that it comes from; empty if it comes from none.
+    type : str
+        As it was declared, or as the database calls it.
     """
 
     name: str
@@ -98,6 +104,7 @@ class Column:
     nullable: bool = False
     comment: str = ""
     lineage: str = ""
+    type: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,8 +120,10 @@ class Table:
     columns : tuple of Column
     parents : tuple of (str, dict)
         For each foreign key the parent's name, and its column for each of ours.
-    computed, lookup : bool
-        Its rows were computed here; they are settings. Otherwise they were given.
+    computed : bool
+        Its rows were computed here.
+    lookup : bool
+        Its rows are settings.
     """
 
     name: str
@@ -155,8 +164,9 @@ def column_of(attribute: Any) -> Column:
         attribute.name,
         kind_of(attribute),
         in_key=attribute.in_key,
-        stored=attribute.json and attribute.store is not None,
+        stored=attribute.store is not None,  # on MariaDB not as JSON
         nullable=attribute.nullable,
         comment=attribute.comment or "",
         lineage=attribute.lineage or "",
+        type=_type_of(attribute),
     )

@@ -7,7 +7,7 @@ import graphlib
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import datajoint as dj
@@ -16,9 +16,12 @@ import schemas
 from predictive_model import parts
 from schemas.base import Computed, schema
 from schemas.catalogue import Catalogue
+from schemas.worker import SchemaVersion
 
 PLUGINS = "neuroteach.evaluations"
-_REFERENCE = re.compile(r"^\s*->\s*(?:\[[^\]]*\]\s*)?([A-Za-z_][\w.]*?)(?:\.proj\b.*)?$", re.M)
+_REFERENCE = re.compile(
+    r"^\s*->\s*(?:\[[^\]]*\]\s*)?([A-Za-z_][\w.]*?)(?:\.proj\b.*?)?\s*(?:#.*)?$", re.MULTILINE
+)
 
 
 @functools.cache
@@ -31,7 +34,9 @@ def load() -> None:
             parts.load(offer.reference)
 
 
-def activate(catalogue: Catalogue, *, create: bool = True) -> None:
+def activate(
+    catalogue: Catalogue, *, create: bool = True, stamp: Callable[[], None] | None = None
+) -> None:
     """Bind every table to a schema of the database.
 
     Callers that may race with others hold a lock while tables are declared.
@@ -41,6 +46,8 @@ def activate(catalogue: Catalogue, *, create: bool = True) -> None:
     catalogue : Catalogue
     create : bool
         Declare what is missing, job tables too; False asks the database nothing at all.
+    stamp : callable, optional
+        Called once the table of versions is there, before all others are declared.
 
     Raises
     ------
@@ -51,7 +58,7 @@ def activate(catalogue: Catalogue, *, create: bool = True) -> None:
     bound = schema.catalogue
     try:
         if create:
-            _declare(catalogue)
+            _declare(catalogue, stamp)
         schema.bind(catalogue)
     except BaseException:
         schema.unbind()
@@ -62,17 +69,27 @@ def activate(catalogue: Catalogue, *, create: bool = True) -> None:
 
 def missing(catalogue: Catalogue) -> list[type[dj.Table]]:
     """Tables that the schema of the database lacks."""
-    return [t for t in all_tables() if t.table_name not in catalogue.names]
+    load()
+    return [table for table, _ in schema.tables() if table.table_name not in catalogue.names]
 
 
-def _declare(catalogue: Catalogue) -> None:
-    schema.unbind()
-    schema.activate(
-        catalogue.schema,
-        connection=catalogue.connection,
-        create_schema=True,
-        create_tables=True,
-    )
+def _declare(catalogue: Catalogue, stamp: Callable[[], None] | None) -> None:
+    every = schema.declare_list
+    versions = [entry for entry in every if entry[0] is SchemaVersion]
+    try:
+        for schema.declare_list in (versions, every):
+            schema.unbind()
+            schema.activate(
+                catalogue.schema,
+                connection=catalogue.connection,
+                create_schema=True,
+                create_tables=True,
+            )
+            if stamp is not None:
+                stamp()
+                stamp = None
+    finally:
+        schema.declare_list = every
     for table in queued_tables():
         if not table().jobs.is_declared:
             table().jobs.declare()
@@ -80,9 +97,16 @@ def _declare(catalogue: Catalogue) -> None:
 
 
 def all_tables() -> list[type[dj.Table]]:
-    """Every table, each followed by its parts, in the order of the modules that define them."""
+    """Every table, each followed by its parts, in the order of the modules that define them.
+
+    While a database is open, those that it has.
+    """
     load()
-    return [table for table, _ in schema.tables()]
+    return [table for table, _ in schema.tables() if _is_here(table)]
+
+
+def _is_here(table: type[dj.Table]) -> bool:
+    return schema.catalogue is None or table.table_name in schema.catalogue.names
 
 
 @functools.cache
@@ -104,12 +128,12 @@ def _queued() -> tuple[type[Computed], ...]:
 
 def queued_tables() -> list[type[Computed]]:
     """All tables with a job queue, each after those it depends on."""
-    return list(_queued())
+    return [table for table in _queued() if _is_here(table)]
 
 
 def computed_tables() -> list[type[Computed]]:
     """All computed tables that experiments plan, each after those it depends on."""
-    return [table for table in _queued() if table.in_experiments]
+    return [table for table in queued_tables() if table.in_experiments]
 
 
 @functools.cache

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -190,6 +191,30 @@ class Connection(dj.Connection):
                 if told:
                     log.warning("the database server is back")
                 return
+
+
+@contextlib.contextmanager
+def locked(connection: Connection, release: str, lost: Exception) -> Iterator[None]:
+    """Keep a lock that the session has taken to the end, and release it by a statement.
+
+    Raises
+    ------
+    Exception
+        `lost`, if the session was lost, and its lock with it.
+    """
+    on_reconnect = connection.on_reconnect
+
+    def refuse(_: Connection) -> None:
+        raise lost
+
+    connection.on_reconnect = refuse
+    try:
+        yield
+    finally:
+        connection.on_reconnect = on_reconnect
+        # A lost session has lost its lock too.
+        with contextlib.suppress(Exception):
+            connection.query(release)
 
 
 def one_line(error: Exception) -> str:

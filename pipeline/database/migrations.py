@@ -97,9 +97,11 @@ def _foreign_keys(connection: Any, store: UPath, report: Report) -> None:
     assert catalogue is not None
     # Before the tables are replaced whose rows are read.
     found = lineage_of(lambda name: _plain_rows(connection, name))
+    with base.transaction(connection):  # a group is there with its members, or not at all
+        for name, rows in found.added.items():
+            if rows:
+                _table(name).insert(rows, skip_duplicates=True)
     for name, rows in found.added.items():
-        if rows:
-            _table(name).insert(rows, skip_duplicates=True)
         report(f"{len(rows)} rows of {name}")
     _rekey_stability(connection, catalogue, found, report)
 
@@ -133,29 +135,46 @@ def _rekey_stability(connection: Any, catalogue: Catalogue, found: Lineage, repo
         queue = instances[0].jobs
         if queue.table_name in catalogue.names:
             connection.query(f"DROP TABLE {queue.full_table_name}")
-        for name in reversed(full):  # the part first
-            _drop_indexes(connection, schema, name)
-            connection.query(_rename(adapter, schema, name, kept[name]))
+        _set_aside(connection, schema, kept)
         tables.activate_missing(catalogue)
-    if not set(kept.values()) <= catalogue.names:
-        return
-    with connection.transaction:
-        for instance in (_table(name) for name in (STABILITY, POPULATION)):
-            old = adapter.make_full_table_name(schema, kept[instance.table_name])
-            for row in connection.query(f"SELECT * FROM {old}", as_dict=True).fetchall():
-                new = found.regrouped(row)
-                if new is not None:
-                    _insert_plain(connection, instance, new)
-    for name in reversed(full):
-        connection.query(f"DROP TABLE {adapter.make_full_table_name(schema, kept[name])}")
+    aside = {
+        name: adapter.make_full_table_name(schema, other)
+        for name, other in kept.items()
+        if other in catalogue.names
+    }
+    if len(aside) == len(kept):
+        with base.transaction(connection):
+            for instance in (_table(name) for name in (STABILITY, POPULATION)):
+                query = f"SELECT * FROM {aside[instance.table_name]}"
+                for row in connection.query(query, as_dict=True).fetchall():
+                    new = found.regrouped(row)
+                    if new is not None:
+                        _insert_plain(connection, instance, new)
+    for old in reversed(aside.values()):  # the part first
+        connection.query(f"DROP TABLE {old}")
     catalogue.forget()
     report(f"{STABILITY} by scans")
 
 
+def _set_aside(connection: Any, schema: str, kept: dict[str, str]) -> None:
+    """Give all of some tables names out of DataJoint's sight, or none of them."""
+    adapter = connection.adapter
+    full = {
+        adapter.make_full_table_name(schema, name): adapter.make_full_table_name(schema, other)
+        for name, other in kept.items()
+    }
+    if adapter.backend != "postgresql":
+        renamed = ", ".join(f"{old} TO {new}" for old, new in full.items())
+        connection.query(f"RENAME TABLE {renamed}")
+        return
+    with base.transaction(connection):
+        for (name, other), old in zip(kept.items(), full, strict=True):
+            _drop_indexes(connection, schema, name)
+            connection.query(f"ALTER TABLE {old} RENAME TO {adapter.quote_identifier(other)}")
+
+
 def _drop_indexes(connection: Any, schema: str, table: str) -> None:
     """PostgreSQL has one name space for the indexes of all tables, and theirs are needed anew."""
-    if connection.adapter.backend != "postgresql":
-        return
     rows = connection.query(
         "SELECT indexname FROM pg_indexes WHERE schemaname = %s AND tablename = %s "
         "AND indexname NOT IN (SELECT conname FROM pg_constraint)",
@@ -163,14 +182,6 @@ def _drop_indexes(connection: Any, schema: str, table: str) -> None:
     ).fetchall()
     for (index,) in rows:
         connection.query(f"DROP INDEX {connection.adapter.make_full_table_name(schema, index)}")
-
-
-def _rename(adapter: Any, schema: str, old: str, new: str) -> str:
-    """A table that keeps its rows under another name, out of DataJoint's sight."""
-    before = adapter.make_full_table_name(schema, old)
-    if adapter.backend == "postgresql":
-        return f"ALTER TABLE {before} RENAME TO {adapter.quote_identifier(new)}"
-    return f"RENAME TABLE {before} TO {adapter.make_full_table_name(schema, new)}"
 
 
 def _insert_plain(connection: Any, table: Any, row: dict[str, Any]) -> None:
@@ -208,13 +219,19 @@ LATEST = MIGRATIONS[-1].number
 
 
 def current_version(catalogue: Catalogue) -> int | None:
-    """Version of the tables in a schema; 0 before versions were kept, None without any tables."""
-    if SchemaVersion.table_name not in catalogue.names:
-        return 0 if catalogue.names else None
-    connection = catalogue.connection
-    table = connection.adapter.make_full_table_name(catalogue.schema, SchemaVersion.table_name)
-    (latest,) = connection.query(f"SELECT MAX(number) FROM {table}").fetchone()
-    return latest or 0
+    """Version of the tables in a schema; 0 before versions were kept, None without any tables.
+
+    Versions come before all other tables, so that one who is killed while he makes them leaves a
+    version or nothing that counts.
+    """
+    names = {name for name in catalogue.names if not name.startswith("~")}
+    if SchemaVersion.table_name in names:
+        connection = catalogue.connection
+        table = connection.adapter.make_full_table_name(catalogue.schema, SchemaVersion.table_name)
+        (latest,) = connection.query(f"SELECT MAX(number) FROM {table}").fetchone()
+        if latest is not None:
+            return int(latest)
+    return 0 if names - {SchemaVersion.table_name} else None
 
 
 def pending(version: int) -> list[Migration]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.database import migrations
-from pipeline.database.connection import PATIENCE, Connection, DatabaseError, one_line
+from pipeline.database.connection import PATIENCE, Connection, DatabaseError, locked, one_line
 from pipeline.database.settings import ServerAddress, Settings, load_settings
 from schemas import base, tables
 from schemas.catalogue import Catalogue
 
 if TYPE_CHECKING:
     from pipeline.database.embedded import EmbeddedPostgres
+
+log = logging.getLogger("neuroteach")
 
 # One number for all users of a database, so that they wait for one another: "neurteac" in ASCII.
 ACTIVATION_LOCK = 0x6E65757274656163
@@ -148,16 +151,33 @@ def _bind(connection: Connection, settings: Settings, *, create: bool, any_versi
         if version is not None and version != migrations.LATEST:
             _refuse_version(settings, version)
     # Whoever declared them first may have been killed before the end.
-    if create and (version is None or tables.missing(catalogue)):
-        with activation_lock(connection):  # for those who declare; readers wait for nobody
-            catalogue.forget()
-            tables.activate(catalogue, create=True)
-            if version is None:
-                migrations.stamp(migrations.LATEST, "made")
-        return
+    missing = tables.missing(catalogue)
+    if create and (version is None or missing):
+        try:
+            _declare(connection, catalogue)
+            return
+        except base.dj.DataJointError as error:
+            others = {t.__module__.partition(".")[0] for t in missing} - {"schemas"}
+            if version is None or any(t.__module__.startswith("schemas.") for t in missing):
+                raise
+            log.warning(
+                "%s: tables %s are not in this database, and cannot be made by you (%s); whoever "
+                "owns the schema makes them by `neuroteach init` with the package installed",
+                ", ".join(sorted(others)),
+                ", ".join(sorted(t.__qualname__ for t in missing)),
+                one_line(error),
+            )
     if version is None:
         raise base.dj.DataJointError("there are none")
     tables.activate(catalogue, create=False)
+
+
+def _declare(connection: Connection, catalogue: Catalogue) -> None:
+    with activation_lock(connection):  # for those who declare; readers wait for nobody
+        catalogue.forget()
+        new = migrations.current_version(catalogue) is None
+        made = functools.partial(migrations.stamp, migrations.LATEST, "made")
+        tables.activate(catalogue, stamp=made if new else None)
 
 
 def require_store(database: Database) -> None:
@@ -214,15 +234,28 @@ def _connected(settings: Settings, address: ServerAddress, patience: float) -> C
 
 
 @contextlib.contextmanager
-def activation_lock(connection: Any) -> Iterator[None]:
-    """One session at a time declares tables: sessions that race to declare them crash."""
+def activation_lock(connection: Connection) -> Iterator[None]:
+    """One session at a time declares tables: sessions that race to declare them crash.
+
+    Raises
+    ------
+    DatabaseError
+        If another has not ended within five minutes, or if the session that holds the lock is
+        lost meanwhile.
+    """
     if connection.adapter.backend == "postgresql":
         connection.query(f"SELECT pg_advisory_lock({ACTIVATION_LOCK})")
         release = f"SELECT pg_advisory_unlock({ACTIVATION_LOCK})"
     else:
-        connection.query(f"SELECT GET_LOCK('neuroteach', {MYSQL_LOCK_TIMEOUT})")
+        lock = f"SELECT GET_LOCK('neuroteach', {MYSQL_LOCK_TIMEOUT})"
+        if connection.query(lock).fetchone() != (1,):
+            raise DatabaseError(
+                f"another process has been making or upgrading tables for {MYSQL_LOCK_TIMEOUT} s; "
+                "run this again when it has ended"
+            )
         release = "SELECT RELEASE_LOCK('neuroteach')"
-    try:
+    lost = DatabaseError(
+        "the database server ended the session while tables were made or upgraded; run this again"
+    )
+    with locked(connection, release, lost):
         yield
-    finally:
-        connection.query(release)

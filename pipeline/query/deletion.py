@@ -10,9 +10,10 @@ from pipeline.experiments.selection import Selection
 from pipeline.query.provenance import select
 from pipeline.query.rows import QueryError, nearest, tables_here
 from schemas import base, tables
-from schemas.encoding import FitPlan, FittedEncoder
+from schemas.encoding import FitPlan, FittedEncoder, SharedCore
 from schemas.experiment import Experiment
 from schemas.recording import Scan, StimulusName, StimulusSet
+from schemas.teacher_plan import ScanGroup, TeacherPlan
 from schemas.teaching import Rsm
 from schemas.training import ImageSet, TrainedNetwork, TrainingPlan
 
@@ -46,19 +47,24 @@ class Deletion:
     def affected(self) -> list[Affected]:
         """What would go, by table."""
         names = {table.sql: name for name, table in tables_here().items()}
-        found: dict[str, Affected] = {}
+        tables: dict[str, Any] = {}
+        conditions: dict[str, list[str]] = {}  # of which a row need meet one
         for query in self.queries:
             for rows in base.dj.Diagram.cascade(query, part_integrity="cascade"):
-                name = names.get(rows.full_table_name, rows.full_table_name)
-                # A table of a person's own need not say how long it took.
-                spent = "SUM(seconds)" if "git_commit" in rows.heading.names else "0"
-                n, seconds = rows.connection.query(
-                    f"SELECT COUNT(*), {spent} FROM {rows.from_clause()}{rows.where_clause()}"
-                ).fetchone()
-                before = found.get(name, Affected(name, 0, 0.0))
-                if n > before.rows:
-                    found[name] = Affected(name, int(n), float(seconds or 0))
-        return list(found.values())
+                tables[rows.full_table_name] = rows
+                where = rows.where_clause().removeprefix(" WHERE ") or "TRUE"
+                conditions.setdefault(rows.full_table_name, []).append(f"({where})")
+        found = []
+        for name, rows in tables.items():
+            # A table of a person's own need not say how long it took.
+            spent = "SUM(seconds)" if "git_commit" in rows.heading.names else "0"
+            n, seconds = rows.connection.query(
+                f"SELECT COUNT(*), {spent} FROM {rows.from_clause()} "
+                f"WHERE {' OR '.join(conditions[name])}"
+            ).fetchone()
+            if n:
+                found.append(Affected(names.get(name, name), int(n), float(seconds or 0)))
+        return found
 
     def execute(self) -> None:
         """Delete, all or nothing; objects in the store are left to `neuroteach database check`."""
@@ -117,15 +123,19 @@ def of_networks(where: Sequence[str]) -> Deletion:
 
 
 def of_experiment(name: str, scale: str) -> Deletion:
-    """An experiment, with networks and encoders that no other experiment asks for."""
-    key = Selection(name, scale).named
-    queries: list[Any] = []
-    for table, plan in ((TrainedNetwork, TrainingPlan), (FittedEncoder, FitPlan)):
-        others = plan - (Experiment & key).proj()
-        own = ((table & (plan & key).proj()) - others.proj()).keys()
-        if own:
-            queries.append(table & own)
-    return Deletion((*queries, Experiment & key))
+    """An experiment, with networks and encoders that no other experiment asks for or builds on."""
+    this = Experiment & Selection(name, scale).named
+
+    def asked_for(table: Any, plan: Any) -> Any:
+        return (table & (plan & this).proj()) - (plan - this.proj()).proj()
+
+    taught_others = ScanGroup.Member & (TeacherPlan - this.proj()).proj()
+    networks = asked_for(TrainedNetwork, TrainingPlan).keys()
+    encoders = (asked_for(FittedEncoder, FitPlan) - taught_others.proj()).keys()
+    kept = FittedEncoder.proj() - encoders
+    cores = (asked_for(SharedCore, FitPlan) - kept).keys()
+    own = ((TrainedNetwork, networks), (FittedEncoder, encoders), (SharedCore, cores))
+    return Deletion((*(table & keys for table, keys in own if keys), this))
 
 
 def _named(table: Any, column: str, name: str) -> Any:

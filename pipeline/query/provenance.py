@@ -17,9 +17,9 @@ from pipeline.query.restriction import (
     read_condition,
     written_column,
 )
-from pipeline.query.rows import Joined, Row, join, shown, tables_here
+from pipeline.query.rows import Joined, Row, join, shown, table_here, tables_here
 from schemas import base
-from schemas.model import Kind
+from schemas.model import OPAQUE, Kind
 
 FEW = 5  # keys that an error lists
 CHECKSUMS = ("sha256", "hash")
@@ -165,7 +165,7 @@ def _selected(
         conditions = [
             read_condition(t, joined.kinds, lambda c: _own_first(joined, table, c)) for t in where
         ]
-    columns = {n: joined.names[f"{table}.{n}"] for n in tables_here()[table].key}
+    columns = {n: joined.names[f"{table}.{n}"] for n in table_here(table).key}
     found = joined.rows(conditions, list(columns.values()), limit=limit)
     if not found:
         raise QueryError(_why_none(table, joined, conditions))
@@ -231,7 +231,7 @@ def _references(table: str) -> list[tuple[str, dict[str, str]]]:
         made = parent.computed or parent.master is not None
         return made, not parent.lookup, parent.name
 
-    return sorted(tables[table].parents, key=order)
+    return sorted((p for p in tables[table].parents if p[0] in tables), key=order)
 
 
 def _why_none(table: str, joined: Joined, conditions: Sequence[Condition]) -> str:
@@ -310,7 +310,7 @@ class _Tree:
         for part in (t for t in tables_here().values() if t.master == node.table):
             rows = self.rows(part.name, node.key)
             node.parts[part.name.removeprefix(f"{node.table}.")] = len(rows)
-            if all(parent == node.table for parent, _ in part.parents):
+            if all(parent == node.table for parent, _ in _references(part.name)):
                 continue
             for row in rows:
                 if len(part.columns) > len(part.key):
@@ -338,7 +338,7 @@ def _describe(node: Node, row: Row, kinds: Mapping[str, Kind]) -> None:
             node.stored.append(Stored(column, text, value.get("path", ""), value))
         elif kind is Kind.json:
             node.documents[column] = value
-        elif kind is not Kind.other:
+        elif kind not in OPAQUE:
             (node.made if column in made_by else node.values)[column] = value
 
 

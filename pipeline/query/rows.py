@@ -54,7 +54,7 @@ def table_named(name: str) -> Any:
 
 
 def tables_here() -> Mapping[str, Table]:
-    """All tables as the open database has them: their columns and foreign keys.
+    """The tables of :func:`named_tables` as the open database has them, as far as it does.
 
     Raises
     ------
@@ -63,7 +63,23 @@ def tables_here() -> Mapping[str, Table]:
     """
     base.require_active()
     assert base.schema.catalogue is not None
-    return base.schema.catalogue.tables
+    there = base.schema.catalogue.tables
+    return {name: there[name] for name in named_tables() if name in there}
+
+
+def table_here(name: str) -> Table:
+    """One of them.
+
+    Raises
+    ------
+    QueryError
+        If there is none of this name.
+    """
+    table_named(name)  # for names that nothing has
+    here = tables_here()
+    if name not in here:
+        raise QueryError(f"{name}: this database has no such table yet; `neuroteach init` makes it")
+    return here[name]
 
 
 def query(
@@ -239,12 +255,13 @@ def join(names: Sequence[str]) -> Joined:
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise QueryError(f"{twice[0]}: named twice; name each table once")
-    classes = {name: table_named(name) for name in names}
-    tables = {name: tables_here()[name] for name in names}
+    tables = {name: table_here(name) for name in names}
     new_names = _unique_names(tables)
     projected = {
-        name: table().proj(..., **{new: old for old, new in new_names[name].items() if new != old})
-        for name, table in classes.items()
+        name: table_named(name)().proj(
+            ..., **{new: old for old, new in new_names[name].items() if new != old}
+        )
+        for name in names
     }
     left = list(projected)
     first = left.pop(0)
@@ -301,12 +318,14 @@ def _shared(one: Any, other: Any) -> set[str]:
 
 def _no_key(name: str, others: Sequence[str]) -> str:
     """What to do about a table that shares no key with others."""
-    tables = {n: tables_here()[n] for n in named_tables() if not n.endswith("Plan")}
+    tables = tables_here()
     between = sorted(
         (
             n
             for n, table in tables.items()
-            if _leads_to(table, tables[name]) and any(_leads_to(table, tables[o]) for o in others)
+            if not n.endswith("Plan")
+            and _leads_to(table, tables[name])
+            and any(_leads_to(table, tables[o]) for o in others)
         ),
         key=lambda n: len(tables[n].key),
     )
@@ -381,8 +400,7 @@ def described(names: Sequence[str] = ()) -> pd.DataFrame:
     QueryError
         If a table is unknown.
     """
-    here = tables_here()
-    tables = {name: table_named(name) for name in names} if names else named_tables()
+    tables = {name: table_here(name) for name in names} if names else tables_here()
     rows = [
         {
             "table": name,
@@ -391,10 +409,10 @@ def described(names: Sequence[str] = ()) -> pd.DataFrame:
             "key": column.in_key,
             "nullable": column.nullable,
             "comment": column.comment,
-            "description": (table.__doc__ or "").strip().partition("\n")[0],
+            "description": (table_named(name).__doc__ or "").strip().partition("\n")[0],
         }
         for name, table in tables.items()
-        for column in here[name].columns
+        for column in table.columns
     ]
     return pd.DataFrame(rows)
 

@@ -36,7 +36,7 @@ from pipeline.transfer.objects import (
     no_progress,
     references_of,
 )
-from pipeline.transfer.rows import Row, RowError, check_row, key_of, types_of
+from pipeline.transfer.rows import INSTALL, Row, RowError, check_row, key_of, types_of
 from schemas.model import Column, Kind, Table
 from schemas.stored import LONGEST_NAME, StoreError, check_attachment, check_path
 
@@ -243,7 +243,9 @@ class Archive:
             table = known.get(name)
             if table is None:
                 if entry.rows:
-                    raise self._error(f"has rows of {name:.80}, a table that is not known here")
+                    raise self._error(
+                        f"has rows of {name:.80}, a table that is not known here; {INSTALL}"
+                    )
                 continue
             self._check_columns(table, entry)
             named |= self._check_rows(table)
@@ -268,19 +270,17 @@ class Archive:
                 raise self._error(f"object {path:.120}: {error}") from error
 
     def _check_columns(self, table: Table, entry: TableEntry) -> None:
-        key = self.earlier.key(table)
-        types = types_of(table)
-        unknown = set(entry.columns.values()) - set(Kind)
-        if (
-            entry.key != key
-            or unknown
-            or any(
-                types.get(name) != kind
-                for name, kind in entry.columns.items()
-                if name in types or name not in key
+        key, types, known = self.earlier.key(table), types_of(table), set(Kind)
+        odd = set(entry.key) ^ set(key)
+        for name, kind in entry.columns.items():
+            expected = types.get(name, kind if name in key else None)
+            if kind != expected or kind not in known:
+                odd.add(name)
+        if odd or entry.key != key:
+            named = ", ".join(sorted(odd or set(key)))
+            raise self._error(
+                f"table {table.name} has other columns than here ({named:.200}); {INSTALL}"
             )
-        ):
-            raise self._error(f"table {table.name} has other columns than here")
 
     def _check_rows(self, table: Table) -> dict[str, Reference]:
         """Check the rows of a table; returns the objects that they name, by path."""

@@ -37,7 +37,12 @@ class Earlier:
 
     def key(self, table: Table) -> tuple[str, ...]:
         """The key that its rows were written with."""
-        return REKEYED.get(table.name, table.key) if self.old else table.key
+        return REKEYED[table.name] if self._has_old_key(table.name) else table.key
+
+    def _has_old_key(self, name: str) -> bool:
+        # Of a database whose upgrade was stopped it may be today's.
+        entry = self._manifest.tables.get(name)
+        return self.old and entry is not None and entry.key == REKEYED.get(name)
 
     def tables(self, tables: Sequence[Table]) -> list[Table]:
         """Tables that it has rows of, with the columns that these have."""
@@ -64,6 +69,6 @@ class Earlier:
 
     def _rekeyed(self, name: str) -> Iterator[Row]:
         for row in self._of(name):
-            new = self._lineage.regrouped(row) if name in REKEYED else row
+            new = self._lineage.regrouped(row) if self._has_old_key(name) else row
             if new is not None:
                 yield new

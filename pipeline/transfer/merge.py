@@ -25,6 +25,7 @@ from pipeline.transfer.objects import (
     with_schema,
 )
 from pipeline.transfer.rows import (
+    INSTALL,
     Row,
     RowError,
     described,
@@ -134,10 +135,14 @@ class _Merging:
         self._pairs: list[tuple[Table, Table]] = []
         for theirs in source.tables:
             if theirs.name not in self._here:
-                raise RowError(f"{theirs.name}: the target database has no such table")
+                if next(source.rows(theirs), None) is None:
+                    continue
+                raise RowError(f"{theirs.name}: the target database has no such table; {INSTALL}")
             ours = self._here[theirs.name]
             if lacking := sorted(set(theirs.kinds) - set(ours.kinds)):
-                raise RowError(f"{theirs.name}: the target database has no column {lacking[0]}")
+                raise RowError(
+                    f"{theirs.name}: the target database has no column {lacking[0]}; {INSTALL}"
+                )
             self._pairs.append((theirs, ours.restricted(theirs.kinds)))
         self._expected: dict[str, dict[str, bytes]] = {}
         renamed = None if source.schema == target.schema else (source.schema, target.schema)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.database import migrations
+from pipeline.database.connection import locked
 from pipeline.database.opening import Database, connect, open_database
 from pipeline.database.settings import Settings
 from pipeline.transfer import check as checking
@@ -243,22 +244,12 @@ def writing_alone(connection: Any, schema: str) -> Iterator[None]:
             f"schema {schema}: another copy, restore, import or removal of orphans is under way; "
             "run this again when it has ended"
         )
-    on_reconnect = connection.on_reconnect
-    connection.on_reconnect = _not_alone_any_more
-    try:
-        yield
-    finally:
-        connection.on_reconnect = on_reconnect
-        # A lost session has lost its lock too.
-        with contextlib.suppress(Exception):
-            connection.query(release)
-
-
-def _not_alone_any_more(connection: Any) -> None:
-    raise checking.BusyError(
+    lost = checking.BusyError(
         "the database server ended the session that kept others from writing; no row was written; "
         "run this again, which goes on with what was copied"
     )
+    with locked(connection, release, lost):
+        yield
 
 
 def is_same_database(one: Settings, other: Settings) -> bool:

@@ -17,18 +17,22 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from schemas.base import RunningState
 from schemas.catalogue import Catalogue
 from schemas.model import TEXTS, Column, Kind, Table
+from schemas.tables import all_tables
+from schemas.worker import SchemaVersion
 
 Row = dict[str, Any]
 
 BATCH = 500  # rows in one statement
 BATCH_BYTES = 2**22  # of which a row may make it longer; servers take 16 MiB and more
-# Never moved: the state of the tables themselves, and what is running.
-OWN_OF_EACH_DATABASE = ("SchemaVersion", "Worker", "FitProgress", "TrainingProgress")
-
 # An array and a file are moved as what the row says of them.
 _AS_JSON = (Kind.json, Kind.array, Kind.file)
+
+
+# What to do where a table of another package is not there, or is another version's.
+INSTALL = "install the package that it comes from, in the same version, and run `neuroteach init`"
 
 
 class RowError(ValueError):
@@ -36,25 +40,11 @@ class RowError(ValueError):
 
 
 def tables_of(connection: Any, schema: str) -> list[Table]:
-    """Tables of a schema whose rows are moved, each after those it refers to.
-
-    Raises
-    ------
-    RowError
-        If a column is of a type that cannot be moved.
-    """
-    tables = [
-        table
-        for name, table in Catalogue(connection, schema).tables.items()
-        if name not in OWN_OF_EACH_DATABASE
-    ]
-    for table in tables:
-        for column in table.columns:
-            if column.kind is Kind.other:
-                raise RowError(
-                    f"{table.name}.{column.name}: is of a type that databases cannot exchange"
-                )
-    return tables
+    """Tables of a schema whose rows are moved, each after those it refers to."""
+    stays = {t.__qualname__ for t in all_tables() if issubclass(t, RunningState)}
+    stays.add(SchemaVersion.__qualname__)
+    tables = Catalogue(connection, schema).tables
+    return [table for name, table in tables.items() if name not in stays]
 
 
 def types_of(table: Table) -> dict[str, str]:
@@ -73,7 +63,19 @@ def snapshot(connection: Any) -> Iterator[None]:
 
 
 def read_rows(connection: Any, table: Table) -> Iterator[Row]:
-    """Rows of a table by primary key, a batch at a time; within a transaction."""
+    """Rows of a table by primary key, a batch at a time; within a transaction.
+
+    Raises
+    ------
+    RowError
+        If a column is of a type that databases do not exchange.
+    """
+    for column in table.columns:
+        if column.kind is Kind.other:
+            raise RowError(
+                f"{table.name}.{column.name}: is of type {column.type}, which is neither copied "
+                "nor saved; whoever declares the table can keep the same as varchar or json"
+            )
     selected = ", ".join(_selected(connection, column) for column in table.columns)
     order = ", ".join(_ordering(connection, c) for c in table.columns if c.in_key)
     query = f"SELECT {selected} FROM {table.sql}" + (f" ORDER BY {order}" if order else "")

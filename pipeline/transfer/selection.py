@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipeline.experiments.selection import Selection
-from pipeline.transfer.rows import Row, key_of, key_text, read_rows, tables_of
+from pipeline.transfer.rows import INSTALL, Row, RowError, key_of, key_text, read_rows, tables_of
 from pipeline.transfer.sources import Wanted
 from schemas import tables as all_tables
 from schemas.model import Table
@@ -22,11 +22,19 @@ def rows_of_experiment(connection: Any, schema: str, experiment: str, scale: str
     ------
     LookupError
         If there is no such experiment.
+    RowError
+        If it asks for an evaluation that is not installed here.
     """
     asked_for = Selection(experiment, scale).experiments  # refuses an unknown one
     links = _Links(connection, tables_of(connection, schema))
     chosen: set[Link] = set()
     waiting = list(links.planned(experiment, scale))
+    here = {table.__name__ for table in all_tables.all_tables()}
+    if foreign := sorted({name for name, _ in waiting} - here):
+        raise RowError(
+            f"{', '.join(foreign)}: the experiment asks for what is not installed here, whose "
+            f"results would stay behind; {INSTALL}"
+        )
     for computed in all_tables.computed_tables():
         asked = computed & computed.planned(asked_for)
         table = links.tables[computed.__name__]

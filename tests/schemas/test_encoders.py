@@ -16,6 +16,7 @@ from pipeline.database.opening import Database
 from pipeline.experiments.adding import add_experiment, remove_experiment
 from pipeline.experiments.file import ExperimentError, ExperimentSettings
 from pipeline.experiments.selection import ALL, Selection
+from pipeline.query import deletion
 from pipeline.results import arrays as result_arrays
 from pipeline.results.encoders import caveat
 from pipeline.workers import populate
@@ -110,6 +111,9 @@ def test_scans_that_share_a_core_are_fitted_once_together(database: Database) ->
     # Alone, the same settings are another configuration and give another encoder.
     alone = encoding.FitConfig.add(FitConfig(max_epochs=1, batch_size=16))
     assert alone not in {key["fit_hash"] for key in keys}
+    # With the experiment the fit goes too.
+    deletion.of_experiment("encoders", "smoke").execute()
+    assert not encoding.SharedCore() and not encoding.FittedEncoder()
 
 
 def test_stability_waits_until_all_encoders_of_an_experiment_are_fitted(

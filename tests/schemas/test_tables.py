@@ -49,6 +49,17 @@ def test_among_tables_that_build_on_the_same_those_that_take_long_come_last() ->
     assert queued - set(names) == {"SearchResult"}
 
 
+def test_references_are_read_as_datajoint_reads_them() -> None:
+    lines = """
+        -> TrainedNetwork  # which one
+        -> [nullable] Seed.proj(other="seed")
+        ->ScanGroup.Member\t
+        ---
+        number = 3 : int32  # -> Scan is no reference
+    """
+    assert tables._REFERENCE.findall(lines) == ["TrainedNetwork", "Seed", "ScanGroup.Member"]
+
+
 def test_tables_are_loaded_without_torch() -> None:
     script = (
         "import sys\n"

@@ -15,8 +15,17 @@ import pytest
 from upath import UPath
 
 from neuroteach import results
+from pipeline.database import migrations, opening
+from pipeline.database.connection import Connection
 from pipeline.database.embedded import EmbeddedPostgres
-from pipeline.database.opening import Database, DatabaseError, connect, open_database, require_store
+from pipeline.database.opening import (
+    Database,
+    DatabaseError,
+    activation_lock,
+    connect,
+    open_database,
+    require_store,
+)
 from pipeline.database.settings import ServerAddress, Settings
 from pipeline.experiments.selection import ALL
 from pipeline.results import arrays as result_arrays
@@ -27,6 +36,7 @@ from predictive_model.recordings.recording import Recording, RecordingError
 from regularized_training.tasks.image_task import ImageTask, TaskError
 from schemas import base, encoding, experiment, training
 from schemas import tables as registry
+from schemas.catalogue import Catalogue
 from schemas.recording import Scan, StimulusSet
 from tests.servers import mariadb_over_tcp
 
@@ -297,6 +307,57 @@ def test_a_part_of_a_lost_transaction_does_not_begin_one_of_its_own(
         with base.transaction(database.connection):
             experiment.Seed.insert1({"seed": 2})
     assert len(experiment.Seed()) == 0
+
+
+@pytest.mark.parametrize("n_tables", [0, 1, 2, 40, 80])
+def test_one_who_is_killed_while_he_makes_tables_leaves_what_the_next_one_completes(
+    settings: Settings, n_tables: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, made = Connection.query, []
+
+    def query(self: Connection, sql: str, *args: Any, **options: Any) -> Any:
+        if sql.lstrip().startswith("CREATE TABLE"):
+            if len(made) == n_tables:
+                raise KeyboardInterrupt
+            made.append(sql)
+        return real(self, sql, *args, **options)
+
+    monkeypatch.setattr(Connection, "query", query)
+    with pytest.raises(KeyboardInterrupt):
+        open_database(settings)
+    monkeypatch.undo()
+    with open_database(settings) as database:
+        catalogue = Catalogue(database.connection, settings.schema_name)
+        assert migrations.current_version(catalogue) == migrations.LATEST
+        assert not registry.missing(catalogue)
+        database.connection.query(f'DROP SCHEMA "{settings.schema_name}" CASCADE')
+
+
+def test_who_makes_tables_and_loses_the_lock_stops(settings: Settings) -> None:
+    with closing(connect(settings)) as other, closing(connect(settings)) as connection:
+        with pytest.raises(DatabaseError, match="run this again"), activation_lock(connection):
+            cut_session(settings, connection.session)
+            connection.query("SELECT 1")
+        with activation_lock(other):
+            pass
+
+
+@pytest.mark.xdist_group("servers")
+def test_who_waits_too_long_for_the_lock_of_mysql_makes_no_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "MYSQL_LOCK_TIMEOUT", 1)
+    with mariadb_over_tcp() as server:
+        settings = server.settings(tmp_path, "locked")
+        with closing(connect(settings)) as other, closing(connect(settings)) as connection:
+            with (
+                activation_lock(other),
+                pytest.raises(DatabaseError, match="another process"),
+                activation_lock(connection),
+            ):
+                raise AssertionError("both have it")
+            with activation_lock(connection):
+                pass
 
 
 @pytest.mark.xdist_group("servers")

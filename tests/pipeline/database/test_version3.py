@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import pytest
 
 from neuroteach import results
 from pipeline.database import migrations
-from pipeline.database.opening import Database, open_database
+from pipeline.database.connection import Connection
+from pipeline.database.opening import Database, activation_lock, open_database
 from pipeline.database.settings import Settings
 from pipeline.query.provenance import provenance
 from pipeline.query.rows import query
@@ -20,6 +22,7 @@ from pipeline.transfer import operations
 from pipeline.workers import populate
 from schemas import base, encoding, similarity, teacher_plan, teaching
 from schemas import tables as registry
+from schemas.catalogue import Catalogue
 
 pytestmark = [pytest.mark.database, pytest.mark.xdist_group("version3")]
 
@@ -136,6 +139,83 @@ def test_a_database_of_version_3_is_brought_up_to_date(
         progress = populate.progress()
         assert [p.done for p in progress] == [p.total for p in progress]
         database.connection.query(f'DROP SCHEMA "{settings.schema_name}" CASCADE')
+
+
+STEPS = (  # in their order
+    r'INSERT INTO \S+\."scan_group"',
+    r'INSERT INTO \S+\."scan_group__member"',
+    r'INSERT INTO \S+\."__teacher__source"',
+    r'DROP TABLE .*"~~similarity_stability"',
+    r'RENAME TO "~kept_similarity_stability"',
+    r'RENAME TO "~kept_similarity_stability__population"',
+    r'CREATE TABLE .*"__similarity_stability__population"',
+    r'INSERT INTO \S+\."__similarity_stability__population"',
+    r'DROP TABLE .*"~kept_similarity_stability__population"',
+    r'DROP TABLE .*"~kept_similarity_stability"',
+)
+
+
+def test_an_upgrade_killed_before_any_step_is_completed_by_the_next(
+    new_settings: Callable[[Path], Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = new_settings(tmp_path)
+    with open_database(settings) as database:
+        operations.restore_database(database, FIXTURE / "backup.zip")
+        # A group that the migration has to make.
+        group = (similarity.StabilityPlan & {"experiment": "pair"}).fetch1("scan_group")
+        put_back_to_version_3(database)
+        for table in ("scan_group__member", "scan_group"):
+            database.connection.query(
+                f'DELETE FROM "{settings.schema_name}"."{table}" WHERE scan_group = %s', (group,)
+            )
+    real = Connection.query
+    for step in STEPS:
+
+        def query(self: Connection, sql: str, *args: Any, step: str = step, **options: Any) -> Any:
+            if re.search(step, sql, re.IGNORECASE):
+                raise KeyboardInterrupt
+            return real(self, sql, *args, **options)
+
+        monkeypatch.setattr(Connection, "query", query)
+        with pytest.raises(KeyboardInterrupt):
+            bring_up_to_date(settings)
+    monkeypatch.undo()
+    bring_up_to_date(settings)
+    with open_database(settings) as database:
+        assert len(teacher_plan.ScanGroup.Member & {"scan_group": group}) == 2
+        assert_says_the_same()
+        assert operations.check_database(database).problems == []
+        names = Catalogue(database.connection, settings.schema_name).names
+        assert not [name for name in names if "kept" in name]
+        database.connection.query(f'DROP SCHEMA "{settings.schema_name}" CASCADE')
+
+
+def test_an_upgrade_that_was_stopped_is_backed_up_and_restored(
+    new_settings: Callable[[Path], Settings], tmp_path: Path
+) -> None:
+    """Tables of this version that say they are of version 3."""
+    stopped, empty = new_settings(tmp_path / "stopped"), new_settings(tmp_path / "empty")
+    with open_database(stopped) as database:
+        operations.restore_database(database, FIXTURE / "backup.zip")
+        versions = f'"{stopped.schema_name}".schema_version'
+        database.connection.query(f"UPDATE {versions} SET number = 3 WHERE number = 4")
+    with open_database(stopped, create=False, any_version=True) as database:
+        operations.backup_database(database, tmp_path / "backup.zip")
+        database.connection.query(f'DROP SCHEMA "{stopped.schema_name}" CASCADE')
+    with open_database(empty) as database:
+        operations.restore_database(database, tmp_path / "backup.zip")
+        assert_says_the_same()
+        database.connection.query(f'DROP SCHEMA "{empty.schema_name}" CASCADE')
+
+
+def bring_up_to_date(settings: Settings) -> None:
+    with open_database(settings, create=False, any_version=True) as database:
+        catalogue = base.schema.catalogue
+        assert catalogue is not None
+        version = migrations.current_version(catalogue) or 0
+        with activation_lock(database.connection):
+            registry.activate_missing(catalogue)
+            migrations.upgrade(catalogue, settings.store_root(), version, lambda line: None)
 
 
 def put_back_to_version_3(database: Database) -> None:

@@ -14,14 +14,16 @@ import neuroteach
 from pipeline.cli.main import app
 from pipeline.database.opening import Database, open_database
 from pipeline.database.settings import Settings
+from pipeline.experiments.adding import add_experiment
+from pipeline.experiments.file import ExperimentSettings
 from pipeline.query import deletion
-from pipeline.query.rows import QueryError
+from pipeline.query.rows import QueryError, named_tables
 from pipeline.workers.populate import populate
 from regularized_training.networks.saved import read_network
 from schemas import encoding, experiment, recording, teaching, training
 from schemas.base import dj
 from schemas.evaluations.noise import NoiseAccuracy
-from tests.tiny_experiment import environment, plan
+from tests.tiny_experiment import environment, plan, tiny_experiment
 
 pytestmark = pytest.mark.database
 
@@ -88,6 +90,33 @@ def test_rows_and_what_was_made_of_them_go_and_nothing_else(
         deletion.of_scan("sim").execute()
         deletion.of_images("digits").execute()
         assert len(recording.Scan()) == len(training.ImageSet()) == 0
+
+
+def test_what_another_experiment_builds_on_stays_and_the_numbers_are_those_that_go(
+    computed: Database,
+) -> None:
+    """Its teacher is made of an encoder that the first one fitted."""
+    stimuli = recording.Scan.fetch1("stimulus_set")
+    source = {"encoders": ["sim"], "stimuli": stimuli}
+    taught = {"kind": "neural_model", "source": "lab"}
+    first = tiny_experiment().model_dump()
+    second = {**first, "recordings": [], "sources": {"lab": source}, "teachers": ["none", taught]}
+    assert add_experiment(ExperimentSettings.model_validate(second), name="second", scale="smoke")
+    assert populate().failures == []
+
+    def counted() -> dict[str, int]:
+        return {name: len(table()) for name, table in named_tables().items()}
+
+    for name, encoders in (("tiny", 1), ("second", 1)):
+        going = deletion.of_experiment(name, "smoke")
+        said = {one.table: one.rows for one in going.affected()}
+        before = counted()
+        going.execute()
+        after = counted()
+        assert said == {t: n - after[t] for t, n in before.items() if n > after[t]}
+        assert len(encoding.FittedEncoder()) == encoders
+        assert populate().failures == []
+    assert len(training.TrainedNetwork()) == 0
 
 
 def test_a_table_of_ones_own_refers_to_these_and_is_deleted_with_them(

@@ -119,6 +119,10 @@ def test_a_nullable_reference_joins() -> None:
         ({"tables": "Scan", "sort": ["responses"]}, "has no order"),
         ({"tables": "Scan", "sort": ["scan up"]}, "expected a column"),
         ({"tables": "Scan", "limit": 0}, "expected 1 or more"),
+        (
+            {"tables": ["ImageSet", "PredictionPlan"]},
+            "Plan: shares no key with ImageSet",
+        ),
     ],
 )
 def test_what_is_not_there_is_refused_by_name(arguments: dict[str, Any], said: str) -> None:
@@ -251,6 +255,22 @@ def test_the_dialect_of_mysql_finds_the_same(last_opened: list[Database], tmp_pa
         (config,) = query.query(configs, columns=["FitConfig.config"])["FitConfig.config"]
         assert json.loads(config)["max_epochs"] == 1
         assert [s.table for s in provenance("Scan").sources] == ["StimulusSet"]
+
+
+def test_a_table_that_the_database_lacks_is_named_and_troubles_nobody_else(
+    opened: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of a package that its owner has not installed."""
+    catalogue = base.schema.catalogue
+    assert catalogue is not None
+    there = {name: table for name, table in catalogue.tables.items() if name != "Search"}
+    monkeypatch.setattr(catalogue, "_tables", there)
+    with pytest.raises(QueryError, match="Search: this database has no such table yet; .*init"):
+        query.query("Search")
+    assert set(query.described()["table"]) == set(there)
+    with pytest.raises(QueryError, match="Seed: shares no key with ImageSet; name one between"):
+        query.query(["ImageSet", "Seed"])
+    assert provenance("TrainedNetwork", ["teacher = none", "seed = 0"]).sources
 
 
 def test_every_table_is_listed_with_all_its_columns() -> None:

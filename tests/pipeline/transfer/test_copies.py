@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.database.settings import Settings
 from pipeline.transfer import merge, operations
+from pipeline.transfer.rows import RowError
 from tests.pipeline.transfer.content import (
     Made,
     content_of,
@@ -63,6 +64,24 @@ def test_a_copy_within_the_store_has_objects_of_its_own(filled: Settings, empty:
     assert content_of(target) == content_of(filled)
     with opened(target) as database:
         assert operations.check_database(database).problems == []
+
+
+def test_a_table_that_only_the_source_has_stays_there_unless_it_has_rows(
+    restored: Settings, new_settings: Made, tmp_path: Path
+) -> None:
+    """As one of a package that was installed there once."""
+    target = new_settings(tmp_path / "target")
+    stray = f'"{restored.schema_name}".stray'
+    with opened(restored) as database:
+        database.connection.query(f"CREATE TABLE {stray} (number int PRIMARY KEY)")
+    try:
+        operations.copy_database(restored, target)
+        with opened(restored) as database:
+            database.connection.query(f"INSERT INTO {stray} VALUES (1)")
+        with pytest.raises(RowError, match="Stray: the target .* no such table; install the pack"):
+            operations.copy_database(restored, target)
+    finally:
+        drop(target)
 
 
 def killed_copy(source: Settings, target: Settings, function: str, n: int) -> int:

@@ -18,7 +18,7 @@ from pipeline.transfer import operations
 from pipeline.transfer.conflicts import ConflictError
 from pipeline.transfer.manifest import ArchiveError
 from pipeline.transfer.objects import path_with_schema
-from pipeline.transfer.rows import read_rows, snapshot, tables_of
+from pipeline.transfer.rows import RowError, read_rows, snapshot, tables_of
 from pipeline.workers import populate
 from schemas import encoding, experiment, recording, teacher_plan, training
 from tests.pipeline.transfer.content import (
@@ -226,6 +226,21 @@ def test_a_row_of_other_content_is_refused_or_kept_with_its_parts(
     assert [(p.kind, p.problem) for p in problems] == [
         ("parts", "has no rows in TrainedNetwork.Epoch")
     ]
+
+
+def test_an_experiment_whose_evaluation_is_not_installed_is_not_passed_on_without_it(
+    restored: Settings, tmp_path: Path
+) -> None:
+    with opened(restored) as database:
+        schema, query = restored.schema_name, database.connection.query
+        key = "experiment varchar(64), scale varchar(32), PRIMARY KEY (experiment, scale)"
+        query(f'CREATE TABLE "{schema}".mirror_plan ({key})')
+        asked = f'SELECT experiment, scale FROM "{schema}".experiment'
+        query(f'INSERT INTO "{schema}".mirror_plan {asked}')
+        file = tmp_path / "tiny.zip"
+        with pytest.raises(RowError, match="MirrorPlan: the experiment asks for what is not inst"):
+            operations.export_experiment(database, "tiny", file)
+        assert not file.exists()
 
 
 def test_another_scan_of_the_same_name_is_refused_whatever_is_asked(

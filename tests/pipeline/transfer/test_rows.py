@@ -11,8 +11,17 @@ import pytest
 
 from pipeline.database.opening import connect
 from pipeline.database.settings import Settings
-from pipeline.transfer.rows import insert_rows, line_of, read_rows, snapshot, tables_of
+from pipeline.transfer import operations
+from pipeline.transfer.rows import (
+    RowError,
+    insert_rows,
+    line_of,
+    read_rows,
+    snapshot,
+    tables_of,
+)
 from schemas import search
+from schemas import tables as registry
 from tests.pipeline.transfer.content import (
     opened,
 )
@@ -87,6 +96,26 @@ def test_values_of_every_type_survive_to_the_bit(settings: Settings) -> None:
         for name in names:
             connection.query(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
         connection.close()
+
+
+def test_a_type_that_is_not_moved_is_named_and_hinders_no_check(empty: Settings) -> None:
+    with opened(empty) as database:
+        name = f'"{empty.schema_name}".strange'
+        database.connection.query(f"CREATE TABLE {name} (number int PRIMARY KEY, who uuid)")
+        with snapshot(database.connection):
+            tables = {t.name: t for t in tables_of(database.connection, empty.schema_name)}
+            strange = tables["Strange"]
+            assert list(read_rows(database.connection, strange.restricted(["number"]))) == []
+            with pytest.raises(RowError, match=r"Strange\.who: is of type uuid, .* as varchar or"):
+                list(read_rows(database.connection, strange))
+        assert operations.check_database(database).problems == []
+
+
+def test_what_runs_now_and_the_version_stay_where_they_are(empty: Settings) -> None:
+    with opened(empty) as database:
+        names = {t.name for t in tables_of(database.connection, empty.schema_name)}
+    everything = {table.__qualname__ for table in registry.all_tables()}
+    assert everything - names == {"SchemaVersion", "Worker", "FitProgress", "TrainingProgress"}
 
 
 def test_rows_are_in_the_order_of_their_bytes_and_all_of_one_moment(empty: Settings) -> None:
