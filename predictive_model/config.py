@@ -24,6 +24,10 @@ class Config(BaseModel):
         """All settings in JSON's types, without those added later that are at their default."""
         return _described(self, self.model_dump(mode="json"))
 
+    def identity(self) -> dict[str, Any]:
+        """What tells a configuration from others: what its hash is made of."""
+        return self.described()
+
     def needs(self) -> str:
         """The oldest version that can read :meth:`described`; empty if any can."""
         return max(_versions(self), key=version_numbers, default="")

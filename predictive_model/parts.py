@@ -23,6 +23,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -46,7 +47,8 @@ class Origin:
     version : str
         Of the distribution.
     digest : str
-        First 16 hexadecimal digits of the SHA-256 of the file that defines the part; empty for
+        First 16 hexadecimal digits of the SHA-256 of the file that defines the part: of a partial,
+        and of what is taken over from another package, the file that gives it its name. Empty for
         what has no file of source code. Other files that this one imports do not count.
     """
 
@@ -202,8 +204,7 @@ class Registry:
             value = load(reference)
         except AttributeError as error:
             raise self.error(name, f"module {module_name} has no {path}") from error
-        # Of an instance it is the module that holds it, not the one with its class.
-        return value, source_file(value) or source_file(sys.modules[module_name])
+        return value, _defining_file(value, sys.modules[module_name])
 
 
 def load(reference: str) -> Any:
@@ -222,10 +223,17 @@ def installed(group: str) -> dict[str, tuple[Offer, ...]]:
     return found
 
 
+def _defining_file(value: Any, named: ModuleType) -> Path | None:
+    """The file that says what a part is which a module has under some name."""
+    package = str(getattr(value, "__module__", "")).partition(".")[0]
+    # What a partial or an instance is made with, and which object of another package is meant,
+    # stands in the module that has it, not where its function or class comes from.
+    taken_over = package != named.__name__.partition(".")[0]
+    return source_file(named) if taken_over else source_file(value) or source_file(named)
+
+
 def source_file(value: Any) -> Path | None:
-    """The file that defines a module, function, class or partial; None of other objects."""
-    while isinstance(value, functools.partial):
-        value = value.func
+    """The file that defines a module, function or class; None of other objects."""
     if not inspect.ismodule(value):
         if not hasattr(value, "__qualname__"):
             return None

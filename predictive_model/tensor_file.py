@@ -32,8 +32,14 @@ def tensors_to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
     return b"".join((len(text).to_bytes(8, "little"), text, memoryview(content)[start:]))
 
 
-def metadata_of(content: bytes) -> dict[str, Any]:
+def metadata_of(content: bytes, name: str = "the bytes") -> dict[str, Any]:
     """Metadata of a safetensors file, which its Python reader does not give for bytes.
+
+    Parameters
+    ----------
+    content : bytes
+    name : str
+        What they are called in an error.
 
     Raises
     ------
@@ -45,4 +51,6 @@ def metadata_of(content: bytes) -> dict[str, Any]:
         header = json.loads(content[8 : 8 + length])
         return header.get("__metadata__", {})
     except (ValueError, AttributeError) as error:
-        raise ValueError("the bytes are not a safetensors file") from error
+        raise ValueError(
+            f"{name}: not a safetensors file; expected one that neuroteach wrote"
+        ) from error

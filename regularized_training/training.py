@@ -236,7 +236,9 @@ class Training:
                 "config.regularizer: set, but there is no teacher; give one, or set it to None"
             )
         # One module for both losses of Eq. 7, so that gradients are exchanged once a step.
-        self._losses = parallel.replicated(_Losses(self.network, self.lesson, config.precision))
+        self._losses = parallel.replicated(
+            _Losses(self.network, self.n_classes, self.lesson, config.precision)
+        )
         self.optimizer = self._make_optimizer()
 
     def step(
@@ -407,9 +409,12 @@ def _streams(seed: int) -> list[int]:
 class _Losses(nn.Module):
     """The task's loss, the teacher's, and the number of correct answers."""
 
-    def __init__(self, network: nn.Module, lesson: Lesson | None, precision: str) -> None:
+    def __init__(
+        self, network: nn.Module, n_classes: int, lesson: Lesson | None, precision: str
+    ) -> None:
         super().__init__()
-        self.network, self._lesson, self._mixed = network, lesson, precision == "bfloat16"
+        self.network, self._n_classes = network, n_classes
+        self._lesson, self._mixed = lesson, precision == "bfloat16"
         self.regularizer = None if lesson is None else lesson.regularizer
 
     def forward(
@@ -417,19 +422,22 @@ class _Losses(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._mixed):
             logits = self.network(images)
-            _require_logits(logits, len(images))
+            _require_logits(logits, len(images), self._n_classes)
             lesson = self._lesson if taught else None
             similarity_loss = logits.new_zeros(()) if lesson is None else lesson.loss()
         task_loss = F.cross_entropy(logits.float(), labels)
         return task_loss, similarity_loss.float(), (logits.detach().argmax(1) == labels).sum()
 
 
-def _require_logits(logits: object, n: int) -> None:
+def _require_logits(logits: object, n: int, n_classes: int) -> None:
     """Raise a TrainingError if a network, which may be anyone's, answers in another form."""
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != n:
+    if not isinstance(logits, Tensor) or logits.shape != (n, n_classes):
         shape = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else None
         found = shape or f"a {type(logits).__name__}"
-        raise TrainingError(f"network: answered with {found}, expected logits ({n}, classes)")
+        raise TrainingError(
+            f"network: answered with {found}, expected logits of shape ({n}, {n_classes}), one for "
+            "each class; have its builder keep to n_classes, and return logits alone"
+        )
 
 
 def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
@@ -465,7 +473,7 @@ def _fingerprint(
     said = () if teacher is None else (teacher.stimuli, teacher.similarity, teacher.held_out)
     return fingerprint(
         history=[field.name for field in fields(EpochRecord)],
-        network=network_config.described(),
+        network=network_config.identity(),
         config=config.described(),
         seed=seed,
         task=[array_digest(*images), task.classes],

@@ -35,7 +35,7 @@ PROVENANCE = """
         computed_by = "" : varchar(64) # user of the database
         seconds         : float64      # wall time of the computation
         computed        : datetime     # UTC
-        origins = null  : json         # of parts of other packages: kind, name, version, digest
+        origins = null  : json         # of parts of others: name, distribution, version, digest
 """
 
 

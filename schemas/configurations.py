@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import datajoint as dj
 from pydantic import ValidationError
 
-from predictive_model.config import Config, version_numbers
+from predictive_model.config import Config, version_numbers, what_is_wrong
 
 C = TypeVar("C", bound=Config)
 
@@ -26,9 +26,10 @@ def config_hash(config: Config | Mapping[str, Any]) -> str:
     Names count as well as values, and so does the kind of configuration. Settings count with their
     defaults, but for those that were added later (:func:`predictive_model.config.added`): at their
     default they do not count, so that what was computed before they were there keeps its hash.
+    What does not tell configurations apart, a class leaves out of its ``identity``.
     """
     if isinstance(config, Config):
-        content = {"kind": type(config).__name__, **config.described()}
+        content = {"kind": type(config).__name__, **config.identity()}
     else:
         content = dict(config)
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -59,13 +60,16 @@ def read_config(kind: type[C], described: Mapping[str, Any], needs: str = "") ->
     ------
     NewerSettingsError
         If it has settings that this version does not know.
+    ValueError
+        If they cannot be read for another reason: a part that is not installed here, or damage.
     """
     try:
         return kind.model_validate(described)
     except ValidationError as error:
         ours = importlib.metadata.version("neuroteach")
         if version_numbers(needs) <= version_numbers(ours):
-            raise
+            # In one line, since those who watch workers see only the first.
+            raise ValueError(f"{kind.__name__}: {what_is_wrong(error)}") from error
         raise NewerSettingsError(
             f"{kind.__name__}: these settings need neuroteach {needs} or later, this is {ours}; "
             "install a newer neuroteach"

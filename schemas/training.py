@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import datajoint as dj
 import numpy as np
 
 from predictive_model.digest import array_digest
+from predictive_model.parts import Part
 from regularized_training.networks.config import NetworkConfig as NetworkSettings
 from regularized_training.tasks.image_task import ImageTask, TaskError
 from regularized_training.training_config import TrainingConfig as TrainingSettings
@@ -372,18 +374,43 @@ class TrainedNetwork(Computed):
         import safetensors.torch
 
         from regularized_training.networks.architectures import load_network
-        from regularized_training.networks.registry import NETWORKS, library_of
 
         names = cls().primary_key
         row = {n: key[n] for n in names}
         image_set = (ImageSet & row).fetch1("channels", "classes")
         described = (NetworkConfig & row).fetch1("config", "needs")
         config = read_config(NetworkSettings, *described)
-        if not library_of(config.architecture):
-            origin = origin_recorded((cls & row).fetch1("origins"), config.architecture)
-            NETWORKS.require(config.architecture, origin)
+        cls.part(row)
         state = safetensors.torch.load(read_attached(cls & row, "weights"))
         return load_network(config, image_set[0], len(image_set[1]), state)
+
+    @classmethod
+    def part(cls, key: dict[str, Any]) -> Part:
+        """The network's builder, and whose it is here; warns if that has changed since training.
+
+        Raises
+        ------
+        PartError
+            If there is no such network here.
+        """
+        from regularized_training.networks.registry import find_network, library_of
+
+        row = {n: key[n] for n in cls().primary_key}
+        name = (NetworkConfig & row).fetch1("architecture")
+        recorded = origin_recorded((cls & row).fetch1("origins"), name)
+        part = find_network(name, recorded)
+        if recorded is None:
+            return part
+        # One version of a library has many builds, and new ones keep most of its networks.
+        compared = ("digest",) if library_of(name) else ("digest", "version")
+        if any(getattr(part.origin, n) != getattr(recorded, n) for n in compared):
+            now, then = (f"{o} (digest {o.digest or 'unknown'})" for o in (part.origin, recorded))
+            warnings.warn(
+                f"network {name!r}: of {now}, but was trained with that of {then}; its weights may "
+                "mean something else now: install the one it was trained with, or train it again",
+                stacklevel=2,
+            )
+        return part
 
 
 def _epoch_row(record: EpochRecord) -> dict[str, Any]:

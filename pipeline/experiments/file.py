@@ -21,12 +21,14 @@ from predictive_model.encoders.config import EncoderConfig
 from predictive_model.fits.config import FitConfig
 from predictive_model.recipes import read_recipe
 from regularized_training.lessons.config import LI, lesson_config
+from regularized_training.networks.calls import require_network
 from regularized_training.networks.compared import compared_layers
-from regularized_training.networks.config import NetworkConfig
+from regularized_training.networks.config import NetworkConfig, is_file_name
 from regularized_training.teachers.config import OF_TRIALS, TeacherConfig
 from regularized_training.teachers.kinds import TEACHERS
 from regularized_training.training_config import TrainingConfig
 from schemas import tables
+from schemas.configurations import config_hash
 from schemas.evaluations.base import EVALUATIONS, Evaluation
 
 
@@ -64,7 +66,8 @@ class TeacherEntry(TeacherConfig):
     source : str, optional
         One of the experiment's sources; its recordings by default.
     regularizer : dict
-        Settings that differ from those of ``training.regularizer``.
+        Settings that differ from those of ``training.regularizer``; all of them, if it names
+        another ``method``.
     alphas : tuple of float
         Train with each of these weights of the similarity loss, or ratios of an RSM; by default
         with the regulariser's.
@@ -83,13 +86,11 @@ class TeacherEntry(TeacherConfig):
         """How networks are trained with it: one setting for each alpha."""
         if self.kind == "none":
             return [config.model_copy(update={"regularizer": None})]
-        described = {} if config.regularizer is None else config.regularizer.model_dump()
-        described |= self.regularizer
-        strength = lesson_config(described.get("method", LI)).strength
+        whole = merged(config.model_dump(), {"regularizer": self.regularizer})
+        strength = lesson_config(whole["regularizer"].get("method", LI)).strength
         changes = [{strength: alpha} for alpha in self.alphas] or [{}]
-        regularizers = [{"regularizer": {**described, **change}} for change in changes]
-        whole = config.model_dump()
-        return [TrainingConfig.model_validate({**whole, **changed}) for changed in regularizers]
+        taught = [merged(whole, {"regularizer": change}) for change in changes]
+        return [TrainingConfig.model_validate(one) for one in taught]
 
 
 class Variant(Config):
@@ -213,7 +214,8 @@ class ExperimentSettings(Config):
             raise ValueError("recordings: none, expected scans to fit encoders to, or teachers")
         if self.variants and not self.teachers:
             raise ValueError("variants: given, but no network is trained; add teachers")
-        for network, training in self.variations:
+        for network, training in self.variations if self.teachers else ():
+            require_network(network)
             for entry in self.teachers:
                 self._check_teacher(entry, network, training)
         self._check_distinct_trainings()
@@ -270,7 +272,7 @@ class ExperimentSettings(Config):
             for entry in self.teachers:
                 for config in entry.trainings(training):
                     described = (
-                        network.model_dump_json(),
+                        config_hash(network),
                         entry.teacher.model_dump_json(),
                         entry.source,
                         config.model_dump_json(),
@@ -359,7 +361,8 @@ def read_experiment(path: Path | str, scale: str, **changes: Any) -> ExperimentS
     The table ``scales.SCALE`` of the file overrides what stands outside of ``scales``, key by key.
     ``extends`` names another experiment file beside it, whose content the file's overrides
     likewise, scales and all; lists are replaced whole. ``recipe`` names a published model, whose
-    ``encoder`` and ``fit`` the file's override.
+    ``encoder`` and ``fit`` the file's override. A file of weights is looked for beside the file
+    that names it.
 
     Parameters
     ----------
@@ -428,18 +431,45 @@ def with_recipe(content: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Tables of settings, those of `over` in place of those of `base`, key by key."""
+    """Tables of settings, those of `over` in place of those of `base`, key by key.
+
+    A regulariser of another method takes over nothing, nor do other weights the digest of a file.
+    """
     found = dict(base)
+    if "weights" in over:
+        found.pop("weights_digest", None)
     for key, value in over.items():
         old = found.get(key)
         both_tables = isinstance(old, dict) and isinstance(value, dict)
-        found[key] = merged(old, value) if both_tables else value  # type: ignore[arg-type]
+        if both_tables and not (key == "regularizer" and _other_method(old, value)):  # type: ignore[arg-type]
+            value = merged(old, value)  # type: ignore[arg-type]
+        found[key] = value
+    return found
+
+
+def _other_method(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    method = old.get("method", LI)
+    return bool(new.get("method", method) != method)
+
+
+def _with_paths(content: Any, folder: Path) -> Any:
+    """A file's content, weights of networks in it being files in its folder."""
+    if isinstance(content, list):
+        return [_with_paths(one, folder) for one in content]
+    if not isinstance(content, dict):
+        return content
+    found = {key: _with_paths(value, folder) for key, value in content.items()}
+    network = found.get("network")
+    if isinstance(network, dict):
+        weights = network.get("weights")
+        if isinstance(weights, str) and is_file_name(weights):
+            network["weights"] = str(folder / weights)
     return found
 
 
 def _with_extended(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Content of an experiment file, put over that of the file it extends."""
-    content = read_toml(path, "an experiment file")
+    content = _with_paths(read_toml(path, "an experiment file"), path.parent.resolve())
     if (name := content.pop("extends", None)) is None:
         return content
     if not isinstance(name, str):

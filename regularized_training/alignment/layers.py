@@ -66,6 +66,8 @@ def compare_layers(
     teacher: SimilarityTeacher,
     config: RepresentationConfig,
     device: str | torch.device = "cpu",
+    *,
+    n_channels: int | None = None,
 ) -> list[LayerSimilarity]:
     """Similarity of each layer's features to a teacher, over the stimuli it holds out.
 
@@ -79,6 +81,8 @@ def compare_layers(
     teacher : SimilarityTeacher
     config : RepresentationConfig
     device : str or torch.device
+    n_channels : int, optional
+        Channels of the network's images, 1 or 3; those of the stimuli by default.
 
     Raises
     ------
@@ -94,7 +98,8 @@ def compare_layers(
     judge = teacher.withheld
     n = config.n_stimuli
     said = judge.similarity[:n, :n]
-    stimuli = prepare_stimuli(judge.stimuli[:n], _n_channels(network), config.stimulus_size)
+    shown = judge.stimuli[:n]
+    stimuli = prepare_stimuli(shown, n_channels or shown.shape[1], config.stimulus_size)
     with evaluating(network, device), torch.inference_mode():
         read = LayerReader(network, layers)
         parts = [read(part.to(device)) for part in stimuli.split(BATCH)]
@@ -148,8 +153,3 @@ def _unbiased_hsic(a: NDArray, b: NDArray) -> float:
     n = len(a)
     total = a.sum() * b.sum() / ((n - 1) * (n - 2))
     return float((a * b).sum() + total - 2 / (n - 2) * (a.sum(0) @ b.sum(0)))
-
-
-def _n_channels(network: nn.Module) -> int:
-    first = next(m for m in network.modules() if isinstance(m, nn.Conv2d))
-    return first.in_channels

@@ -26,7 +26,7 @@ class ActivationConfig(Config):
     Attributes
     ----------
     layer : str
-        As :class:`~regularized_training.networks.LayerReader` names it.
+        As :class:`~regularized_training.networks.layer_reader.LayerReader` names it.
     n_shown : int
         Test images that t-SNE places in a plane, evenly over the classes; 0 leaves it out. 1,280
         in the paper.
@@ -101,7 +101,7 @@ def activation_variance(
     network : nn.Module
         Takes images in [0, 1]; left in the mode it came in.
     layer : str
-        As :class:`~regularized_training.networks.LayerReader` names it.
+        As :class:`~regularized_training.networks.layer_reader.LayerReader` names it.
     images : (n, channels, height, width) uint8
         At least 2. The variance is that of the images given, not an estimate for others.
     device : str or torch.device

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
-from typing import Any
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
 
+from regularized_training.networks.calls import builder_call
 from regularized_training.networks.compared import compared_layers
 from regularized_training.networks.config import NetworkConfig, is_file_name
 from regularized_training.networks.libraries import Prepared, published_weights
-from regularized_training.networks.registry import NETWORKS, find_network, library_of
+from regularized_training.networks.registry import NETWORKS
 from regularized_training.networks.weights import put_weights, weights_of_file
 
 __all__ = ["build_network", "compared_layers", "load_network", "outline"]
@@ -52,11 +52,10 @@ def build_network(config: NetworkConfig, n_channels: int, n_classes: int, seed: 
 
 def outline(config: NetworkConfig) -> nn.Module:
     """The network of a configuration, to look at its layers and not to run it."""
-    try:
-        with torch.device("meta"):  # without memory for weights
-            return _built(config, 3, 10, seed=0, trained=False)
-    except (NotImplementedError, RuntimeError):  # its builder looks at values
+    with suppress(Exception), torch.device("meta"):  # without memory for weights
         return _built(config, 3, 10, seed=0, trained=False)
+    # Its builder looks at values, which it may do in any way, or nothing can be built at all.
+    return _built(config, 3, 10, seed=0, trained=False)
 
 
 def _built(
@@ -78,20 +77,17 @@ def _built(
 
 def _new(config: NetworkConfig, n_channels: int, n_classes: int) -> nn.Module:
     name = config.architecture
-    build = find_network(name).value
-    arguments: dict[str, Any] = {"n_channels": n_channels, "n_classes": n_classes}
-    signature = inspect.signature(build)
-    if "width" in signature.parameters:
-        arguments["width"] = config.width
-    elif config.width != NetworkConfig.model_fields["width"].default:
-        raise ValueError(f"width: {config.width}, but {name} has one width only; leave it out")
-    if library_of(name) and not is_file_name(config.weights):
-        arguments["weights"] = config.weights
+    build = builder_call(config, n_channels, n_classes)
     try:
-        signature.bind(**arguments, **config.options)
-    except TypeError as error:
-        raise ValueError(f"options: {error}, for network {name!r}{signature}") from error
-    network = build(**arguments, **config.options)
+        network = build()
+    except (ValueError, OSError):  # which say what is wrong
+        raise
+    except Exception as error:  # another package's builder may raise anything
+        raise NETWORKS.error(
+            name,
+            f"building failed ({type(error).__name__}: {error}); expected a function of "
+            "n_channels and n_classes, see docs/extending.md",
+        ) from error
     if not isinstance(network, nn.Module):
         raise NETWORKS.error(name, f"built a {type(network).__name__}, expected a torch.nn.Module")
     return network

@@ -39,7 +39,8 @@ class NetworkConfig(Config):
         ``.safetensors``, ``.pth`` or ``.pt``; or, of a network of torchvision or timm, the name of
         published weights, or ``default``. A last layer for another number of classes stays random.
     weights_digest : str
-        First 16 hexadecimal digits of the SHA-256 of that file; computed if left empty.
+        First 16 hexadecimal digits of the SHA-256 of that file; computed if left empty. With it,
+        where the file lies makes no other network.
     options : dict
         Other arguments of the network's builder.
     """
@@ -83,6 +84,13 @@ class NetworkConfig(Config):
                 f"{', '.join(WEIGHTS_FILES)}{named} for the architecture {self.architecture}"
             )
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """What the network is known by: of weights in a file the digest, and not the path."""
+        described = self.described()
+        if self.weights_digest:
+            del described["weights"]
+        return described
 
 
 def is_file_name(weights: str) -> bool:

@@ -73,11 +73,9 @@ def published_weights(config: NetworkConfig, n_channels: int) -> dict[str, Tenso
         build = partial(torchvision.models.get_model, name, weights=weights, **config.options)
         cached = f"{torch.hub.get_dir()}/checkpoints; the file is {weights.url}"
     else:
-        tagged = _timm_name(name, config.weights)
-        _timm(f"timm:{tagged}", tagged)
         build = partial(
             _import_timm(config.architecture).create_model,
-            tagged,
+            _timm_name(name, config.weights),
             pretrained=True,
             in_chans=n_channels,
             **config.options,
@@ -104,6 +102,10 @@ def _build_torchvision(
     if weights:
         preprocessing = _torchvision_weights(name, weights).transforms()
         mean, std = tuple(preprocessing.mean), tuple(preprocessing.std)
+        if hasattr(network, "transform_input"):
+            # GoogLeNet and Inception v3 bring normalised images to the scale of their published
+            # weights, which torchvision turns on where it loads these itself.
+            network.transform_input = options.get("transform_input", True)
     return Prepared(network, Normalise(COLOURS, mean, std), repeat=n_channels == 1)
 
 
@@ -131,7 +133,13 @@ def _for_channels(values: Sequence[float], n_channels: int) -> tuple[float, ...]
     return (sum(values) / len(values),) * n_channels
 
 
-def _called(build: Callable[..., nn.Module], name: str, options: dict[str, Any]) -> nn.Module:
+def _called(build: partial[nn.Module], name: str, options: dict[str, Any]) -> nn.Module:
+    given = sorted(build.keywords.keys() & options.keys())
+    if given:
+        raise ValueError(
+            f"options: {', '.join(given)} of network {name!r} follow from images, classes and "
+            "weights; leave them out"
+        )
     try:
         return build(**options)
     except (TypeError, ValueError) as error:
@@ -149,10 +157,14 @@ def _torchvision_weights(name: str, weights: str) -> Any:
     try:
         return known.DEFAULT if weights.lower() == "default" else known[weights]
     except (KeyError, AttributeError) as error:
-        raise PartError(
-            f"network 'torchvision:{name}': has no weights {weights!r}, expected default"
-            f"{''.join(f', {w.name}' for w in known) or ' (which it has not, either)'}"
-        ) from error
+        raise _no_weights(f"torchvision:{name}", weights, [w.name for w in known]) from error
+
+
+def _no_weights(architecture: str, weights: str, known: Sequence[str]) -> PartError:
+    return PartError(
+        f"network {architecture!r}: has no weights {weights!r}, expected default"
+        f"{''.join(f', {name}' for name in known) or ' (which it has not, either)'}"
+    )
 
 
 def _timm(architecture: str, name: str) -> Callable[..., nn.Module]:
@@ -166,7 +178,7 @@ def _timm(architecture: str, name: str) -> Callable[..., nn.Module]:
 
 
 def _timm_name(name: str, weights: str) -> str:
-    """With the tag of its weights, unless they are the default."""
+    """With the tag of its weights, unless they are the default; a PartError if it has none such."""
     if weights.lower() in ("", "default"):
         return name
     if "." in name:
@@ -174,7 +186,12 @@ def _timm_name(name: str, weights: str) -> str:
             f"network 'timm:{name}': names its weights already; leave out weights, which are "
             f"{weights!r}, or set them to 'default'"
         )
-    return f"{name}.{weights}"
+    tagged = f"{name}.{weights}"
+    known = _import_timm(f"timm:{name}").list_pretrained(f"{name}.*")
+    if tagged not in known:
+        tags = [one.partition(".")[2] for one in known]
+        raise _no_weights(f"timm:{name}", weights, tags)
+    return tagged
 
 
 def _import_timm(architecture: str) -> Any:

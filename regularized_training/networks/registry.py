@@ -25,7 +25,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from predictive_model.parts import Part, Registry
+from predictive_model.parts import Origin, Part, Registry
 
 LIBRARIES = ("torchvision", "timm")
 
@@ -80,8 +80,14 @@ def check_architecture(name: str) -> str:
     return NETWORKS.check_name(name)
 
 
-def find_network(architecture: str) -> Part:
+def find_network(architecture: str, recorded: Origin | None = None) -> Part:
     """The builder of a network, as the module describes it, and whose it is.
+
+    Parameters
+    ----------
+    architecture : str
+    recorded : Origin, optional
+        Where it came from when it was used before, which says what to install if it is missing.
 
     Raises
     ------
@@ -92,7 +98,7 @@ def find_network(architecture: str) -> Part:
         from regularized_training.networks.libraries import find
 
         return find(architecture)
-    part = NETWORKS.find(architecture)
+    part = NETWORKS.find(architecture, recorded)
     if not callable(part.value):
         raise NETWORKS.error(
             architecture,

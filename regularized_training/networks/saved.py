@@ -31,7 +31,7 @@ def network_from_bytes(content: bytes, name: str = "the file") -> nn.Module:
     ValueError
         If the file holds no network of this package.
     """
-    metadata = metadata_of(content)
+    metadata = metadata_of(content, name)
     if metadata.get("format") != FORMAT:
         raise ValueError(
             f"{name}: format {metadata.get('format', 'unknown')!r}, expected {FORMAT!r}; write it "
@@ -53,7 +53,7 @@ def read_network(path: Path | str) -> nn.Module:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it holds no network.
+        If it holds no network, or is an ONNX file, which is for other runtimes.
 
     Examples
     --------
@@ -63,6 +63,11 @@ def read_network(path: Path | str) -> nn.Module:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a network (.safetensors)")
+    if path.suffix == ".onnx":
+        raise ValueError(
+            f"{path}: ONNX, which other runtimes read and PyTorch does not; expected .safetensors "
+            "or .pt, which `neuroteach export network` writes, too"
+        )
     if path.suffix == ".pt":
         loaded: nn.Module = torch.jit.load(path, map_location="cpu")
         return loaded.eval()

@@ -136,10 +136,10 @@ class Asked:
 class Evaluation(Computed):
     """Base of all evaluations: a subclass is a table with a row for each network and settings.
 
-    A subclass is declared with ``name``, by which experiments and commands call it, and
-    ``settings``; it has ``result``, the columns of its row as DataJoint declares them, perhaps
-    parts, and :meth:`evaluate`. The tables of its settings and its plan are its attributes
-    ``Config`` and ``Plan``.
+    A subclass is declared with ``name``, by which experiments and commands call it, and, if it
+    has any, ``settings`` and the name of its ``plan``; it has ``result``, the columns of its row as
+    DataJoint declares them, perhaps parts, and :meth:`evaluate`. The tables of its settings and its
+    plan are its attributes ``Config`` and ``Plan``.
 
     Examples
     --------
@@ -161,6 +161,15 @@ class Evaluation(Computed):
         if name in EVALUATIONS:
             other = EVALUATIONS[name].__module__
             raise ValueError(f"evaluation {name!r}: {cls.__module__} and {other} both have it")
+        if bool(settings) != bool(plan):
+            raise ValueError(
+                f"evaluation {name!r}: settings and plan={plan!r}, expected both or neither: the "
+                "plan says which experiment asks for which settings"
+            )
+        taken = {table.__name__ for table, _ in schema.tables()}
+        for table in (cls.__name__, *((settings.table, plan) if settings else ())):
+            if table in taken:
+                raise ValueError(f"evaluation {name!r}: there is a table {table} already")
         cls.evaluation, cls.settings = name, settings
         made: dict[str, Any] = {"TrainedNetwork": TrainedNetwork, "TrainingPlan": TrainingPlan}
         context = ChainMap(made, vars(sys.modules[cls.__module__]))
@@ -222,10 +231,12 @@ class Evaluation(Computed):
         """Evaluate one network."""
         device = computing().device
         config = read_config(self.settings.load(), *settings) if self.settings else None
+        parts = [TrainedNetwork.part(key)]
+        if not type(self).__module__.startswith("schemas."):
+            parts.append(self._part())
         found = self.evaluate(Subject(key), config, device)
         found.device = device
-        if not type(self).__module__.startswith("schemas."):
-            found.origins = [*found.origins, self._part()]
+        found.origins = [*found.origins, *parts]
         return found
 
     @classmethod

@@ -121,7 +121,9 @@ class LayerSimilarity(
         rows = [
             {"layer_index": i, "trained": trained, **vars(found)}
             for trained, one in compared.items()
-            for i, found in enumerate(compare_layers(one, layers, judge, settings, device))
+            for i, found in enumerate(
+                compare_layers(one, layers, judge, settings, device, n_channels=channels)
+            )
         ]
         n = min(settings.n_stimuli, len(judge.held_out))
         return Found({"n_compared": n}, {"Layer": rows})

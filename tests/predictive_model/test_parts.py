@@ -67,6 +67,45 @@ def test_a_reference_into_an_installed_package_finds_its_owner(file: Path, name:
     assert TOYS.find(name).origin == Origin("mylab-toys", "1.2", digest(file))
 
 
+LENT = """
+from functools import partial
+
+import mylab_toys
+from mylab_toys import car
+
+van = partial(car, {wheels})
+"""
+
+
+@pytest.mark.parametrize("name", ["our_van", "lent_toys:van", "lent_toys:car"])
+def test_what_is_made_of_anothers_code_is_known_by_the_file_that_makes_it(
+    file: Path, tmp_path: Path, name: str
+) -> None:
+    """Arguments of a partial are in the file that has it, and so is which object is taken over."""
+    folder = tmp_path / "second"
+    folder.mkdir()
+    found, offers = [], {"neuroteach.toys": "our_van = lent_toys:van"}
+    for version, wheels in enumerate((4, 6)):
+        code = LENT.format(wheels=wheels)
+        inner = folder / str(version)
+        inner.mkdir()
+        with installed_package(inner, "lent_toys", code, offers) as lent:
+            found.append(TOYS.find(name).origin)
+            assert found[-1] == Origin("lent-toys", "1.2", digest(lent))
+    assert found[0].digest != found[1].digest
+
+
+def test_what_a_package_passes_on_within_itself_is_known_by_the_file_that_defines_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "toybox"
+    package.mkdir()
+    (package / "__init__.py").write_text("from toybox.cars import car")
+    (package / "cars.py").write_text("def car():\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert TOYS.find("toybox:car").origin.digest == digest(package / "cars.py")
+
+
 def test_a_module_of_no_package_is_known_by_its_digest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +227,9 @@ def test_settings_and_names_of_all_parts_import_no_torch() -> None:
         "for name in sys.argv[1:]: importlib.import_module(name)\n"
         "from regularized_training.networks.compared import compared_layers\n"
         "compared_layers('vgg16', ('features.6',))\n"
+        "from regularized_training.networks.calls import require_network\n"
+        "from regularized_training.networks.config import NetworkConfig\n"
+        "require_network(NetworkConfig(width=8))\n"
         "print(sorted({'torch', 'timm', 'pynwb'} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -33,6 +33,7 @@ from regularized_training.training import (
     initial_network,
     train,
 )
+from tests.installed_package import installed_package
 
 NETWORK = NetworkConfig(width=4)
 PLAIN = TrainingConfig(
@@ -462,6 +463,23 @@ def test_checkpoint_of_a_teacher_that_held_out_others_is_refused(
 
 
 # -- what is refused -----------------------------------------------------------------------
+
+
+def test_a_network_that_answers_for_other_classes_is_refused(
+    small_digits: ImageTask, tmp_path: Path
+) -> None:
+    """Trained on ten of a thousand outputs, it could answer with the others."""
+    code = (
+        "from torch import nn\n"
+        "def thousand(n_channels, n_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(n_channels * 16 * 16, 1000))\n"
+    )
+    message = r"network: answered with shape \(64, 1000\), expected logits of shape \(64, 10\)"
+    with (
+        installed_package(tmp_path, "mylab_thousand", code, {}),
+        pytest.raises(TrainingError, match=message),
+    ):
+        train(small_digits, NetworkConfig(architecture="mylab_thousand:thousand"), PLAIN, seed=0)
 
 
 def test_teacher_and_regularizer_come_together(

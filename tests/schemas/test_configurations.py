@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from predictive_model.config import Config, added
 from predictive_model.encoders.config import EncoderConfig
@@ -101,5 +101,33 @@ def test_a_row_of_a_newer_version_says_which_version_reads_it() -> None:
     assert read_config(type(changed), row["config"], row["needs"]) == changed
     at_default = config_row("hash", grown()())
     assert read_config(Plain, at_default["config"], at_default["needs"]) == Plain()
-    with pytest.raises(ValidationError):  # damaged rather than newer
+
+
+def test_settings_that_cannot_be_read_here_are_one_line_that_says_why() -> None:
+    """Of a failure in a worker people are shown the first line."""
+    for method, why in (
+        ("mylab_pull", "no part of this name is installed; .*; install the package that it comes"),
+        ("mylab.lessons:Pull", "there is no module mylab; install it, or put its folder on"),
+    ):
+        message = f"^TrainingConfig: regularizer: lesson '{method}': {why}"
+        with pytest.raises(ValueError, match=message) as caught:
+            read_config(TrainingConfig, {"regularizer": {"method": method}})
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="^Plain: epochs: .*, found 'many'$"):  # damaged
         read_config(Plain, {"epochs": "many"}, "")
+
+
+def test_weights_of_a_file_count_by_their_digest_wherever_it_lies(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "sub"
+    elsewhere.mkdir()
+    files = [tmp_path / "a.pth", elsewhere / "b.pth", tmp_path / "c.pth"]
+    for file, content in zip(files, (b"weights", b"weights", b"other weights"), strict=True):
+        file.write_bytes(content)
+    first, same, other = (NetworkConfig(weights=str(file)) for file in files)
+    assert config_hash(first) == config_hash(same)
+    assert len({config_hash(c) for c in (first, other, NetworkConfig())}) == 3
+    assert config_row("hash", same)["config"]["weights"] == str(files[1])
+    published = NetworkConfig(architecture="torchvision:resnet18", weights="default")
+    assert config_hash(published) != config_hash(
+        published.model_copy(update={"weights": "IMAGENET1K_V1"})
+    )

@@ -13,6 +13,8 @@ from pipeline.experiments.file import (
     read_experiment,
     scales_of,
 )
+from regularized_training.lessons.config import RsmConfig
+from regularized_training.networks.config import NetworkConfig, file_digest
 
 FOLDER = Path(__file__).resolve().parents[3] / "experiments"
 FILES = sorted(FOLDER.glob("*.toml"))
@@ -145,6 +147,83 @@ def test_a_variant_that_cannot_work_or_changes_nothing_is_refused(
         read_experiment(write(tmp_path, VARIANTS.format(first, second)), "smoke")
 
 
+def with_weights(folder: Path, *names: str) -> Path:
+    """A folder for experiment files, and files of different weights in it."""
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(name.encode())
+    return folder
+
+
+def networks_of(path: Path, scale: str = "smoke") -> list[NetworkConfig]:
+    return [network for network, _ in read_experiment(path, scale).variations]
+
+
+def test_other_weights_have_a_digest_of_their_own(tmp_path: Path) -> None:
+    folder = with_weights(tmp_path, "a.pth", "b.pth")
+    text = VARIANTS.format("network = { weights = 'b.pth' }", "network = { weights = '' }")
+    digest = file_digest(folder / "a.pth")
+    text += f"\n[network]\nweights = 'a.pth'\nweights_digest = '{digest}'\n"
+    other, none = networks_of(write(folder, text))
+    assert (other.weights, other.weights_digest) == (
+        str(folder / "b.pth"),
+        file_digest(folder / "b.pth"),
+    )
+    assert (none.weights, none.weights_digest) == ("", "")
+    text = MINIMAL + f"\n[network]\nweights = 'a.pth'\nweights_digest = '{digest}'\n"
+    text += "\n[scales.smoke.network]\nweights = 'b.pth'\n"
+    (scaled,) = networks_of(write(folder, text))
+    assert scaled.weights_digest == other.weights_digest
+
+
+def test_weights_lie_beside_the_file_that_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = with_weights(tmp_path / "study", "a.pth")
+    path = write(folder, MINIMAL + "\n[network]\nweights = 'a.pth'\n")
+    extending = tmp_path / "more.toml"
+    extending.write_text('extends = "study/study.toml"\n[scales.tiny.network]\nweights = "c.pth"\n')
+    with_weights(tmp_path, "c.pth")
+    monkeypatch.chdir(folder.parent)
+    for file, scale, expected in (
+        (path, "smoke", folder / "a.pth"),
+        (Path("study/study.toml"), "smoke", folder / "a.pth"),
+        (extending, "smoke", folder / "a.pth"),
+        (extending, "tiny", tmp_path / "c.pth"),
+    ):
+        (network,) = networks_of(file, scale)
+        assert Path(network.weights) == expected
+    (folder / "a.pth").unlink()
+    with pytest.raises(ExperimentError, match=r"weights: .*study/a\.pth: cannot be read"):
+        read_experiment(path, "smoke")
+
+
+def test_the_same_weights_elsewhere_make_no_other_network(tmp_path: Path) -> None:
+    with_weights(tmp_path, "a.pth")
+    (tmp_path / "copy.pth").write_bytes((tmp_path / "a.pth").read_bytes())
+    text = VARIANTS.format("network = { weights = 'a.pth' }", "network = { weights = 'copy.pth' }")
+    with pytest.raises(ExperimentError, match="the variant that makes no difference"):
+        read_experiment(write(tmp_path, text), "smoke")
+
+
+@pytest.mark.parametrize("taught", [True, False])
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ({"architecture": "resnet81"}, "network 'resnet81': no part of this name is installed"),
+        ({"architecture": "torchvision:resnet81"}, "'torchvision:resnet81': there is none of this"),
+        ({"options": {"depth": 3}}, "options: .*'depth', for network 'resnet18'"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_refused_whoever_teaches_it(
+    tmp_path: Path, network: dict[str, Any], message: str, taught: bool
+) -> None:
+    path = write(tmp_path, MINIMAL)
+    teachers = ["none", "shuffle"] if taught else ["none"]
+    with pytest.raises(ExperimentError, match=message):
+        read_experiment(path, "smoke", network=network, teachers=teachers)
+
+
 def test_a_scale_overrides_key_by_key_and_leaves_the_rest(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL)
     paper, smoke = read_experiment(path, "paper"), read_experiment(path, "smoke")
@@ -205,6 +284,26 @@ def test_a_teacher_changes_single_settings_of_the_regulariser(tmp_path: Path) ->
     assert first.regularizer.stimulus_size == (32, 32)
     assert second == settings.training
     assert nobody.regularizer is None
+
+
+def test_another_lesson_takes_over_no_settings_of_the_first(tmp_path: Path) -> None:
+    own = {"method": "rsm", "layer": "stem"}
+    settings = taught_by(
+        tmp_path, {"kind": "gabor", "regularizer": own, "alphas": [0.1, 1]}, {"kind": "shuffle"}
+    )
+    assert settings.training is not None
+    first, second = (t.trainings(settings.training) for t in settings.teachers)
+    assert [t.regularizer for t in first] == [
+        RsmConfig(method="rsm", layer="stem", ratio=ratio) for ratio in (0.1, 1)
+    ]
+    assert second == [settings.training]
+    (variant,) = taught_by(
+        tmp_path,
+        {"kind": "gabor", "regularizer": {"n_pairs": 8}},
+        {"kind": "shuffle", "regularizer": {"method": "li", "n_stimuli": 8}},
+        variants=[{"training": {"regularizer": own}}],
+    ).variations
+    assert variant[1].regularizer == RsmConfig(method="rsm", layer="stem")
 
 
 def test_a_teacher_teaches_once_with_each_alpha(tmp_path: Path) -> None:

@@ -268,4 +268,20 @@ def test_stimuli_are_resized_and_repeated_for_a_network_of_colours() -> None:
     said = np.sign(whole - whole.mean())
     config = RepresentationConfig(stimulus_size=(8, 8))
     teacher = teacher_that_says(np.outer(said, said), stimuli)
-    assert compare_layers(network, ("mean",), teacher, config)[0].correlation == pytest.approx(1)
+    (found,) = compare_layers(network, ("mean",), teacher, config, n_channels=3)
+    assert found.correlation == pytest.approx(1)
+
+
+def test_a_network_without_convolutions_or_of_its_own_grey_is_shown_stimuli_as_its_images() -> None:
+    """What a network's first convolution takes, if it has one, need not be its images' channels."""
+    stimuli = pixels()
+    grey = np.tile(stimuli[HELD_OUT].reshape(len(HELD_OUT), -1) / 255.0, 3)
+    teacher, config = teacher_that_says(cosines(grey), stimuli), RepresentationConfig()
+    dense = nn.Sequential(OrderedDict(flat=nn.Flatten(), classes=nn.Linear(3 * 12 * 12, 2)))
+    (found,) = compare_layers(dense, ("flat",), teacher, config, n_channels=3)
+    assert found.correlation == pytest.approx(1, abs=1e-5)
+    rearranged = nn.Sequential(
+        OrderedDict(parts=nn.PixelUnshuffle(2), mix=nn.Conv2d(4, 2, 1), classes=nn.Flatten())
+    )
+    (found,) = compare_layers(rearranged, ("parts",), teacher, config, n_channels=1)
+    assert found.correlation == pytest.approx(1, abs=1e-5)

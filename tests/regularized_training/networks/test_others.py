@@ -12,6 +12,7 @@ from torch import nn
 
 from predictive_model.parts import PartError
 from regularized_training.networks.architectures import build_network, load_network
+from regularized_training.networks.calls import require_network
 from regularized_training.networks.compared import compared_layers
 from regularized_training.networks.config import NetworkConfig, file_digest
 from regularized_training.networks.layer_reader import LayerError, LayerReader, readable_layers
@@ -59,6 +60,16 @@ declared.similarity_layers = ["blocks.0", "blocks.1"]
 
 def nothing(n_channels, n_classes):
     return "a network"
+
+
+def measured(n_channels, n_classes, *, depth=2):
+    network = Net(n_channels, n_classes, width=4, depth=depth)
+    network.scale = network.first.weight.detach().numpy().std()
+    return network
+
+
+def passes_on(n_channels, n_classes, **options):
+    return measured(n_channels, n_classes, **options)
 """
 OFFERS = {"neuroteach.networks": "mylab_net = mylab_nets:Net"}
 RESNET = "torchvision:resnet18"
@@ -153,6 +164,17 @@ def test_a_network_that_cannot_be_traced_says_so_where_its_layers_are_read() -> 
         ({"architecture": "torchvision:resnet19"}, PartError, "expected .*resnet18"),
         ({"architecture": RESNET, "options": {"deep": 3}}, ValueError, "options: .*deep.*resnet18"),
         ({"architecture": "mylab_net", "activation": "elu"}, ValueError, "no torch.nn.ReLU to rep"),
+        (
+            {"architecture": "torchvision.models:resnet18"},
+            PartError,
+            r"^network 'torchvision.models:resnet18': building failed \(TypeError: .*n_channels'\)"
+            "; expected a function of n_channels and n_classes",
+        ),
+        (
+            {"architecture": "mylab_nets:passes_on", "options": {"deep": 3}},
+            PartError,
+            "^network 'mylab_nets:passes_on': building failed .*TypeError.* 'deep'",
+        ),
     ],
 )
 def test_networks_that_cannot_be_built_say_why(
@@ -160,6 +182,46 @@ def test_networks_that_cannot_be_built_say_why(
 ) -> None:
     with pytest.raises(error, match=message):
         build_network(NetworkConfig.model_validate(settings), 3, 10, seed=0)
+
+
+def test_layers_are_known_of_a_builder_that_looks_at_values_in_any_way() -> None:
+    """Without memory for them, there are none to look at."""
+    assert compared_layers("mylab_nets:measured") == ("blocks",)
+
+
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_options_of_a_library_cannot_contradict_the_task(library: str) -> None:
+    pytest.importorskip(library, reason="timm is in the extra `networks`")
+    message = f"options: num_classes of network '{library}:resnet18' follow from .*leave them out"
+    with pytest.raises(ValueError, match=message):
+        build_network(of(f"{library}:resnet18", options={"num_classes": 7}), 3, 10, seed=0)
+
+
+CANNOT_BE_BUILT = [
+    ({"architecture": "resnet81"}, "no part of this name is installed"),
+    ({"architecture": "resnet18", "options": {"depth": 3}}, "options: .*depth"),
+    ({"architecture": "mylab_net", "options": {"deep": 3}}, "options: .*deep"),
+    ({"architecture": "mylab_nets:OneWidth", "width": 8}, "one width only"),
+    ({"architecture": "torchvision:resnet81"}, "expected .*resnet18"),
+    ({"architecture": RESNET, "options": {"deep": 3}}, "options: .*deep.*resnet18"),
+    ({"architecture": RESNET, "weights": "V3"}, "no weights 'V3', expected default, IMAGENET1K_V1"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), CANNOT_BE_BUILT)
+def test_what_cannot_be_built_is_known_without_its_images(
+    settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        require_network(NetworkConfig.model_validate(settings))
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"architecture": "vgg16", "width": 8}, {"architecture": "mylab_net", "width": 8},
+    {"architecture": "mylab_nets:Branching", "options": {"depth": 3}}, {"architecture": RESNET},
+])  # fmt: skip
+def test_what_can_be_built_is_not_refused(settings: dict[str, object]) -> None:
+    require_network(NetworkConfig.model_validate(settings))
 
 
 @pytest.mark.parametrize(
@@ -237,6 +299,10 @@ def test_a_network_of_timm_takes_grey_images_and_names_its_layers() -> None:
     assert find_network("timm:resnet18").origin.distribution == "timm"
     with pytest.raises(PartError, match="'timm:resnet118': .*expected .*resnet18"):
         find_network("timm:resnet118")
+    with pytest.raises(
+        PartError, match="'timm:resnet18': has no weights 'foo', expected .*tv_in1k"
+    ):
+        build_network(of("timm:resnet18", weights="foo"), 3, 10, seed=0)
     with pytest.raises(PartError, match="names its weights already"):
         build_network(of("timm:resnet18.a1_in1k", weights="tv_in1k"), 3, 10, seed=0)
 
@@ -334,6 +400,29 @@ def test_published_weights_are_downloaded_once_asked_for(monkeypatch: pytest.Mon
     assert len(asked) == 1
     with pytest.raises(PartError, match="no weights 'V3', expected default, IMAGENET1K_V1"):
         build_network(of(RESNET, weights="V3"), 1, 10, seed=0)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_published_weights_see_images_on_the_scale_that_they_were_trained_with(name: str) -> None:
+    """Of these two networks it is [-1, 1], whatever their published mean and deviation say."""
+    options = {"aux_logits": False, "init_weights": False}
+    config = of(f"torchvision:{name}", weights="default", options=options)
+    network = load_network(config, 3, 10, build_network_without_weights(config))
+    seen: list[torch.Tensor] = []
+    first = next(m for m in network.modules() if isinstance(m, nn.Conv2d))
+    first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    images = torch.rand(1, 3, 96, 96)
+    network(images)
+    torch.testing.assert_close(seen[0], 2 * images - 1)
+    as_given = of(
+        f"torchvision:{name}", weights="default", options=options | {"transform_input": False}
+    )
+    assert not load_network(as_given, 3, 10, network.state_dict()).network.transform_input  # type: ignore[union-attr]
+
+
+def build_network_without_weights(config: NetworkConfig) -> dict[str, torch.Tensor]:
+    plain = config.model_copy(update={"weights": ""})
+    return dict(build_network(plain, 3, 10, seed=0).state_dict())
 
 
 def test_where_weights_cannot_be_downloaded_it_is_said_where_to_put_them(
