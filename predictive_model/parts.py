@@ -20,6 +20,7 @@ import inspect
 import json
 import re
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,6 +222,21 @@ def installed(group: str) -> dict[str, tuple[Offer, ...]]:
         offer = Offer(point.value.partition(" ")[0], *whose)
         found[point.name] = (*found.get(point.name, ()), offer)
     return found
+
+
+def load_installed(group: str) -> None:
+    """Import all that installed packages offer in a group; warn of what fails, and leave it out."""
+    for name, offers in installed(group).items():
+        for offer in offers:
+            try:
+                load(offer.reference)
+            except Exception as error:  # a stranger's module may raise anything
+                warnings.warn(
+                    f"{offer.distribution} {offer.version}: its {group} {name!r} is left out, "
+                    f"since importing {offer.reference} failed ({type(error).__name__}: {error}); "
+                    "repair or uninstall the package",
+                    stacklevel=2,
+                )
 
 
 def _defining_file(value: Any, named: ModuleType) -> Path | None:

@@ -29,9 +29,7 @@ def load() -> None:
     """Import every module of tables, ours and those of installed packages, which register them."""
     for module in pkgutil.walk_packages(schemas.__path__, "schemas."):
         importlib.import_module(module.name)
-    for offers in parts.installed(PLUGINS).values():
-        for offer in offers:
-            parts.load(offer.reference)
+    parts.load_installed(PLUGINS)
 
 
 def activate(
