@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from predictive_model.checkpoint import load_checkpoint, save_checkpoint
 from predictive_model.digest import array_digest, fingerprint
+from predictive_model.randomness import Draws
 from regularized_training import parallel
 from regularized_training.lessons.lesson import Lesson
 from regularized_training.networks.architectures import build_network, load_network
@@ -210,11 +211,12 @@ class Training:
         self.labels = torch.tensor(task.train_labels, device=device)
         self.test_images = torch.tensor(task.test_images, device=device)
         self.test_labels = torch.tensor(task.test_labels, device=device)
-        init, *rest = _streams(seed)
+        init, *rest, layers = _streams(seed)
         self._rngs = {
             name: torch.Generator().manual_seed(state)
             for name, state in zip(("order", "augmentation", "stimuli"), rest, strict=True)
         }
+        self._draws = Draws(layers, device)  # of dropout, and of whatever layers draw
         network = build_network(network_config, self.n_channels, self.n_classes, init)
         self.network = network.to(device)
         self._share = parallel.Share(min(config.batch_size, len(self.labels)))
@@ -295,7 +297,8 @@ class Training:
         totals = torch.zeros(3, device=self.images.device)
         n_seen = n_taught = 0
         # cuDNN's fastest algorithms may differ from run to run.
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+        with exact, self._draws.own():
             order = batches(len(self.labels), self.config.batch_size, self._rngs["order"])
             for step, index in enumerate(order):
                 now = epoch + (step + 0.5) / n_steps
@@ -334,6 +337,7 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "regularizer": None if self.lesson is None else self.lesson.regularizer.state_dict(),
             "rngs": {name: rng.get_state() for name, rng in self._rngs.items()},
+            "draws": self._draws.state(),
             "history": [asdict(record) for record in self.history],
         }
 
@@ -345,6 +349,8 @@ class Training:
             self.lesson.regularizer.load_state_dict(state["regularizer"])
         for name, rng in self._rngs.items():
             rng.set_state(state["rngs"][name])
+        if "draws" in state:  # checkpoints of earlier versions have none
+            self._draws.restore(state["draws"])
         self.history = [EpochRecord(**record) for record in state["history"]]
 
     def result(self) -> TrainedNetwork:
@@ -398,11 +404,11 @@ def initial_network(config: NetworkConfig, n_channels: int, n_classes: int, seed
 
 
 def _streams(seed: int) -> list[int]:
-    """Seeds of the weights, of order, augmentation and stimuli.
+    """Seeds of the weights, of order, augmentation and stimuli, and of what layers draw.
 
     Streams of their own, so that a teacher changes nothing about the task's images.
     """
-    streams = np.random.SeedSequence(seed).generate_state(4, np.uint64)
+    streams = np.random.SeedSequence(seed).generate_state(5, np.uint64)
     return [int(stream >> np.uint64(1)) for stream in streams]
 
 

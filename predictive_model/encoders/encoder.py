@@ -28,6 +28,7 @@ from predictive_model.encoders.neuralpredictors_compat import (
     StaticAffine2d,
 )
 from predictive_model.encoders.readout import FactorisedReadout
+from predictive_model.randomness import seeded
 from predictive_model.recordings.recording import Recording
 
 
@@ -221,9 +222,8 @@ def build_encoder(
     _check_inputs(config, populations, shape)
     if config.behaviour_channels:
         shape = (shape[0] + next(iter(populations.values())).n_behaviour, *shape[1:])
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with seeded(seed), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the 2022 release: advice that was followed here
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs as well
         core = _build_core(config.core, shape[0])
         with torch.no_grad():
             core.eval()

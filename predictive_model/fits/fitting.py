@@ -32,6 +32,7 @@ from predictive_model.fits.trials import (
     rates,
     stimulus_groups,
 )
+from predictive_model.randomness import Draws
 from predictive_model.recordings.recording import Recording
 from predictive_model.scoring.correlation import correlation
 
@@ -191,6 +192,7 @@ class _Fit:
             weight_decay=fit_config.weight_decay,
             fused=device.type in ("cpu", "cuda"),
         )
+        self.draws = Draws(seed, device)
         self.epoch = self.decays = self.waited = 0
         self.best = -np.inf
         self.best_of_scans: dict[str, float] = {}
@@ -201,13 +203,8 @@ class _Fit:
         self, checkpoint: Path | None, progress: Callable[[FitEpoch], None] | None
     ) -> list[FittedEncoder]:
         belongs_to = self._fingerprint() if checkpoint else ""
-        devices = [self.device] if self.device.type == "cuda" else []
-        # The readout samples positions from the global generator; a fork of it keeps the seed
-        # in charge inside and the caller's state untouched outside.
-        with torch.random.fork_rng(devices=devices):
-            torch.default_generator.manual_seed(self.seed)
-            if devices:
-                torch.cuda.manual_seed(self.seed)
+        # The readout samples positions from the global generator.
+        with self.draws.own():
             saved = load_checkpoint(checkpoint, belongs_to=belongs_to) if checkpoint else None
             if saved:
                 self._restore(saved)
@@ -367,7 +364,7 @@ class _Fit:
         )
 
     def _state(self) -> dict[str, Any]:
-        state = {
+        return {
             "weights": self.encoder.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best": float(self.best),
@@ -377,11 +374,8 @@ class _Fit:
             "decays": self.decays,
             "waited": self.waited,
             "history": [asdict(record) for record in self.history],
-            "rng": torch.get_rng_state(),
+            "draws": self.draws.state(),
         }
-        if self.device.type == "cuda":
-            state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
-        return state
 
     def _restore(self, saved: dict[str, Any]) -> None:
         self.encoder.load_state_dict(saved["weights"])
@@ -390,6 +384,6 @@ class _Fit:
         self.best_of_scans = saved["best_of_scans"]
         self.epoch, self.decays, self.waited = saved["epoch"], saved["decays"], saved["waited"]
         self.history = [FitEpoch(**record) for record in saved["history"]]
-        torch.set_rng_state(saved["rng"])
-        if "cuda_rng" in saved:
-            torch.cuda.set_rng_state(saved["cuda_rng"], self.device)
+        # Checkpoints of earlier versions keep the state of each generator by itself.
+        earlier = [saved[name] for name in ("rng", "cuda_rng") if name in saved]
+        self.draws.restore(saved.get("draws", earlier))

@@ -8,6 +8,7 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
+from predictive_model.randomness import seeded
 from regularized_training.networks.calls import builder_call
 from regularized_training.networks.compared import compared_layers
 from regularized_training.networks.config import NetworkConfig, is_file_name
@@ -63,8 +64,7 @@ def _built(
 ) -> nn.Module:
     if n_classes < 2:
         raise ValueError(f"n_classes: {n_classes}, expected at least 2")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         network = _new(config, n_channels, n_classes)
         if config.initialisation == "glorot":
             _glorot(network)

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from predictive_model.randomness import seeded
 from regularized_training.robustness.attack_config import AttackCheckConfig
-from regularized_training.robustness.attacks import seeded, without_parameter_gradients
+from regularized_training.robustness.attacks import without_parameter_gradients
 from regularized_training.robustness.foolbox_compat import foolbox
 from regularized_training.tasks.batches import to_float
 from regularized_training.tasks.chosen_images import chosen_images, evaluating
@@ -160,7 +161,7 @@ def _noise_success(
 ) -> float:
     """Fraction of images that any of a number of random corners of the ball fools."""
     fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    with seeded(config.seed), torch.no_grad():
+    with seeded(config.seed), torch.no_grad():  # drawn on the CPU
         for _ in range(config.n_noise):
             corner = torch.randint(0, 2, x.shape).mul(2).sub(1).to(x.device) * size
             fooled |= network((x + corner).clamp(0, 1)).argmax(1) != y

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from predictive_model.randomness import seeded
 from predictive_model.scoring.bootstrap import percentile_intervals
 from regularized_training.robustness.attack_config import AttackConfig
 from regularized_training.robustness.foolbox_compat import foolbox
@@ -225,7 +226,7 @@ class _Attack:
                 while len(open_rows := rows[low[rows] < high[rows]]):
                     for place in np.unique(middle[open_rows]):
                         some = open_rows[middle[open_rows] == place]
-                        with seeded(self.config.seed + number):
+                        with seeded(self.config.seed + number, x.device):
                             _, clipped, success = attack(
                                 self.model,
                                 x[some],
@@ -282,14 +283,6 @@ def without_parameter_gradients(network: nn.Module) -> Iterator[None]:
     finally:
         for parameter in wanted:
             parameter.requires_grad_(True)
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Foolbox draws from torch's global stream: give it one, and put the old one back."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
 
 
 def _quietly(attack: type[Any], **settings: Any) -> Any:

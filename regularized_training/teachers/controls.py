@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torchvision.models import VGG19_Weights, vgg19
 
+from predictive_model.randomness import seeded
 from predictive_model.recordings.gabor import GaborEnergies
 from predictive_model.recordings.gabor_config import GaborConfig
 from regularized_training.lessons.similarity import prepare_stimuli
@@ -147,8 +148,7 @@ def vgg_teacher(
     OSError
         If there is no file and it cannot be downloaded; the message says where to put it.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         features = vgg19(weights=None).features[:CONV3_1].eval()
     if trained:
         _load_vgg(features, weights_file)
