@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
@@ -28,7 +29,8 @@ def import_scan(
         list[Path],
         typer.Argument(
             help="An .npz file of arrays, a Sensorium file tree (folder or .zip), an .nwb file, or "
-            "a folder of such; several at once if you like."
+            "a folder of such; several at once if you like. With --format of an installed package, "
+            "each is one scan."
         ),
     ],
     name: Annotated[
@@ -80,6 +82,13 @@ def import_scan(
     clip_negative: Annotated[
         bool, typer.Option("--clip-negative", help="NWB: set negative responses to 0.")
     ] = False,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Further argument of an installed package's importer, as NAME=VALUE: a number, "
+            "true, false, other JSON, or else text; repeat it for several."
+        ),
+    ] = None,
     dry_run: CheckOnly = False,
 ) -> None:
     """Import recordings. All are read and checked before any is written.
@@ -88,13 +97,14 @@ def import_scan(
     """
     from predictive_model.importers import NwbOptions, scan_recording
 
-    paths = _scans_among(files)
+    paths = _scans_among(files, format)
     if name is not None and len(paths) > 1:
         raise typer.BadParameter(
             f"{len(paths)} scans cannot share one name; leave it to their files",
             param_hint="--name",
         )
-    options = NwbOptions(
+    options = _named_values(option or ())
+    nwb = NwbOptions(
         window_start=window_start,
         window_length=window_length,
         responses=responses,
@@ -114,7 +124,8 @@ def import_scan(
             downsample=downsample,
             species=species,
             area=area,
-            nwb=options,
+            nwb=nwb,
+            options=options,
         )
 
     checked = _check_all(paths, read)
@@ -249,13 +260,32 @@ def simulate(
     _add_scan(recording, source=f"SimulatedCortex, seed {seed}: {config.model_dump_json()}")
 
 
-def _scans_among(files: list[Path]) -> list[Path]:
+def _named_values(options: Sequence[str]) -> dict[str, Any]:
+    """Each ``NAME=VALUE``, of which a value that is no JSON is text."""
+    found: dict[str, Any] = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not (name.isidentifier() and equals) or name in found:
+            raise typer.BadParameter(
+                f"{option!r}, expected NAME=VALUE, each name once", param_hint="--option"
+            )
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def _scans_among(files: list[Path], format: str | None) -> list[Path]:
     """The paths given, and what is in those that are folders of scans."""
     from predictive_model.importers import is_recording
+    from predictive_model.importers.importer import IMPORTERS
 
+    # Of what another package calls a scan, a folder too, nothing is known here.
+    as_they_are = format is not None and format not in IMPORTERS.built_in
     paths: list[Path] = []
     for file in files:
-        if not file.is_dir() or is_recording(file):
+        if as_they_are or not file.is_dir() or is_recording(file):
             paths.append(file)
             continue
         found = [path for path in sorted(file.iterdir()) if is_recording(path)]

@@ -13,6 +13,7 @@ from rich.console import Console
 from pipeline.cli.options import Output, Printed
 from pipeline.cli.printing import PAGE_WIDTH, Format, err, out, plain, print_frame, print_text
 from pipeline.cli.session import Session, reporting_errors
+from predictive_model.parts import Origin
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -176,6 +177,9 @@ def _listed(row: dict[str, Any], between: str = " ") -> str:
 
 def _document(name: str, value: Any) -> str:
     """JSON in short: without what is unset, and cut where it is long."""
+    if name == "origins":
+        whose = {o["name"]: Origin(o["distribution"], o["version"], o["digest"]) for o in value}
+        return "origins: " + ", ".join(f"{part} of {origin}" for part, origin in whose.items())
     if isinstance(value, list) and isinstance(value[0], dict):
         return f"{name}: {len(value)} records"
     if isinstance(value, dict):

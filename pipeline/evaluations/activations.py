@@ -129,7 +129,6 @@ ACTIVATIONS = register(
         by_seed=activations_by_seed,
         table=activations_table,
         evaluation="activations",
-        lacks=("asks for", "activations; give it a table [activations]"),
         compared=(Compared("variance", lambda frame: "variance of " + frame["layer"].astype(str)),),
         figures={"activations": Drawing(activations_figure, "test images as a layer sees them")},
     )

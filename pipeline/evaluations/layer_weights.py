@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -12,6 +12,7 @@ from pipeline.figures.drawing import legend_below, new_figure, whole_numbers, wi
 from pipeline.results.frames import network_frame
 from pipeline.results.registry import Drawing, Result, register
 from schemas import training
+from schemas.teacher_plan import TeacherConfig
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,6 +26,12 @@ def layer_weights(selection: Selection) -> pd.DataFrame:
     frame = frame.explode(["layers", "layer_weights"]).dropna(subset=["layers"])
     frame = frame.rename(columns={"layers": "layer", "layer_weights": "weight"})
     return frame.astype({"weight": float}).reset_index(drop=True)
+
+
+def _taught(experiments: Any) -> Any:
+    """Trainings with a teacher; of the others no layer is compared."""
+    planned = training.TrainedNetwork.planned(experiments)
+    return planned & (TeacherConfig & "teacher != 'none'")
 
 
 def layer_weights_figure(selection: Selection) -> Figure:
@@ -76,7 +83,8 @@ LAYER_WEIGHTS = register(
         title="Learned weights of layers",
         question="Which layers did the lesson choose to teach?",
         read=layer_weights,
-        asked=training.TrainedNetwork.planned,
+        asked=_taught,
+        lacks=("teaches", "network; give it another teacher than none"),
         figures={"layer-weights": Drawing(layer_weights_figure, "weights of layers by epoch")},
     )
 )

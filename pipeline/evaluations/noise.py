@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import error_bars, styled
 from pipeline.figures.drawing import from_zero, legend_below, new_figure, with_caveat
-from pipeline.results.conditions import numbered
+from pipeline.results.conditions import network_names, numbered, settings
 from pipeline.results.frames import ORDER, network_frame, over_seeds, sort_frame
 from pipeline.results.registry import Compared, Drawing, NothingToShowError, Result, register
 from pipeline.results.tables import mean_sem, with_seeds
@@ -69,7 +69,7 @@ def noise_figure(selection: Selection) -> Figure:
     panels = list(frame.groupby(["image_set", "architecture", "network_width", "noise_name"]))
     figure = new_figure((max(6.6, 0.6 + 3.9 * len(panels)), 4.4))
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-    for ax, ((image_set, architecture, width, _), group) in zip(axes, panels, strict=True):
+    for ax, ((image_set, *_), group) in zip(axes, panels, strict=True):
         for label, line, rows in styled(group):
             ax.errorbar(
                 rows["level"],
@@ -84,7 +84,7 @@ def noise_figure(selection: Selection) -> Figure:
             )
         ax.set_xlabel(_axis(group))
         from_zero(ax)
-        ax.set_title(f"{image_set}, {architecture} of width {width}", fontsize=9)
+        ax.set_title(f"{image_set}, {network_names(group).iloc[0]}", fontsize=9)
     axes[0].set_ylabel("accuracy")
     legend_below(figure, *axes)
     figure.suptitle(
@@ -116,11 +116,10 @@ def alpha_figure(selection: Selection) -> Figure:
     """Accuracy at each level of Gaussian noise against alpha; alpha 0 is the teacher ``none``."""
     frame = NOISE.frame(selection)
     frame = frame[frame["noise"] == "gaussian"]
+    frame = frame.assign(trained=settings(frame))
     taught = frame[frame["teacher"] != "none"]
     curves = [
-        (condition, rows)
-        for condition, rows in taught.groupby(_BUT_ALPHA, sort=False)
-        if rows["alpha"].nunique() > 1
+        rows for _, rows in taught.groupby(_BUT_ALPHA, sort=False) if rows["alpha"].nunique() > 1
     ]
     if not curves:
         raise NothingToShowError(
@@ -132,7 +131,7 @@ def alpha_figure(selection: Selection) -> Figure:
     levels = [level for i, level in enumerate(levels) if i % step == 0]
     figure = new_figure((max(5.4, 0.6 + 4.2 * len(curves)), 4.2))
     axes = figure.subplots(1, len(curves), squeeze=False, sharey=True)[0]
-    for ax, (_, rows) in zip(axes, curves, strict=True):
+    for ax, rows in zip(axes, curves, strict=True):
         first = rows.iloc[0]
         same = (frame[_SETTING] == first[_SETTING]).all(axis=1)
         alone = frame[same & (frame["teacher"] == "none")]
@@ -152,7 +151,8 @@ def alpha_figure(selection: Selection) -> Figure:
             )
         ax.set_xscale("symlog", linthresh=float(rows["alpha"][rows["alpha"] > 0].min()))
         ax.set_xlabel("α, weight of the similarity loss (0: no teacher)")
-        ax.set_title(f"{first['teacher'].replace('_', ' ')}, {first['brain']}", fontsize=9)
+        shown = (first["teacher"].replace("_", " "), first["brain"], first["trained"])
+        ax.set_title(", ".join(filter(None, shown)), fontsize=9)
         from_zero(ax)
     axes[0].set_ylabel("accuracy")
     legend_below(figure, *axes)
@@ -168,8 +168,9 @@ _CALIBRATION = {
     "confidence": "mean confidence",
     "calibration_error": "expected calibration error",
 }
-_SETTING = ["image_set", "architecture", "network_width", "epochs", "n_train_used", "noise_hash"]
+_SETTING = ["trained", "noise_hash"]
 _BUT_ALPHA = [*_SETTING, "teacher_hash", "scan_group", "compared", "n_stimuli"]
+_BUT_ALPHA += ["stimulus_size", "lesson"]
 
 
 def _axis(rows: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.experiments.selection import ALL, Selection
-from pipeline.results.conditions import NO_BRAIN
+from pipeline.results.conditions import knows_no_brain
 from pipeline.results.frames import TEACHER_ORDER, brains_of_groups
 from schemas import base, encoding, prediction, recording, similarity, teaching
 from schemas.teacher_plan import TeacherConfig, TeacherPlan
@@ -150,7 +150,7 @@ def teachers(selection: Selection) -> list[tuple[str, SimilarityTeacher, str]]:
         brain = row["config"]["rsm"] or brains[row["scan_group"]]
         teacher = teaching.Teacher.load(row)
         assert teacher is not None
-        shown = "stimuli of " if row["teacher"] in NO_BRAIN else ""
+        shown = "stimuli of " if knows_no_brain(row["teacher"]) else ""
         name = f"{row['teacher'].replace('_', ' ')}, {shown}{brain}"
         found.append((name, teacher, f"{row['scan_group']} {row['n_stimuli']}"))
     return found

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import pandas as pd
+
+from regularized_training.networks.config import NetworkConfig
+from regularized_training.networks.registry import NETWORKS
+from regularized_training.teachers.kinds import needs_of
 
 # Image set, network, teacher with its scans and encoders, training.
 CONDITION = [
@@ -34,10 +39,10 @@ CONDITION = [
     "training_hash",
 ]
 
-# Teachers that share a brain's stimuli, and know nothing of it.
-NO_BRAIN = ("gabor", "pixels", "vgg", "vgg_untrained", "gaussian")
 SHUFFLED = ", {:g} of labels shuffled"
 MOST_NAMED = 4  # settings that a label says; of more, a number must tell apart
+# Settings that may have any value, which does not tell of what it is.
+OF_ANY_VALUE = ("options", "weights", "weights_digest")
 HASHES = ["network_hash", "teacher_hash", "scan_group", "training_hash"]
 
 
@@ -52,7 +57,7 @@ def conditions(frame: pd.DataFrame) -> pd.Series[str]:
     labels = frame["teacher"].str.replace("_", " ").astype(str)
     taught = frame["teacher"] != "none"
     if frame.loc[taught, "brain"].nunique() > 1:
-        whose = frame["teacher"].isin(NO_BRAIN).map({True: ", stimuli of ", False: ", "})
+        whose = frame["teacher"].map(knows_no_brain).map({True: ", stimuli of ", False: ", "})
         labels = labels.where(~taught, labels + whose + frame["brain"].fillna(""))
     if frame.loc[frame["drawn"] != "", "drawn"].nunique() > 1:
         labels = labels.where(frame["drawn"] == "", labels + ", " + frame["drawn"])
@@ -72,9 +77,9 @@ def conditions(frame: pd.DataFrame) -> pd.Series[str]:
             labels = labels.where(frame[column] == "", labels + ", " + frame[column])
     if frame["shuffled_labels"].nunique() > 1:
         labels = labels + frame["shuffled_labels"].map(SHUFFLED.format)
-    for column in ("network_width", "architecture", "image_set"):
-        if frame[column].nunique() > 1:
-            labels = frame[column].astype(str) + " " + labels
+    for said in (_widths(frame), frame["architecture"], frame["image_set"]):
+        if said.nunique() > 1:
+            labels = (said + " ").fillna("") + labels
     return numbered(labels, frame[HASHES])
 
 
@@ -98,19 +103,39 @@ def numbered(labels: pd.Series[str], keys: pd.DataFrame) -> pd.Series[str]:
 def settings(frame: pd.DataFrame) -> pd.Series[str]:
     """A short name for image set, network and length of training, as far as they differ; or ""."""
     label = pd.Series("", index=frame.index, dtype="str")
-    for column, form in (
-        ("image_set", "{}"),
-        ("architecture", "{}"),
-        ("network_width", "width {}"),
-        ("epochs", "{} epochs"),
-        ("n_train_used", "{} images"),
-        ("shuffled_labels", SHUFFLED.removeprefix(", ")),
+    for said, form in (
+        (frame["image_set"], "{}"),
+        (frame["architecture"], "{}"),
+        (_widths(frame), "width {}"),
+        (frame["epochs"], "{} epochs"),
+        (frame["n_train_used"], "{} images"),
+        (frame["shuffled_labels"], SHUFFLED.removeprefix(", ")),
     ):
-        if frame[column].nunique() > 1:
-            label += ", " + frame[column].map(form.format)
+        if said.nunique() > 1:
+            label += (", " + said.map(form.format, na_action="ignore")).fillna("")
     if frame["setting"].nunique() > 1:
         label += (", " + frame["setting"]).where(frame["setting"] != "", "")
     return label.str.removeprefix(", ")
+
+
+def network_names(frame: pd.DataFrame) -> pd.Series[str]:
+    """The architecture of each row, and its width if it has one to choose."""
+    return frame["architecture"] + (" of width " + _widths(frame)).fillna("")
+
+
+def _widths(frame: pd.DataFrame) -> pd.Series[str]:
+    """Width of each row's network, as text; missing where none can be chosen.
+
+    That is so of libraries' networks, and taken to be so of others' where nobody chose any.
+    """
+    architecture, width = frame["architecture"], frame["network_width"]
+    chosen = architecture[width != NetworkConfig.model_fields["width"].default]
+    return width.astype(str).where(architecture.isin([*NETWORKS.built_in, *chosen]))
+
+
+def knows_no_brain(teacher: str) -> bool:
+    """Whether a kind of teacher shares a brain's stimuli, and knows nothing of it."""
+    return needs_of(teacher) == "stimuli" or teacher == "gaussian"
 
 
 def what_differs(configs: Sequence[Mapping[str, Any]], known: Collection[str]) -> list[str]:
@@ -119,7 +144,9 @@ def what_differs(configs: Sequence[Mapping[str, Any]], known: Collection[str]) -
     Parameters
     ----------
     configs : sequence of mappings
-        As JSON holds them. A setting that some lack does not differ from theirs.
+        As JSON holds them. One that lacks a setting which others of its ``method`` have is at the
+        default, since rows leave out what a later version added, and differs from them. One of
+        another method has no such setting, and an empty one none at all.
     known : collection of str
         Settings that are not said.
 
@@ -127,25 +154,42 @@ def what_differs(configs: Sequence[Mapping[str, Any]], known: Collection[str]) -
     --------
     >>> what_differs([{"epochs": 3, "decay": True}, {"epochs": 5, "decay": True}, {}], ())
     ['epochs 3', 'epochs 5', '']
+    >>> what_differs([{"width": 8}, {"width": 8, "options": {"depth": 6}}], ("width",))
+    ['', 'depth 6']
     """
-    flat = [dict(_flattened(config)) for config in configs]
-    names = list(dict.fromkeys(name for config in flat for name in config if name not in known))
-    several = [n for n in names if len({repr(config[n]) for config in flat if n in config}) > 1]
-    return [", ".join(_said(n, config[n]) for n in several if n in config) for config in flat]
+    flat = [
+        dict(_flattened({name: value for name, value in config.items() if name not in known}))
+        for config in configs
+    ]
+    by_method: dict[Any, list[Mapping[tuple[str, ...], Any]]] = {}
+    for config, values in zip(configs, flat, strict=True):
+        if config:
+            by_method.setdefault(config.get("method"), []).append(values)
+
+    def differs(name: tuple[str, ...]) -> bool:
+        several = len({repr(values[name]) for values in flat if name in values}) > 1
+        return several or any(len({name in v for v in some}) > 1 for some in by_method.values())
+
+    names = [name for name in dict.fromkeys(chain.from_iterable(flat)) if differs(name)]
+    return [", ".join(_said(n, values[n]) for n in names if n in values) for values in flat]
 
 
-def _flattened(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _flattened(
+    config: Mapping[str, Any], within: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
     for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flattened(value)
+        if isinstance(value, Mapping) and value:
+            yield from _flattened(value, (*within, name))
         else:
-            yield name, value
+            yield (*within, name), value
 
 
-def _said(name: str, value: Any) -> str:
-    words = name.replace("_", " ")
+def _said(path: tuple[str, ...], value: Any) -> str:
+    words = " ".join(path[1:] or path).replace("_", " ")
     if isinstance(value, bool):
         return words if value else f"no {words}"
+    if path[0] in OF_ANY_VALUE:
+        return f"{words} {value}"
     if isinstance(value, str) and value != "all":
         return value.replace("_", " ")
     if value is None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.experiments.selection import Selection
 from pipeline.results.registry import Result, register
 from pipeline.results.rows import read_rows
-from schemas import base, encoding, prediction, recording, similarity, training
+from schemas import base, encoding, prediction, recording, similarity
 from schemas.experiment import Experiment
 
 ENCODER = ["scan", "simulated", "encoder_hash", "fit_hash", "seed"]
@@ -150,15 +150,6 @@ def experiments(selection: Selection) -> pd.DataFrame:
     base.require_active()
     columns = ["experiment", "scale", "title", "priority", "added", "added_by"]
     return read_rows(Experiment & selection.named, columns[2:])[columns]
-
-
-def status_of_inputs() -> dict[str, list[str]]:
-    """Names of the scans and image sets in the database."""
-    base.require_active()
-    return {
-        "scans": sorted(recording.Scan.to_arrays("scan")),
-        "image sets": sorted(training.ImageSet.to_arrays("image_set")),
-    }
 
 
 def caveat(selection: Selection) -> str:

@@ -93,7 +93,8 @@ class Result:
         evaluation.
     lacks : (str, str), optional
         Of an experiment whose plan is empty: "asks for", "attack; give it a list [[attacks]]". By
-        default what the settings of the evaluation say, or else that it trains no network.
+        default that its file lacks the settings of the evaluation, or else that it trains no
+        network.
     compared : tuple of Compared
         Columns of the frame by seed in which conditions are compared.
     figures : dict of str to Drawing
@@ -139,7 +140,7 @@ class Result:
         if settings is None:
             return "trains", "network"
         form = f"list [[{settings.entry}]]" if settings.several else f"table [{settings.entry}]"
-        return "asks for", f"{self.title.lower()}; give it a {form}"
+        return "has", f"{form}; add one to an experiment's file"
 
     def frame(self, selection: Selection) -> pd.DataFrame:
         """What is read, or an error that says why there is nothing.
@@ -202,9 +203,7 @@ def _load() -> None:
     evaluations = importlib.import_module("pipeline.evaluations")
     for found in pkgutil.iter_modules(evaluations.__path__, f"{evaluations.__name__}."):
         importlib.import_module(found.name)
-    for offers in parts.installed(GROUP).values():
-        for offer in offers:
-            parts.load(offer.reference)
+    parts.load_installed(GROUP)
 
 
 def results() -> Mapping[str, Result]:

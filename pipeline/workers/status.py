@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.experiments.selection import Selection
+from pipeline.results.conditions import network_names
 from pipeline.results.rows import read_rows
 from pipeline.workers import queues
 from pipeline.workers.lease import living
@@ -162,8 +163,8 @@ class _Names:
             self._say("teacher_hash", dict(zip(rows["teacher_hash"], said, strict=True)))
         if "network_hash" in columns:
             rows = read_rows(training.NetworkConfig, ["architecture", "network_width"])
-            said = rows["architecture"] + " of width " + rows["network_width"].astype(str)
-            self._say("network_hash", dict(zip(rows["network_hash"], said, strict=True)))
+            named = network_names(rows)
+            self._say("network_hash", dict(zip(rows["network_hash"], named, strict=True)))
         if "training_hash" in columns:
             rows = read_rows(training.TrainingConfig, ["alpha", "epochs"])
             alpha, epochs = rows["alpha"].map("{:g}".format), rows["epochs"].astype(str)

@@ -35,6 +35,7 @@ __all__ = [
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ENDINGS = {".npz": "npz", ".zip": "sensorium", ".nwb": "nwb"}
+COMMON = ("name", "test_images", "seed", "downsample", "species", "area")  # to all importers
 EXPECTED = "an .npz file of arrays, a Sensorium file tree (folder or .zip) or an .nwb file"
 
 
@@ -89,14 +90,23 @@ def _recognised_by_others(path: Path) -> str | None:
     for name in IMPORTERS.names():
         if name in IMPORTERS.built_in:
             continue
+        # What is wrong with a package is no matter to files of others.
         try:
-            importer = find_importer(name)
-        except PartError as error:  # of a package that this file need not be of
+            if _recognises(name, path):
+                return name
+        except PartError as error:
             warnings.warn(f"{path}: is not shown to all importers: {error}", stacklevel=2)
-            continue
-        if importer.recognises(path):
-            return name
     return None
+
+
+def _recognises(name: str, path: Path) -> bool:
+    importer = find_importer(name)
+    try:
+        return importer.recognises(path)
+    except Exception as error:  # a stranger's function may raise anything
+        raise IMPORTERS.error(
+            name, f"recognises failed ({type(error).__name__}: {error})"
+        ) from error
 
 
 def is_recording(path: Path | str) -> bool:
@@ -174,7 +184,7 @@ def read_recording(
     species, area : str
         What the file says by default.
     nwb : NwbOptions, optional
-        What to take from an NWB file.
+        What to take from an NWB file; of another format all are at their defaults.
     options : mapping, optional
         Further arguments of another package's importer.
 
@@ -237,9 +247,30 @@ def _options(
     format: str, nwb: NwbOptions | None, options: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """What goes to the format's importer beside what all have in common."""
-    if format == "nwb" and nwb is not None:
+    given = dict(options or {})
+    common = sorted(given.keys() & set(COMMON))
+    if common:
+        raise RecordingError(
+            f"options: {', '.join(common)} are no options of an importer; give them as arguments "
+            "of their own"
+        )
+    if given and format in IMPORTERS.built_in:
+        raise RecordingError(
+            f"options: {', '.join(given)}, but those are for importers of other packages, and this "
+            f"format is {format}; leave them out"
+        )
+    nwb = nwb or NwbOptions()
+    if format == "nwb":
         return nwb.model_dump()
-    return dict(options or {})
+    dropped = [
+        n for n, field in NwbOptions.model_fields.items() if getattr(nwb, n) != field.default
+    ]
+    if dropped:
+        raise RecordingError(
+            f"{', '.join(dropped)}: given, but only for NWB files, and this format is {format}; "
+            "leave them out"
+        )
+    return given
 
 
 def _of_file(path: Path, error: ValueError) -> RecordingError:

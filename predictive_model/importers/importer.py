@@ -7,7 +7,8 @@ the same names, of which ``describe`` and ``recognises`` may be left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ def find_importer(format: str) -> Importer:
 def describe(importer: Importer, path: Path, format: str, **options: Any) -> ScanReport:
     """What is in a file; all of it is read if its importer cannot tell otherwise."""
     if importer.describe is not None:
+        _require_accepted(importer.describe, path, format, options)
         return importer.describe(path, **options)
     recording, notes = scan(
         importer,
@@ -101,10 +103,21 @@ def scan(
     Raises
     ------
     PartError
-        If the importer returns something else.
+        If the importer does not take these arguments, or returns something else.
     """
+    _require_accepted(importer.scan, path, format, arguments)
     found = importer.scan(path, **arguments)
     if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], Recording)):
         what = type(found).__name__
         raise IMPORTERS.error(format, f"returned a {what}, expected (Recording, notes)")
     return found[0], tuple(found[1])
+
+
+def _require_accepted(
+    function: Callable[..., Any], path: Path, format: str, arguments: Mapping[str, Any]
+) -> None:
+    signature = inspect.signature(function)
+    try:
+        signature.bind(path, **arguments)
+    except TypeError as error:
+        raise IMPORTERS.error(format, f"options: {error}; expected those of {signature}") from error

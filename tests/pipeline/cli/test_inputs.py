@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.installed_package import installed_package
 from tests.pipeline.cli.invoked import Run, one_line_error
 
 
@@ -95,6 +96,40 @@ def test_a_folder_without_scans_is_one_line(run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     message = one_line_error(run("import", "scan", tmp_path / "empty", "--dry-run"))
     assert message.startswith(f"{tmp_path / 'empty'}: holds neither a file tree")
+
+
+FOLDERS = """
+import numpy as np
+
+from predictive_model.importers import Importer
+from predictive_model.recordings.recording import Recording
+
+def scan(path, *, name, test_images, seed, downsample, species, area, gain=1, unit=""):
+    found = np.load(path / "session.npz")
+    if unit not in ("Hz", ""):
+        raise ValueError(f"unit: {unit!r}, expected Hz")
+    responses = gain * found["responses"][:30]
+    return Recording(name or path.name, found["images"], np.arange(30), responses), ()
+
+IMPORTER = Importer(scan)
+"""
+
+
+def test_a_folder_of_another_packages_format_is_one_scan(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "fold"
+    folder.mkdir()
+    scan_file(folder / "session.npz")
+    with installed_package(tmp_path, "mylab_folders", FOLDERS, {}):
+        command = ("import", "scan", folder, "--dry-run", "--format", "mylab_folders:IMPORTER")
+        result = run(*command, "--option", "gain=2", "--option", "unit=Hz")
+        assert (result.exit_code, result.stdout) == (0, ""), result.stderr
+        assert result.stderr.startswith("fold: 30 images of 1 x 8 x 8, 30 trials")
+        assert "unit: 'mV', expected Hz" in one_line_error(run(*command, "--option", "unit=mV"))
+        assert "options: got an unexpected" in one_line_error(run(*command, "--option", "foo=1"))
+        message = one_line_error(run(*command, "--clip-negative"))
+        assert "clip_negative: given, but only for NWB files" in message
+        wrong = run(*command, "--option", "gain")
+        assert wrong.exit_code == 2 and "expected NAME=VALUE" in wrong.stderr
 
 
 @pytest.mark.database

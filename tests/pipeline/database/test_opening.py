@@ -125,7 +125,6 @@ def test_tables_say_that_no_database_is_open() -> None:
         results.layer_weights,
         results.differences,
         lambda: encoder_results.experiments(ALL),
-        encoder_results.status_of_inputs,
         lambda: encoder_results.caveat(ALL),
         lambda: status.status(ALL),
         base.require_active,

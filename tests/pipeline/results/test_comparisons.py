@@ -13,7 +13,7 @@ from scipy import stats
 from pipeline.figures.curves import dots, height
 from pipeline.results.comparisons import above_none, compared
 from regularized_training.analysis.paired import holm
-from tests.pipeline.results.test_conditions import ALONE, TAUGHT
+from tests.pipeline.results.test_conditions import ALONE, TAUGHT, differing
 
 N = 6
 NOISE = np.random.default_rng(0).normal(0, 1, (20, N))
@@ -99,3 +99,19 @@ def test_a_single_seed_has_no_star_and_no_bar() -> None:
 
 def test_an_empty_frame_has_no_differences() -> None:
     assert compared(frame((ALONE, 0)).iloc[:0], "value", "accuracy").empty
+
+
+def test_networks_that_start_from_other_weights_are_not_compared() -> None:
+    said = differing(weights="default")
+    random, pretrained = ({"setting": setting, "network_hash": setting} for setting in said)
+    rows = [ALONE | random, teacher("rsm", **random)]
+    rows += [ALONE | pretrained, teacher("rsm", **pretrained)]
+    found = compared(frame(*((row, 0) for row in rows)), "value", "accuracy")
+    assert found[["measure", "first", "second"]].to_numpy().tolist() == [
+        ["accuracy", "rsm, r 0.1", "none"],
+        [
+            "accuracy, weights default",
+            "rsm, r 0.1, weights default",
+            "none, weights default",
+        ],
+    ]

@@ -9,7 +9,16 @@ import pytest
 
 from pipeline.evaluations.layers import layers_table
 from pipeline.evaluations.noise import noise_table
-from pipeline.results.conditions import CONDITION, conditions, numbered, settings, what_differs
+from pipeline.results.conditions import (
+    CONDITION,
+    conditions,
+    network_names,
+    numbered,
+    settings,
+    what_differs,
+)
+from regularized_training.lessons.config import RegularizerConfig, RsmConfig
+from regularized_training.networks.config import NetworkConfig
 
 TAUGHT: dict[str, Any] = dict.fromkeys(CONDITION, "") | {
     "shuffled_labels": 0.0,
@@ -148,3 +157,76 @@ def test_networks_that_learned_from_other_labels_are_apart() -> None:
     assert named(TAUGHT, wrong)[1] == "neural model, alpha 30, 0.3 of labels shuffled"
     frame = pd.DataFrame([TAUGHT, wrong])
     assert settings(frame).tolist() == ["0 of labels shuffled", "0.3 of labels shuffled"]
+
+
+KNOWN = ("architecture", "width", "layers", "method")
+
+
+def differing(**settings: Any) -> list[str]:
+    """What is said of a network of torchvision's without settings, and with these."""
+    architecture = "torchvision:resnet18"
+    configs = (
+        NetworkConfig(architecture=architecture),
+        NetworkConfig(architecture=architecture, **settings),
+    )
+    return what_differs([config.described() for config in configs], KNOWN)
+
+
+def test_a_setting_that_a_row_leaves_out_at_its_default_differs_from_others() -> None:
+    assert differing() == ["", ""]
+    assert differing(weights="IMAGENET1K_V1") == ["", "weights IMAGENET1K_V1"]
+    assert differing(options={"depth": 6}) == ["", "depth 6"]
+    lessons = [RegularizerConfig(), RsmConfig(method="rsm"), RsmConfig(method="rsm", decay=True)]
+    assert what_differs([{}, *(lesson.described() for lesson in lessons)], KNOWN) == [
+        *("", ""),
+        *("no decay", "decay"),
+    ]
+
+
+def test_an_option_is_not_taken_for_a_setting_of_the_same_name_nor_for_another() -> None:
+    assert differing(options={"layers": 6}) == ["", "layers 6"]
+    options: list[dict[str, Any]] = [
+        *({"norm": "batch"}, {"act": "batch"}),
+        *({"stem": {"n": 3}}, {"stage": {"n": 3}}, {"stem": {}}),
+        *({"n": 1_000_001}, {"n": 1_000_002}, {"flag": False}, {"flag": None}),
+    ]
+    said = what_differs([{"options": one} for one in options], ())
+    assert len(set(said)) == len(options), said
+    assert said[:4] == ["norm batch", "act batch", "stem n 3", "stage n 3"]
+
+
+def test_a_teacher_of_another_package_speaks_for_no_brain() -> None:
+    theirs = TAUGHT | {"teacher": "mylab_brightness", "teacher_hash": "c"}
+    pixels = TAUGHT | {"teacher": "pixels", "brain": "macaque V4", "teacher_hash": "d"}
+    assert named(TAUGHT, theirs, pixels) == [
+        "neural model, mouse V1, alpha 30",
+        "mylab brightness, stimuli of mouse V1, alpha 30",
+        "pixels, stimuli of macaque V4, alpha 30",
+    ]
+
+
+def test_a_width_is_said_of_networks_that_have_one_to_choose() -> None:
+    networks = (
+        *(("resnet18", 64), ("resnet18", 16), ("torchvision:resnet50", 64)),
+        *(("mylab_net", 64), ("yourlab_net", 64), ("yourlab_net", 8)),
+    )
+    frame = pd.DataFrame(
+        [
+            TAUGHT
+            | {"architecture": name, "network_width": width, "network_hash": f"{name}{width}"}
+            for name, width in networks
+        ]
+    )
+    assert network_names(frame).tolist() == [
+        *("resnet18 of width 64", "resnet18 of width 16", "torchvision:resnet50"),
+        *("mylab_net", "yourlab_net of width 64", "yourlab_net of width 8"),
+    ]
+    assert settings(frame).tolist() == [
+        *("resnet18, width 64", "resnet18, width 16", "torchvision:resnet50"),
+        *("mylab_net", "yourlab_net, width 64", "yourlab_net, width 8"),
+    ]
+    assert conditions(frame)[1:3].tolist() == [
+        "resnet18 16 neural model, alpha 30",
+        "torchvision:resnet50 neural model, alpha 30",
+    ]
+    assert network_names(frame[:0]).tolist() == settings(frame[:0]).tolist() == []

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from predictive_model.importers import (
+    NwbOptions,
     describe_recording,
     is_recording,
+    read_recording,
     recognise_format,
     scan_recording,
 )
@@ -98,3 +101,42 @@ def test_a_broken_package_keeps_nobody_from_other_files(path: Path) -> None:
         pytest.raises(RecordingError, match="is not known as a recording"),
     ):
         recognise_format(path)
+
+
+def test_an_importer_that_fails_to_look_keeps_nobody_from_other_files(path: Path) -> None:
+    module = path.with_name("mylab_formats.py")
+    module.write_text(CODE.replace('path.suffix == ".toy"', "path.read_text() // 2"))
+    other = path.with_name("folder")
+    other.mkdir()
+    for unknown in (other, path):
+        with (
+            pytest.warns(UserWarning, match=r"importer 'toy': recognises failed \(\w+Error: "),
+            pytest.raises(RecordingError, match="expected an .npz file of arrays"),
+        ):
+            recognise_format(unknown)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gian": 2}, r"importer 'toy': options: .*'gian'; expected those of \(.*gain=1.0\)"),
+        ({"name": "x"}, "options: name are no options of an importer"),
+    ],
+)
+def test_options_that_an_importer_does_not_take_are_refused(
+    path: Path, options: dict[str, Any], message: str
+) -> None:
+    for read in (scan_recording, describe_recording):
+        with pytest.raises(RecordingError, match=rf"session\.toy: {message}"):
+            read(path, options=options)
+
+
+def test_options_of_one_format_are_refused_for_another(path: Path) -> None:
+    arrays = path.with_suffix(".npz")
+    arrays.write_bytes(b"")
+    with pytest.raises(RecordingError, match="options: gain, but .* this format is npz"):
+        read_recording(arrays, options={"gain": 2})
+    for other in (path, arrays):
+        with pytest.raises(RecordingError, match="clip_negative: given, but only for NWB files"):
+            read_recording(other, nwb=NwbOptions(clip_negative=True))
+    assert read_recording(path, nwb=NwbOptions()).n_images == 30
