@@ -26,8 +26,10 @@ def differences(selection: Selection) -> pd.DataFrame:
         minus ``second``, ``p`` that of a two-tailed paired t-test over ``n`` seeds, ``p_greater``
         that of a one-tailed test that first is not greater, ``p_holm`` and ``p_greater_holm`` the
         same corrected (Holm 1979) for all comparisons of one measure at one level, ``effect``
-        Cohen's d of paired samples. Seeds with an undefined or infinite median do not count; where
-        none is left, n is 0 and nothing is said.
+        Cohen's d of paired samples. Where the median distance of a network is infinite, as over
+        half of the attacks on it failed, the median difference is given, and the tests are
+        Wilcoxon's of ranks. Seeds with an undefined value do not count; where none is left, n is 0
+        and nothing is said.
     """
     from pipeline.results.comparisons import compared  # SciPy's tests take a second to import
 

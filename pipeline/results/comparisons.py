@@ -101,8 +101,7 @@ def _paired(first: pd.Series[float], second: pd.Series[float]) -> dict[str, Any]
     both = pd.concat([first, second], axis=1, join="inner").to_numpy()
     if not len(both):
         return None
-    # Where over half of the attacks failed there is no difference to speak of.
-    both = both[np.isfinite(both).all(axis=1)]
+    both = both[~np.isnan(both).any(axis=1)]
     return vars(paired_difference(both[:, 0], both[:, 1])) if len(both) else {"n": 0}
 
 

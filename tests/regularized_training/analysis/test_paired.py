@@ -119,3 +119,32 @@ def test_by_chance_alone_one_family_in_twenty_has_a_difference() -> None:
     p = np.random.default_rng(0).random((4000, 6))
     false = np.mean([(holm(family) < 0.05).any() for family in p])
     assert false == pytest.approx(0.05, abs=0.012)
+
+
+INF = float("inf")
+
+
+def test_networks_that_withstand_most_attacks_count_by_rank() -> None:
+    """Each infinite distance lies above all finite ones; every sign of five decides."""
+    found = paired_difference([INF, 3.0, INF, 2.0, 1.5], [1.0, 2.0, 1.5, 1.9, 1.0])
+    assert (found.difference, found.n) == (1.0, 5)
+    assert found.p_greater == pytest.approx(1 / 2**5)
+    assert found.p == pytest.approx(2 / 2**5)
+    assert np.isnan([found.sem, found.effect]).all()
+    other = paired_difference([1.0, 2.0, 1.5, 1.9, 1.0], [INF, 3.0, INF, 2.0, 1.5])
+    assert other.difference == -1.0 and other.p_greater == 1.0
+
+
+def test_infinite_ranks_are_those_of_any_large_number() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(0.4, 1, 9), rng.normal(0, 1, 9)
+    first[[2, 5]], second[7] = INF, INF
+    large = [np.where(np.isinf(v), 1e6, v) for v in (first, second)]
+    expected = stats.wilcoxon(large[0] - large[1], alternative="greater", method="exact").pvalue
+    # The three infinite differences tie, which moves the exact p of distinct ones a little.
+    assert paired_difference(first, second).p_greater == pytest.approx(expected, abs=0.02)
+
+
+def test_two_networks_that_withstand_all_attacks_do_not_differ() -> None:
+    found = paired_difference([INF, INF], [INF, INF])
+    assert found.difference == 0.0 and np.isnan(found.p)
