@@ -84,16 +84,17 @@ def mariadb_over_tcp() -> Iterator[SharedServer]:
         pytest.skip("no MariaDB is installed here")
     root = Path(tempfile.mkdtemp(prefix="neuroteach-maria-"))
     data, sock, port = root / "data", root / "sock", free_port()
+    # In one folder for temporary tables two servers take each other's away.
+    options = ["--no-defaults", f"--datadir={data}", f"--tmpdir={root}", "--user=root"]
     subprocess.run(
-        [install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal",
-         "--skip-test-db", "--user=root"],
+        [install, *options, "--auth-root-authentication-method=normal", "--skip-test-db"],
         check=True,
         capture_output=True,
     )  # fmt: skip
     with (root / "log").open("wb") as log:
         process = subprocess.Popen(
-            [program, "--no-defaults", f"--datadir={data}", f"--socket={sock}", f"--port={port}",
-             "--bind-address=127.0.0.1", "--user=root", "--innodb-flush-log-at-trx-commit=0"],
+            [program, *options, f"--socket={sock}", f"--port={port}",
+             "--bind-address=127.0.0.1", "--innodb-flush-log-at-trx-commit=0"],
             stdout=log,
             stderr=log,
         )  # fmt: skip
