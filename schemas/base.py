@@ -213,6 +213,15 @@ class Computed(dj.Computed):
         """Rows whose keys say what these experiments, a restriction, ask for."""
         raise NotImplementedError(f"{cls.__name__} lacks planned()")
 
+    @classmethod
+    def keys_in(cls, plan: Any) -> Any:
+        """Keys of this table that a plan holds, each once.
+
+        Of the plan alone: joined from all tables that a key refers to, keys are searched among as
+        many combinations as the product of their numbers of rows.
+        """
+        return dj.U(*cls().primary_key) & plan
+
     def fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
         """Settings that the computation takes; small, since DataJoint hashes them twice."""
         return ()

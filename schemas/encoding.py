@@ -241,8 +241,7 @@ class SharedCore(_Fits):
     @property
     def key_source(self) -> Any:
         """What some experiment asks for."""
-        asked = FitPlan * FitConfig.proj("n_scans") & "n_scans > 0"
-        return EncoderConfig.proj() * FitConfig.proj() * Seed.proj() & asked.proj()
+        return self.keys_in(FitPlan & (FitConfig & "n_scans > 0"))
 
     @classmethod
     def planned(cls, experiments: Any) -> Any:
@@ -322,8 +321,7 @@ class FittedEncoder(_Fits):
     @property
     def key_source(self) -> Any:
         """What some experiment asks for; with a shared core, once that is fitted."""
-        planned = Scan.proj() * EncoderConfig.proj() * FitConfig.proj() * Seed.proj() & FitPlan
-        return planned & [FitConfig & "n_scans = 0", SharedCore.Member.proj()]
+        return self.keys_in(FitPlan) & [FitConfig & "n_scans = 0", SharedCore.Member.proj()]
 
     @classmethod
     def planned(cls, experiments: Any) -> Any:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from schemas.base import PROVENANCE, Computed, Found, computing, schema
-from schemas.encoding import EncoderAnalysis, EncoderConfig, FitConfig, FitPlan, FittedEncoder
-from schemas.experiment import Seed
+from schemas.encoding import EncoderAnalysis, FittedEncoder
 from schemas.recording import Scan, StimulusSet
+from schemas.similarity import StabilityPlan
 from schemas.teacher_plan import PredictionPlan, ScanGroup, TeacherPlan
 
 if TYPE_CHECKING:
@@ -128,10 +128,9 @@ class PredictedResponses(Computed):
     @classmethod
     def planned(cls, experiments: Any) -> Any:
         """Encoders that are fitted for experiments, and those whose teachers they ask for."""
-        # Encoders that were imported are in no plan of fits, but may be asked for by a teacher.
-        members = (TeacherPlan & experiments) * ScanGroup.Member
-        encoders = Scan.proj() * EncoderConfig.proj() * FitConfig.proj() * Seed.proj()
-        return encoders & [FitPlan & experiments, members]
+        # All scans that an experiment fits encoders to are compared; encoders that were imported
+        # are asked for by a teacher.
+        return ScanGroup.Member & [StabilityPlan & experiments, TeacherPlan & experiments]
 
     def compute(self, key: dict[str, Any], *settings: Any) -> Found:
         """Predict all neurons' responses."""

@@ -115,7 +115,7 @@ class Teacher(Computed):
     def key_source(self) -> Any:
         """Planned teachers whose scans all have their predictions."""
         unready = ScanGroup.Member.proj() - PredictedResponses.proj()
-        return TeacherConfig.proj() * ScanGroup.proj() & TeacherPlan - unready
+        return self.keys_in(TeacherPlan - unready)
 
     @classmethod
     def planned(cls, experiments: Any) -> Any:

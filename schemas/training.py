@@ -300,8 +300,7 @@ class TrainedNetwork(Computed):
     @property
     def key_source(self) -> Any:
         """What some experiment asks for, as far as its teacher is there."""
-        parents = ImageSet.proj() * NetworkConfig.proj() * Teacher.proj()
-        return parents * TrainingConfig.proj() * Seed.proj() & TrainingPlan
+        return self.keys_in(TrainingPlan) & Teacher.proj()
 
     @classmethod
     def planned(cls, experiments: Any) -> Any:

@@ -189,7 +189,7 @@ class Evaluation(Computed):
     @property
     def key_source(self) -> Any:
         """What some experiment asks for, as far as its network is there."""
-        return TrainedNetwork.proj() * self.Config.proj() & self.Plan
+        return self.keys_in(self.Plan) & TrainedNetwork.proj()
 
     @classmethod
     def planned(cls, experiments: Any) -> Any:

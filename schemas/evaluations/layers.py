@@ -61,7 +61,7 @@ class LayerSimilarity(
     def key_source(self) -> Any:
         """What some experiment asks for, as far as network and judge are there."""
         judges = Teacher.proj(judge_hash="teacher_hash", judge_group="scan_group")
-        return TrainedNetwork.proj() * judges * self.Config.proj() & self.Plan.proj()
+        return self.keys_in(self.Plan) & TrainedNetwork.proj() & judges
 
     @classmethod
     def check(cls, settings: Sequence[Any], experiment: Any) -> None:
