@@ -51,6 +51,28 @@ def test_progress_of_all_tables_takes_one_statement(database: Database, asked: l
         assert found["FittedEncoder"] == Progress("FittedEncoder", 0, 1)
 
 
+@pytest.mark.parametrize("selection", [ALL, Selection("tiny")])
+def test_no_keys_are_searched_among_all_combinations(
+    database: Database, selection: Selection
+) -> None:
+    """As a server plans that knows nothing of its tables yet, and takes each to have many rows."""
+    plan()
+    wanted = queues.wanted(selection)
+    queues.progress(wanted)  # reads headings
+    costs: list[float] = []
+    real = Connection.query
+
+    def query(self: Any, sql: str, *args: Any, **options: Any) -> Any:
+        (described,) = real(self, f"EXPLAIN (FORMAT JSON) {sql}").fetchone()
+        costs.append(described[0]["Plan"]["Total Cost"])
+        return real(self, sql, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, "query", query)
+        queues.progress(wanted)
+    assert 0 < max(costs) < 1e6
+
+
 def test_counts_are_of_distinct_rows_and_nothing_is_asked_of_no_queries(
     database: Database, asked: list[float]
 ) -> None:
