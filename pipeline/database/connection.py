@@ -13,6 +13,7 @@ from urllib.parse import quote
 import psycopg2
 import pymysql
 
+from pipeline.database.binaries import without_variables_of_postgres
 from pipeline.database.settings import ServerAddress
 from schemas.base import dj
 
@@ -240,23 +241,26 @@ def open_session(address: ServerAddress, adapter: Any) -> Any:
 def _open_postgres(address: ServerAddress, adapter: Any) -> Any:
     socket = address.host.startswith("/")
     secret = address.password
-    session = psycopg2.connect(
-        host=address.host,
-        port=address.port,
-        user=address.user,
-        # Without one libpq looks into its own variables and files.
-        password=secret.get_secret_value() if secret is not None else None,
-        **({"passfile": address.passfile} if address.passfile else {}),
-        dbname=address.database,
-        connect_timeout=CONNECT_TIMEOUT,
-        application_name="neuroteach",
-        # A Unix socket needs no encryption; a server is asked for it and may decline.
-        **({"sslmode": "disable"} if socket else {"sslmode": "prefer", **address.tls}),
-        **({} if socket else {**_KEEPALIVE, "tcp_user_timeout": _USER_TIMEOUT}),
-    )
+    with without_variables_of_postgres() if address.ours else contextlib.nullcontext():
+        session = psycopg2.connect(
+            host=address.host,
+            port=address.port,
+            user=address.user,
+            # Without one libpq looks into its own variables and files.
+            password=secret.get_secret_value() if secret is not None else None,
+            **({"passfile": address.passfile} if address.passfile else {}),
+            dbname=address.database,
+            connect_timeout=CONNECT_TIMEOUT,
+            application_name="neuroteach",
+            # A Unix socket needs no encryption; a server is asked for it and may decline.
+            **({"sslmode": "disable"} if socket else {"sslmode": "prefer", **address.tls}),
+            **({} if socket else {**_KEEPALIVE, "tcp_user_timeout": _USER_TIMEOUT}),
+        )
     session.autocommit = True
     adapter._register_numpy_adapters()
-    settings = {"TIME ZONE": "'UTC'"}  # times have no zone in the tables
+    # Times have no zone in the tables. A server may end sessions that are idle within transactions,
+    # as one of ours is while it reads objects of a store.
+    settings = {"TIME ZONE": "'UTC'", "idle_in_transaction_session_timeout =": "0"}
     if not socket:
         settings |= {f"tcp_{name} =": str(value) for name, value in _KEEPALIVE.items()}
         settings["tcp_user_timeout ="] = str(_USER_TIMEOUT)

@@ -39,7 +39,12 @@ import psycopg2
 from filelock import FileLock, Timeout
 from pydantic import SecretStr
 
-from pipeline.database.binaries import EmbeddedPostgresError, PostgresBinaries, find_binaries
+from pipeline.database.binaries import (
+    EmbeddedPostgresError,
+    PostgresBinaries,
+    find_binaries,
+    without_variables_of_postgres,
+)
 from pipeline.database.postmaster import (
     DYING_GRACE,
     POLL,
@@ -108,6 +113,7 @@ class Server:
             user=self.user,
             password=SecretStr(self.password),
             database=self.database,
+            ours=True,
         )
 
 
@@ -341,14 +347,15 @@ class EmbeddedPostgres:
     def _count_sessions(self, server: Server, grace: float = 0.0) -> int:
         """Client sessions beside the one that asks; asks again for `grace` seconds if there are."""
         try:
-            connection = psycopg2.connect(
-                host=str(server.socket_folder),
-                port=server.port,
-                user=server.user,
-                password=server.password,
-                dbname=server.database,
-                connect_timeout=10,
-            )
+            with without_variables_of_postgres():
+                connection = psycopg2.connect(
+                    host=str(server.socket_folder),
+                    port=server.port,
+                    user=server.user,
+                    password=server.password,
+                    dbname=server.database,
+                    connect_timeout=10,
+                )
         except psycopg2.OperationalError as error:
             raise EmbeddedPostgresError(
                 f"the server of {self.root} refuses a connection: {str(error).strip()}"

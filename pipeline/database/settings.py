@@ -206,7 +206,10 @@ class Settings(BaseModel):
 
 
 class ServerAddress(BaseModel):
-    """A database server, read from its URL; the host may be the folder of a Unix socket."""
+    """A database server, read from its URL; the host may be the folder of a Unix socket.
+
+    It is ``ours`` if it is the embedded one, which variables of the environment say nothing about.
+    """
 
     backend: str
     host: str
@@ -216,6 +219,7 @@ class ServerAddress(BaseModel):
     database: str | None
     tls: dict[str, str] = {}
     passfile: str | None = None
+    ours: bool = False
 
     @classmethod
     def from_url(cls, url: str) -> ServerAddress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -378,6 +379,56 @@ def test_a_session_that_mysql_ends_is_replaced_and_its_transaction_an_error(tmp_
                 connection.query("INSERT INTO lost.number VALUES (3)")
                 other.query("KILL %s", (connection.session,))
             assert connection.query("SELECT count(*) FROM lost.number").fetchone() == (0,)
+
+
+HOSTILE = {
+    "PGSERVICE": "nowhere",
+    "PGHOSTADDR": "192.0.2.1",
+    "PGOPTIONS": "-c nonsense=1",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGCHANNELBINDING": "require",
+    "PGREQUIREAUTH": "none",
+    "PGGSSENCMODE": "require",
+    "PGSSLMODE": "verify-full",
+    "PGDATA": "/nowhere",
+    "PGPORT": "1",
+    "PGUSER": "stranger",
+    "PGDATABASE": "elsewhere",
+    "PGCLIENTENCODING": "nonsense",
+    "PGTZ": "nonsense",
+}
+
+
+def test_variables_of_other_servers_leave_the_embedded_database_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in HOSTILE.items():
+        monkeypatch.setenv(name, value)
+    postgres = EmbeddedPostgres(tmp_path / "database", durable=False)
+    settings = Settings(
+        home=tmp_path,
+        database=f"embedded:{tmp_path / 'database'}",
+        store=tmp_path / "store",
+        device="cpu",
+    )
+    try:
+        with open_database(settings):
+            assert len(Scan()) == 0
+            assert postgres.status().sessions == 1
+        assert {name: os.environ[name] for name in HOSTILE} == HOSTILE
+        assert postgres.stop().stopped and not postgres.running()
+    finally:
+        postgres.stop(force=True)
+
+
+def test_a_server_that_ends_idle_transactions_spares_ours(database: Database) -> None:
+    name = "idle_in_transaction_session_timeout"
+    database.connection.query(f"ALTER ROLE CURRENT_USER SET {name} = 50")
+    try:
+        with closing(connect(database.settings)) as connection:
+            assert connection.query(f"SHOW {name}").fetchone() == ("0",)
+    finally:
+        database.connection.query("ALTER ROLE CURRENT_USER RESET ALL")
 
 
 def test_the_connection_survives_a_restart_of_the_server(tmp_path: Path) -> None:
