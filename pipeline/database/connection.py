@@ -133,6 +133,9 @@ class Connection(dj.Connection):
             if self.session_is_open:
                 try:
                     return super().query(*args, **kwargs)
+                except psycopg2.errors.RestrictViolation as error:
+                    # What PostgreSQL 18 says in place of a violated foreign key.
+                    raise dj.errors.IntegrityError(*error.args) from error
                 except _FAILURES as error:
                     if error.args and error.args[0] in _MYSQL_ENDS:
                         self._conn.close()

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psycopg2
 import pytest
+from datajoint.errors import IntegrityError
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
@@ -98,7 +98,7 @@ def test_a_given_rsm_and_random_vectors_teach(database: Database, tmp_path: Path
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
     # What is deleted here and imported anew might be another one than those that taught.
     assert Teacher.Matrix.to_arrays("rsm").tolist() == ["v1", "v1"]
-    with pytest.raises(psycopg2.IntegrityError, match="teacher__matrix"):
+    with pytest.raises(IntegrityError, match="teacher__matrix"):
         (Rsm & {"rsm": "v1"}).delete_quick()
     assert not Rsm.add("v1", v1(), source="test")
 

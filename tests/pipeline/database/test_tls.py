@@ -50,21 +50,23 @@ def server(
         pytest.skip("no PostgreSQL of the system is installed here, whose binaries know TLS")
     binaries = PostgresBinaries(WITH_TLS[-1].parent, int(WITH_TLS[-1].parts[-3]))
     port = free_port()
+    made = EmbeddedPostgres(
+        tmp_path_factory.mktemp("tls") / "database",
+        durable=False,
+        settings={
+            "listen_addresses": "localhost",
+            "port": str(port),
+            "ssl": "on",
+            "ssl_cert_file": str(certificates / "localhost.crt"),
+            "ssl_key_file": str(certificates / "localhost.key"),
+        },
+    )
+    # No longer than it takes: the server of all other tests may be started meanwhile.
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(embedded_postgres, "find_binaries", lambda major=None: binaries)
-        made = EmbeddedPostgres(
-            tmp_path_factory.mktemp("tls") / "database",
-            durable=False,
-            settings={
-                "listen_addresses": "localhost",
-                "port": str(port),
-                "ssl": "on",
-                "ssl_cert_file": str(certificates / "localhost.crt"),
-                "ssl_key_file": str(certificates / "localhost.key"),
-            },
-        )
-        yield made.start(), port
-        made.stop(force=True)
+        started = made.start()
+    yield started, port
+    made.stop(force=True)
 
 
 def settings_at(server: tuple[Server, int], home: Path, host: str, query: str) -> Settings:
