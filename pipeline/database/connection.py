@@ -262,8 +262,13 @@ def _open_postgres(address: ServerAddress, adapter: Any) -> Any:
     session.autocommit = True
     adapter._register_numpy_adapters()
     # Times have no zone in the tables. A server may end sessions that are idle within transactions,
-    # as one of ours is while it reads objects of a store.
-    settings = {"TIME ZONE": "'UTC'", "idle_in_transaction_session_timeout =": "0"}
+    # as one of ours is while it reads objects of a store; and it may compile what looks expensive,
+    # which of many small questions in one statement takes longer than to answer them.
+    settings = {
+        "TIME ZONE": "'UTC'",
+        "idle_in_transaction_session_timeout =": "0",
+        "jit =": "off",
+    }
     if not socket:
         settings |= {f"tcp_{name} =": str(value) for name, value in _KEEPALIVE.items()}
         settings["tcp_user_timeout ="] = str(_USER_TIMEOUT)
