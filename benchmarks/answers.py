@@ -191,6 +191,7 @@ def main() -> None:
     home = Path(tempfile.mkdtemp(prefix="nt-"))
     repository = str(Path(__file__).resolve().parents[1])
     environment = {**os.environ, "NEUROTEACH_HOME": str(home), "PYTHONPATH": repository}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # every second start has what was compiled
     settings = load_settings({"NEUROTEACH_HOME": str(home), "NEUROTEACH_DEVICE": "cpu"})
     found: dict[str, Any] = {}
     try:

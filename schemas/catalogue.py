@@ -134,6 +134,14 @@ class StoredHeading(Heading):
             }
         )
         self._catalogue = catalogue
+        self._shown: dict[str, Any] | None = None
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Columns by name, but for hidden ones; chosen once, as they are often asked for."""
+        if self._shown is None:
+            self._shown = super().attributes
+        return self._shown
 
     def _init_from_database(self) -> None:
         info = self.table_info
