@@ -143,8 +143,11 @@ def _print_forecast(selection: Any, n_workers: int) -> None:
             unknown += one.missing
         else:
             seconds += one.missing * one.seconds
-    total = f"about {duration(seconds / n_workers)} with {n_workers} workers"
-    if unknown:
+    workers = "1 worker" if n_workers == 1 else f"{n_workers} workers"
+    total = f"about {duration(seconds / n_workers)} with {workers}"
+    if unknown and not seconds:
+        total = "how long it takes is not known, as nothing comparable was computed yet"
+    elif unknown:
         total += f", and {unknown} of which nothing comparable was computed yet"
     err.print(total if seconds or unknown else "nothing is left to compute")
 

@@ -137,6 +137,19 @@ def test_an_unreachable_server_is_one_line_without_its_password(
 
 
 @pytest.mark.database
+def test_a_dry_run_says_what_is_missing_and_how_long_it_takes_where_that_is_known(
+    planned: Run,
+) -> None:
+    result = planned("populate", "--dry-run")
+    missing = dict(line.split(None, 1) for line in result.stdout.splitlines())
+    assert missing["FittedEncoder"] == "1 to compute, unknown"
+    assert "is not known" in result.stderr and "about" not in result.stderr
+    planned("populate", "--quiet")  # computes the reliability, and fails at the encoder
+    result = planned("populate", "--dry-run")
+    assert "Reliability" not in result.stdout
+    assert "1 to compute, unknown" in result.stdout
+
+
 def test_failures_end_populate_with_1_and_stand_in_the_status(planned: Run) -> None:
     result = planned("populate", "--quiet")
     assert (result.exit_code, result.stdout) == (1, "")
