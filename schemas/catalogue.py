@@ -66,10 +66,10 @@ class Catalogue:
             graph = Dependencies(self.connection)
             graph.load(schema_names={self.schema})
             split = self.connection.adapter.split_full_table_name
-            names_in_sql = {full: split(full) for full in graph.topo_sort()}
+            here = [(full, *split(full)) for full in graph.topo_sort()]
             ours = {
                 full: name
-                for full, (schema, name) in names_in_sql.items()
+                for full, schema, name in here
                 if schema == self.schema and not name.startswith("~")
             }
             names = {full: _python_name(name) for full, name in ours.items()}

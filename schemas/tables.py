@@ -67,40 +67,47 @@ def activate(
 
 def missing(catalogue: Catalogue) -> list[type[dj.Table]]:
     """Tables that the schema of the database lacks."""
-    load()
-    return [table for table, _ in schema.tables() if table.table_name not in catalogue.names]
+    return [table for table in known_tables() if table.table_name not in catalogue.names]
 
 
 def _declare(catalogue: Catalogue, stamp: Callable[[], None] | None) -> None:
-    every = schema.declare_list
-    versions = [entry for entry in every if entry[0] is SchemaVersion]
-    try:
-        for schema.declare_list in (versions, every):
-            schema.unbind()
-            schema.activate(
-                catalogue.schema,
-                connection=catalogue.connection,
-                create_schema=True,
-                create_tables=True,
-            )
-            if stamp is not None:
-                stamp()
-                stamp = None
-    finally:
-        schema.declare_list = every
+    if stamp is not None:
+        every = schema.declare_list
+        schema.declare_list = [entry for entry in every if entry[0] is SchemaVersion]
+        try:
+            _declare_registered(catalogue)
+            stamp()
+        finally:
+            schema.declare_list = every
+    _declare_registered(catalogue)
     for table in queued_tables():
         if not table().jobs.is_declared:
             table().jobs.declare()
     catalogue.forget()
 
 
-def all_tables() -> list[type[dj.Table]]:
-    """Every table, each followed by its parts, in the order of the modules that define them.
+def _declare_registered(catalogue: Catalogue) -> None:
+    schema.unbind()
+    schema.activate(
+        catalogue.schema,
+        connection=catalogue.connection,
+        create_schema=True,
+        create_tables=True,
+    )
 
-    While a database is open, those that it has.
+
+def known_tables() -> list[type[dj.Table]]:
+    """Every table, ours and those of installed packages, also those that no database has yet.
+
+    Each is followed by its parts, in the order of the modules that define them.
     """
     load()
-    return [table for table, _ in schema.tables() if _is_here(table)]
+    return [table for table, _ in schema.tables()]
+
+
+def all_tables() -> list[type[dj.Table]]:
+    """The same; while a database is open, those that it has."""
+    return [table for table in known_tables() if _is_here(table)]
 
 
 def _is_here(table: type[dj.Table]) -> bool:

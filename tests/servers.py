@@ -153,3 +153,22 @@ def can_connect(server: SharedServer, user: str, password: str) -> bool:
     except (psycopg2.Error, pymysql.Error):
         return False
     return True
+
+
+def cut_session(settings: Settings, pid: int) -> None:
+    """End another's database session, as a restart of the server would."""
+    with contextlib.closing(psycopg2.connect(settings.database)) as other:
+        other.autocommit = True
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            assert cursor.fetchone() == (True,)
+
+
+def embedded_settings(home: Path) -> Settings:
+    """Settings of an embedded database of its own, in a home folder."""
+    return Settings(
+        home=home,
+        database=f"embedded:{home / 'database'}",
+        store=home / "store",
+        device="cpu",
+    )

@@ -129,8 +129,7 @@ def _rekey_stability(connection: Any, catalogue: Catalogue, found: Lineage, repo
     """
     adapter, schema = connection.adapter, catalogue.schema
     instances = [_table(name) for name in (STABILITY, POPULATION)]
-    full = {t.table_name: t.full_table_name for t in instances}
-    kept = {name: f"{_KEPT}{name.strip('_')}" for name in full}
+    kept = {t.table_name: f"{_KEPT}{t.table_name.strip('_')}" for t in instances}
     if "experiment" in instances[0].heading.names:
         queue = instances[0].jobs
         if queue.table_name in catalogue.names:

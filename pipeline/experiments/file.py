@@ -440,9 +440,9 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         found.pop("weights_digest", None)
     for key, value in over.items():
         old = found.get(key)
-        both_tables = isinstance(old, dict) and isinstance(value, dict)
-        if both_tables and not (key == "regularizer" and _other_method(old, value)):  # type: ignore[arg-type]
-            value = merged(old, value)  # type: ignore[arg-type]
+        if isinstance(old, dict) and isinstance(value, dict):
+            anew = key == "regularizer" and _other_method(old, value)
+            value = value if anew else merged(old, value)
         found[key] = value
     return found
 

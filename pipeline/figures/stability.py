@@ -145,7 +145,7 @@ def _draw_fluctuations(ax: Axes, row: Row) -> None:
     """C: how similarity fluctuates over scans and over repeats."""
     _letter(ax, "C")
     over = "over parts" if row["status"] == "parts of one scan" else "over scans"
-    # The curve over repeats is Eq. 5 as it stands; its sd is what endless repeats would have.
+    # The curve over repeats is Eq. 5 as it stands; its sd is the limit of infinitely many.
     curves = (
         (f"{over} (Eq. 4), sd", row["scan_density"], row["scan_sd"], "#D55E00"),
         ("over repeats (Eq. 5), corrected sd", row["repeat_density"], row["repeat_sd"], "#0072B2"),

@@ -47,15 +47,15 @@ class Deletion:
     def affected(self) -> list[Affected]:
         """What would go, by table."""
         names = {table.sql: name for name, table in tables_here().items()}
-        tables: dict[str, Any] = {}
+        touched: dict[str, Any] = {}
         conditions: dict[str, list[str]] = {}  # of which a row need meet one
         for query in self.queries:
             for rows in base.dj.Diagram.cascade(query, part_integrity="cascade"):
-                tables[rows.full_table_name] = rows
+                touched[rows.full_table_name] = rows
                 where = rows.where_clause().removeprefix(" WHERE ") or "TRUE"
                 conditions.setdefault(rows.full_table_name, []).append(f"({where})")
         found = []
-        for name, rows in tables.items():
+        for name, rows in touched.items():
             # A table of a person's own need not say how long it took.
             spent = "SUM(seconds)" if "git_commit" in rows.heading.names else "0"
             n, seconds = rows.connection.query(

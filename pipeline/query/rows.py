@@ -35,7 +35,7 @@ DTYPES = {
 @functools.cache
 def named_tables() -> Mapping[str, Any]:
     """All tables by their names; those of part tables are ``Master.Part``."""
-    found = {table.__qualname__: table for table in registry.all_tables()}
+    found = {table.__qualname__: table for table in registry.known_tables()}
     return MappingProxyType(dict(sorted(found.items())))
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from schemas.base import RunningState
 from schemas.catalogue import Catalogue
 from schemas.model import TEXTS, Column, Kind, Table
-from schemas.tables import all_tables
+from schemas.tables import known_tables
 from schemas.worker import SchemaVersion
 
 Row = dict[str, Any]
@@ -41,7 +41,7 @@ class RowError(ValueError):
 
 def tables_of(connection: Any, schema: str) -> list[Table]:
     """Tables of a schema whose rows are moved, each after those it refers to."""
-    stays = {t.__qualname__ for t in all_tables() if issubclass(t, RunningState)}
+    stays = {t.__qualname__ for t in known_tables() if issubclass(t, RunningState)}
     stays.add(SchemaVersion.__qualname__)
     tables = Catalogue(connection, schema).tables
     return [table for name, table in tables.items() if name not in stays]

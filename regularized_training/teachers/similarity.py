@@ -191,7 +191,7 @@ class SimilarityQuality:
     data_correlation : float
         corr(S_oracle, S_data), S_data from just the trials that the oracle was made without.
     oracle_ceiling : float
-        How well the oracle agrees with what it would become with endless trials: the square root
+        How well the oracle agrees with its limit for infinitely many trials: the square root
         of its reliability, the Spearman-Brown corrected correlation of oracles from two halves of
         the trials. An estimate, and too low where noise dominates; the average of similarities
         of noisy trials is also compressed unlike the similarity of noise-free responses, so that

@@ -85,7 +85,7 @@ def repeat_fluctuation(
 def pair_variance(
     trials: NDArray[np.float32], weight: NDArray[np.float64] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Variance that Eq. 5 of Li et al. 2019 would have with endlessly many repeats of each image.
+    """Variance that Eq. 5 of Li et al. 2019 has in the limit of infinitely many repeats.
 
     For pairs g_tu = m + a_t + a_u + c_tu of R trials the mean squared deviation from their own
     mean is 2 var(a) (1 - 2 / R) + var(c) (1 - 2 / (R (R - 1))) in expectation, at three repeats a

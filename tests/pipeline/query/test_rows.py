@@ -265,6 +265,10 @@ def test_a_table_that_the_database_lacks_is_named_and_troubles_nobody_else(
     assert catalogue is not None
     there = {name: table for name, table in catalogue.tables.items() if name != "Search"}
     monkeypatch.setattr(catalogue, "_tables", there)
+    monkeypatch.setattr(catalogue, "_names", catalogue.names - {"search"})
+    absent = set(registry.known_tables()) - set(registry.all_tables())
+    assert {table.__name__ for table in absent} == {"Search"}
+    named_tables.cache_clear()  # what is known does not hang on the database that is open
     with pytest.raises(QueryError, match="Search: this database has no such table yet; .*init"):
         query.query("Search")
     assert set(query.described()["table"]) == set(there)
