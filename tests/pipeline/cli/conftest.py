@@ -51,9 +51,13 @@ def planned(run_with_database: Run, study: Path, monkeypatch: pytest.MonkeyPatch
     """A database with inputs and a planned experiment whose computations all fail."""
     run = run_with_database
     size = ("--images", "40", "--repeated", "12", "--repeats", "3", "--height", "18")
-    assert run("simulate", "--neurons", "5", *size, "--width", "32").exit_code == 0
-    assert run("import", "images", "digits", "--size", "8").exit_code == 0
-    assert run("experiment", "add", study, "--scale", "smoke").exit_code == 0
+    for command in (
+        ("simulate", "--neurons", "5", *size, "--width", "32"),
+        ("import", "images", "digits", "--size", "8"),
+        ("experiment", "add", study, "--scale", "smoke"),
+    ):
+        done = run(*command)
+        assert done.exit_code == 0, done.output
     from predictive_model.fits import fitting
     from regularized_training import training
 

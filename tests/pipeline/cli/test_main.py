@@ -150,6 +150,7 @@ def test_a_dry_run_says_what_is_missing_and_how_long_it_takes_where_that_is_know
     assert "1 to compute, unknown" in result.stdout
 
 
+@pytest.mark.database
 def test_failures_end_populate_with_1_and_stand_in_the_status(planned: Run) -> None:
     result = planned("populate", "--quiet")
     assert (result.exit_code, result.stdout) == (1, "")
