@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from pipeline.figures.drawing import STYLE
+from pipeline.figures import STYLE
 from pipeline.figures.similarity import matrices_figure
 from predictive_model.encoders.config import (
     CoreConfig,
