@@ -157,10 +157,10 @@ class Teacher(Computed):
         members = (ScanGroup.Member & key).keys(order_by="scan")
         if needs == "trials":
             return TeacherInputs(recordings=[Scan.load(member) for member in members]), {}
-        stimuli, images, scans = _stimuli(members)
+        stimuli, chosen, scans = _stimuli(members)
         if needs == "stimuli":
             return TeacherInputs(stimuli=stimuli), {}
-        predicted, weights = _predictions(members, images, scans)
+        predicted, weights = _predictions(members, chosen, scans)
         own = cls().primary_key
         sources = [{k: v for k, v in m.items() if k not in own} for m in members]
         inputs = TeacherInputs(stimuli=stimuli, predicted=predicted, weights=weights)
@@ -172,29 +172,32 @@ class Teacher(Computed):
         from regularized_training.teachers import teacher as teachers
 
         names = cls().primary_key
-        row = (cls * TeacherConfig.proj("teacher", "config") & {n: key[n] for n in names}).fetch1()
+        about = TeacherConfig.proj("teacher", "config", "needs")
+        row = (cls * about & {n: key[n] for n in names}).fetch1()
         if not row["n_stimuli"]:
             return None
         matrix = np.asarray(row["similarity"])
+        config = read_config(TeacherSettings, row["config"], row["needs"])
         return teachers.SimilarityTeacher(
             row["teacher"],
             np.asarray(row["stimuli"]),
             matrix,
-            teachers.held_out_stimuli(row["n_stimuli"], row["config"]["held_out"]),
-            sparse=bool(row["config"]["rsm"]) and bool(np.isnan(matrix).any()),
+            teachers.held_out_stimuli(row["n_stimuli"], config.held_out),
+            sparse=bool(config.rsm) and bool(np.isnan(matrix).any()),
+            centred=config.is_centred,
         )
 
 
 def _predictions(
     members: Sequence[dict[str, Any]],
-    images: NDArray[np.int64],
+    chosen: Sequence[NDArray[np.int64]],
     scans: Sequence[Recording | None],
 ) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float64]]]:
-    """Predicted responses of each scan to some images, and the weights of its neurons."""
+    """Predicted responses of each scan to the images chosen, and the weights of its neurons."""
     from regularized_training.teachers.similarity import model_weight
 
     predicted, weights = [], []
-    for member, recording in zip(members, scans, strict=True):
+    for member, images, recording in zip(members, chosen, scans, strict=True):
         responses = np.asarray((PredictedResponses & member).fetch1("responses"))[images]
         predicted.append(responses)
         weights.append(
@@ -208,18 +211,22 @@ def _predictions(
 
 def _stimuli(
     members: Sequence[dict[str, Any]],
-) -> tuple[NDArray, NDArray[np.int64], list[Recording | None]]:
-    """Images that a group teaches with, their places in the stimulus set, and the scans.
+) -> tuple[NDArray, Sequence[NDArray[np.int64]], list[Recording | None]]:
+    """Images that a group teaches with, their places in each member's stimulus set, and the scans.
 
     A scan's own images teach unless they are in its test tier. Of a scan without trials, or of
     images that it never saw, all may, and there is nothing of it to weigh its neurons with.
     """
-    from regularized_training.teachers.teacher import teaching_images
+    from regularized_training.teachers.teacher import outside_test_tiers, teaching_images
 
-    stimuli = [{"stimulus_set": s} for s in {member["stimulus_set"] for member in members}]
-    images = np.asarray((StimulusSet & stimuli).fetch1("images"))
-    own = (Scan & members & stimuli & "n_trials > 0").to_arrays("scan")
-    recordings = [Scan.load(m) if m["scan"] in own else None for m in members]
-    known = [recording for recording in recordings if recording is not None]
-    chosen = teaching_images(known) if known else np.arange(len(images))
-    return images[chosen], chosen, recordings
+    keys = {member["stimulus_set"] for member in members}
+    sets = {key: np.asarray((StimulusSet & {"stimulus_set": key}).fetch1("images")) for key in keys}
+    own = (Scan & members & "n_trials > 0").proj("stimulus_set").to_dicts()
+    saw = {(row["scan"], row["stimulus_set"]) for row in own}
+    scans = [Scan.load(m) if (m["scan"], m["stimulus_set"]) in saw else None for m in members]
+    known = [scan for scan in scans if scan is not None]
+    if len(known) == len(members):
+        chosen = teaching_images(known)
+    else:
+        chosen = outside_test_tiers([sets[m["stimulus_set"]] for m in members], scans)
+    return sets[members[0]["stimulus_set"]][chosen[0]], chosen, scans

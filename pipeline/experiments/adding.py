@@ -61,8 +61,7 @@ def add_experiment(
     check_shared_core(settings)
     if settings.teachers:
         _check_images(settings)
-    rsms = [entry.rsm for entry in settings.teachers if entry.rsm]
-    _check_known(teaching.Rsm, "rsm", rsms, "neuroteach import rsm")
+    _check_rsms(settings)
     sources = {name: _members_of(name, source) for name, source in settings.sources.items()}
     with transaction(experiment.Experiment.connection):
         experiment.Experiment.insert1(
@@ -152,6 +151,22 @@ def _check_known(table: Any, column: str, names: Sequence[str], how: str) -> Non
             f"{column}: {', '.join(missing)} not in the database, which has "
             f"{', '.join(sorted(known)) or 'none'}; add it with `{how}` first"
         )
+
+
+def _check_rsms(settings: ExperimentSettings) -> None:
+    entries = [entry for entry in settings.teachers if entry.rsm]
+    _check_known(teaching.Rsm, "rsm", [e.rsm for e in entries], "neuroteach import rsm")
+    sizes = (teaching.Rsm * recording.StimulusSet).proj("n_pairs", "n_images")
+    for entry in entries:
+        n_pairs, n = (sizes & {"rsm": entry.rsm}).fetch1("n_pairs", "n_images")
+        lessons = [t.regularizer for _, v in settings.variations for t in entry.trainings(v)]
+        needs_all = any(lesson and not lesson.takes_unknown_pairs for lesson in lessons)
+        if needs_all and entry.kind != "gaussian" and n_pairs < n * (n - 1) // 2:
+            raise ExperimentError(
+                f"teachers: {entry.kind} knows {n_pairs} of the {n * (n - 1) // 2} pairs of the "
+                f"RSM {entry.rsm!r}, this regularizer needs all; set method = 'rsm' in "
+                "[training.regularizer]"
+            )
 
 
 def _check_images(settings: ExperimentSettings) -> None:

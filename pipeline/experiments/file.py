@@ -318,12 +318,7 @@ class ExperimentSettings(Config):
             )
         for config in entry.trainings(training):
             assert config.regularizer is not None
-            sparse = rsm and entry.kind != "gaussian"
-            if sparse and not config.regularizer.takes_unknown_pairs:
-                raise ValueError(
-                    f"teachers: {entry.kind} need not know all pairs of the RSM {entry.rsm!r}; set "
-                    "method = 'rsm' in [training.regularizer]"
-                )
+            config.regularizer.check_centred(entry.kind, entry.teacher.is_centred)
             compared_layers(network, config.regularizer.layers)
 
 

@@ -14,11 +14,11 @@ from predictive_model.config import Config
 from regularized_training.lessons.similarity import (
     cosine_similarity,
     flatten_features,
-    prepare_stimuli,
 )
 from regularized_training.networks.layer_reader import LayerReader
 from regularized_training.tasks.chosen_images import evaluating
 from regularized_training.teachers.similarity import similarity_correlation
+from regularized_training.teachers.stimuli import prepare_stimuli
 from regularized_training.teachers.teacher import SimilarityTeacher
 
 BATCH = 64
@@ -99,7 +99,9 @@ def compare_layers(
     n = config.n_stimuli
     said = judge.similarity[:n, :n]
     shown = judge.stimuli[:n]
-    stimuli = prepare_stimuli(shown, n_channels or shown.shape[1], config.stimulus_size)
+    stimuli = prepare_stimuli(
+        shown, n_channels or shown.shape[1], config.stimulus_size, scale=judge.scale
+    )
     with evaluating(network, device), torch.inference_mode():
         read = LayerReader(network, layers)
         parts = [read(part.to(device)) for part in stimuli.split(BATCH)]

@@ -25,6 +25,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from predictive_model.config import Config
 from predictive_model.parts import Part, Registry, load
+from regularized_training.teachers.kinds import KINDS
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +56,9 @@ class LessonConfig(Config):
         Of the class: the field that sets how much the teacher weighs.
     takes_unknown_pairs : bool
         Of the class: whether a teacher may leave out the similarity of some pairs of stimuli.
+    centred : bool or None
+        Of the class: whether features are centred by their mean over stimuli before they are
+        compared, so that a teacher's responses have to be, too; None takes both kinds of teachers.
     alpha : float
         Weight of the teacher's loss.
     layers : tuple of str or None
@@ -68,6 +72,7 @@ class LessonConfig(Config):
     made_by: ClassVar[str]
     strength: ClassVar[str] = "alpha"
     takes_unknown_pairs: ClassVar[bool] = False
+    centred: ClassVar[bool | None] = None
 
     if TYPE_CHECKING:  # fields of some classes, properties of others
 
@@ -95,6 +100,27 @@ class LessonConfig(Config):
         """Whether stimuli are shown at this epoch."""
         return True
 
+    def check_centred(self, teacher: str, centred: bool | None) -> None:
+        """Raise a ValueError if a teacher's similarity is not of the kind that is compared here.
+
+        Parameters
+        ----------
+        teacher : str
+            Its name.
+        centred : bool or None
+            Whether its responses are centred; None if nobody said, which is taken for right.
+        """
+        if None in (self.centred, centred) or self.centred == centred:
+            return
+        kinds = ", ".join(n for n, k in KINDS.items() if k.made_by and k.centred == self.centred)
+        found, expected = ("uncentred", "centred") if self.centred else ("centred", "uncentred")
+        other = "method = 'rsm'" if self.centred else "no method, that of Li et al. 2019"
+        raise ValueError(
+            f"teacher {teacher!r}: similarity of {found} responses, but this regularizer compares "
+            f"{expected} features; take a teacher of another kind ({kinds}) or a regularizer with "
+            f"{other}. Of an RSM that is given the teacher's setting `centred` says which it is"
+        )
+
     def lesson(
         self,
         network: nn.Module,
@@ -115,6 +141,7 @@ class LessonConfig(Config):
                 f"similarity: of teacher {teacher.name!r} not known for all pairs of stimuli; give "
                 "one that knows them all, or a regularizer with method = 'rsm'"
             )
+        self.check_centred(teacher.name, teacher.centred)
         made: Lesson = load(self.made_by)(network, layers, teacher, self, n_channels, rng)
         return made
 
@@ -194,6 +221,7 @@ class RegularizerConfig(LessonConfig):
     """
 
     made_by: ClassVar[str] = "regularized_training.lessons.similarity:SimilarityLesson"
+    centred: ClassVar[bool | None] = True
 
     alpha: float = Field(default=10.0, ge=0)
     alpha_warmup: float = Field(default=0.0, ge=0, le=1)
@@ -261,6 +289,7 @@ class RsmConfig(LessonConfig):
     made_by: ClassVar[str] = "regularized_training.lessons.rsm:RsmLesson"
     strength: ClassVar[str] = "ratio"
     takes_unknown_pairs: ClassVar[bool] = True
+    centred: ClassVar[bool | None] = False
 
     method: Literal["rsm"]
     layer: str = "V1"

@@ -13,10 +13,10 @@ from regularized_training.lessons.config import RsmConfig
 from regularized_training.lessons.similarity import (
     flatten_features,
     kept_batchnorm_statistics,
-    prepare_stimuli,
 )
 from regularized_training.lessons.weighting import RatioWeight
 from regularized_training.networks.layer_reader import LayerReader
+from regularized_training.teachers.stimuli import prepare_stimuli
 
 if TYPE_CHECKING:
     from regularized_training.teachers.teacher import SimilarityTeacher
@@ -93,9 +93,10 @@ class RsmLesson:
         self._share = parallel.Share(config.n_pairs, at_least=1)
         self._network = network
         self._read = LayerReader(network, layers)
-        self._stimuli = prepare_stimuli(teacher.stimuli, n_channels, config.stimulus_size).to(
-            device
+        stimuli = prepare_stimuli(
+            teacher.stimuli, n_channels, config.stimulus_size, scale=teacher.scale
         )
+        self._stimuli = stimuli.to(device)
         self._pairs = torch.from_numpy(pairs).to(device)
         known = teacher.similarity[pairs[0], pairs[1]].astype(np.float32)
         self._target = torch.from_numpy(known).to(device)

@@ -8,18 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from regularized_training import parallel
 from regularized_training.lessons.config import RegularizerConfig
 from regularized_training.networks.layer_reader import LayerReader
+from regularized_training.teachers.stimuli import prepare_stimuli
 
 if TYPE_CHECKING:
     from regularized_training.teachers.teacher import SimilarityTeacher
-
-LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 
 
 class SimilarityRegularizer(nn.Module):
@@ -192,7 +189,9 @@ class SimilarityLesson:
         self.regularizer = SimilarityRegularizer(config, len(layers)).to(device)
         self._network = network
         self._read = LayerReader(network, layers)
-        stimuli = prepare_stimuli(teacher.stimuli, n_channels, config.stimulus_size)
+        stimuli = prepare_stimuli(
+            teacher.stimuli, n_channels, config.stimulus_size, scale=teacher.scale
+        )
         self._stimuli = stimuli.to(device)
         self._similarity = torch.from_numpy(teacher.similarity.astype(np.float32)).to(device)
 
@@ -218,49 +217,6 @@ class SimilarityLesson:
 
 
 # -- stimuli -------------------------------------------------------------------------------
-
-
-def prepare_stimuli(
-    stimuli: NDArray, n_channels: int, size: tuple[int, int] | None = None
-) -> Tensor:
-    """Stimuli as a network takes its task images.
-
-    Parameters
-    ----------
-    stimuli : (n, 1 or 3, height, width) uint8 or float32
-        Bytes are divided by 255. Floats, whose unit is unknown, are brought to [0, 1] by the
-        smallest and largest value of the whole set.
-    n_channels : int
-        Channels of the network, 1 or 3. Grey stimuli are repeated for a colour network; colour
-        becomes ITU-R 601 luma for a grey one.
-    size : (int, int), optional
-        Height and width to resize to, bilinear with antialiasing.
-
-    Returns
-    -------
-    (n, n_channels, height, width) float32 Tensor in [0, 1], channels-last in memory
-    """
-    if stimuli.ndim != 4 or stimuli.shape[1] not in (1, 3):
-        raise ValueError(
-            f"stimuli: shape {stimuli.shape}, expected (n, 1 or 3 channels, height, width)"
-        )
-    images = torch.from_numpy(stimuli.astype(np.float32))
-    if stimuli.dtype == np.uint8:
-        images /= 255
-    else:
-        low, high = images.aminmax()
-        if not (torch.isfinite(low) and torch.isfinite(high) and low < high):
-            raise ValueError(
-                f"stimuli: values from {low:g} to {high:g}, expected finite and not all the same"
-            )
-        images = (images - low) / (high - low)
-    if n_channels == 1 and images.shape[1] == 3:
-        images = torch.einsum("nchw,c->nhw", images, torch.tensor(LUMA))[:, None]
-    elif n_channels == 3 and images.shape[1] == 1:
-        images = images.expand(-1, 3, -1, -1)
-    if size is not None and images.shape[2:] != size:
-        images = F.interpolate(images, size, mode="bilinear", antialias=True)
-    return images.contiguous(memory_format=torch.channels_last)
 
 
 def sample_stimuli(

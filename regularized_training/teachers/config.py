@@ -73,6 +73,10 @@ class TeacherConfig(Config):
         Of the elements of ``gaussian``: those of rates in macaque V1 by default.
     options : dict
         Other arguments of another package's teacher.
+    centred : bool, optional
+        Whether the RSM that is given, or what another package's teacher says, is of responses that
+        were centred by their mean over stimuli. An RSM is taken for uncentred by default. All
+        other kinds know it.
     """
 
     kind: Annotated[str, AfterValidator(TEACHERS.check_name)]
@@ -83,6 +87,7 @@ class TeacherConfig(Config):
     mean: float = V1_MEAN
     deviation: float = Field(default=V1_SD, gt=0)
     options: dict[str, JsonValue] = added({}, since="0.2.0")
+    centred: bool | None = added(None, since="0.2.0")
 
     @model_validator(mode="after")
     def _check(self) -> TeacherConfig:
@@ -92,4 +97,27 @@ class TeacherConfig(Config):
             raise ValueError(f"rsm: {self.rsm!r}, but kind is {self.kind!r}; leave it out")
         if self.options and (self.kind in KINDS or "seed" in self.options):
             raise ValueError(f"options: {self.options}, which are not among those of {self.kind!r}")
+        if self.centred is not None and not self._may_say_centred:
+            raise ValueError(
+                f"centred: {self.centred}, but that of {self.kind!r} is known; leave it out"
+            )
         return self
+
+    @property
+    def _may_say_centred(self) -> bool:
+        if self.kind not in KINDS:
+            return True
+        return bool(self.rsm) and self.kind != "gaussian"
+
+    @property
+    def is_centred(self) -> bool | None:
+        """Whether responses are centred before they are compared; None if nobody said.
+
+        Examples
+        --------
+        >>> TeacherConfig(kind="pixels").is_centred, TeacherConfig(kind="rsm", rsm="v1").is_centred
+        (True, False)
+        """
+        if self._may_say_centred:
+            return False if self.rsm and self.centred is None else self.centred
+        return KINDS[self.kind].centred

@@ -14,10 +14,10 @@ from torchvision.models import VGG19_Weights, vgg19
 from predictive_model.randomness import seeded
 from predictive_model.recordings.gabor import GaborEnergies
 from predictive_model.recordings.gabor_config import GaborConfig
-from regularized_training.lessons.similarity import prepare_stimuli
 from regularized_training.networks.normalisation import Normalise
 from regularized_training.networks.weights import read_weights
 from regularized_training.teachers.similarity import similarity
+from regularized_training.teachers.stimuli import prepare_stimuli
 from regularized_training.teachers.teacher import SimilarityTeacher
 
 CONV3_1 = 12  # modules of torchvision's vgg19().features up to the ReLU after conv3-1
@@ -81,7 +81,8 @@ def low_rank_teacher(teacher: SimilarityTeacher, rank: int) -> SimilarityTeacher
 
 def pixel_teacher(stimuli: NDArray) -> SimilarityTeacher:
     """Similarity of the stimuli themselves, Eq. 2 with pixels for neurons."""
-    return SimilarityTeacher("pixels", stimuli, similarity(stimuli.reshape(len(stimuli), -1)))
+    matrix = similarity(stimuli.reshape(len(stimuli), -1))
+    return SimilarityTeacher("pixels", stimuli, matrix, centred=True)
 
 
 def gabor_teacher(stimuli: NDArray, config: GaborConfig | None = None) -> SimilarityTeacher:
@@ -103,7 +104,7 @@ def gabor_teacher(stimuli: NDArray, config: GaborConfig | None = None) -> Simila
         amplitudes = torch.cat([energies(part).flatten(1) for part in images.split(BATCH)]).numpy()
     std = amplitudes.std(0)
     weight = np.divide(1, std, out=np.zeros_like(std), where=std > 1e-6 * std.max())
-    return SimilarityTeacher("gabor", stimuli, similarity(amplitudes, weight))
+    return SimilarityTeacher("gabor", stimuli, similarity(amplitudes, weight), centred=True)
 
 
 def _gabors_that_fit(shape: tuple[int, int, int]) -> GaborConfig:
@@ -157,7 +158,8 @@ def vgg_teacher(
     with torch.inference_mode():
         rows = [trunk(part).flatten(1) for part in images.split(BATCH)]
     matrix = similarity(torch.cat(rows).numpy())
-    return SimilarityTeacher("vgg" if trained else "vgg_untrained", stimuli, matrix)
+    name = "vgg" if trained else "vgg_untrained"
+    return SimilarityTeacher(name, stimuli, matrix, centred=True)
 
 
 def _load_vgg(features: nn.Module, file: Path | str | None) -> None:

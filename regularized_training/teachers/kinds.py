@@ -38,11 +38,14 @@ class Kind:
         configuration, and returns a teacher. Empty where nothing is made.
     or_rsm : bool
         Whether it may be made of an RSM that is given instead.
+    centred : bool
+        Whether responses are centred by their mean over stimuli before they are compared.
     """
 
     needs: Need
     made_by: str
     or_rsm: bool = False
+    centred: bool = True
 
 
 _HERE = "regularized_training.teachers.making"
@@ -58,10 +61,10 @@ KINDS: Mapping[str, Kind] = {
     "pixels": Kind("stimuli", f"{_HERE}:pixels"),
     "vgg": Kind("stimuli", f"{_HERE}:vgg"),
     "vgg_untrained": Kind("stimuli", f"{_HERE}:vgg_untrained"),
-    "rsm": Kind("rsm", f"{_HERE}:rsm"),
-    "recorded_rsm": Kind("trials", f"{_HERE}:recorded_rsm"),
-    "shuffle_neurons": Kind("trials", f"{_HERE}:shuffle_neurons"),
-    "gaussian": Kind("rsm", f"{_HERE}:gaussian"),
+    "rsm": Kind("rsm", f"{_HERE}:rsm", centred=False),
+    "recorded_rsm": Kind("trials", f"{_HERE}:recorded_rsm", centred=False),
+    "shuffle_neurons": Kind("trials", f"{_HERE}:shuffle_neurons", centred=False),
+    "gaussian": Kind("rsm", f"{_HERE}:gaussian", centred=False),
 }
 
 TEACHERS = Registry(

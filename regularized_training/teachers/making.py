@@ -40,7 +40,7 @@ class TeacherInputs:
     stimuli : (n, channels, height, width), optional
         For kinds that need stimuli or predictions.
     recordings : sequence of Recording
-        Of the same images, for kinds that need trials.
+        Of which some images are the same, for kinds that need trials.
     predicted : sequence of (n, neuron)
         Responses that each scan's encoder predicts to the stimuli.
     weights : sequence of (neuron,)
@@ -109,7 +109,8 @@ def _control(make: Any, config: TeacherConfig, stimuli: NDArray) -> SimilarityTe
         raise ValueError(f"options: {error}, for teacher {config.kind!r}") from error
     matrix = make(stimuli, seed=config.seed, **config.options)
     try:
-        return SimilarityTeacher(config.kind, stimuli, np.asarray(matrix, np.float32))
+        matrix = np.asarray(matrix, np.float32)
+        return SimilarityTeacher(config.kind, stimuli, matrix, centred=config.is_centred)
     except (TypeError, ValueError) as error:
         raise TEACHERS.error(config.kind, f"said no similarity of the stimuli ({error})") from error
 
@@ -132,7 +133,7 @@ def neural_model(inputs: TeacherInputs, config: TeacherConfig) -> SimilarityTeac
 def rsm(inputs: TeacherInputs, config: TeacherConfig) -> SimilarityTeacher:
     """The RSM as it is."""
     assert inputs.rsm is not None
-    return inputs.rsm
+    return replace(inputs.rsm, centred=config.is_centred)
 
 
 def _unchanged(inputs: TeacherInputs, config: TeacherConfig) -> SimilarityTeacher:

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictive_model.fits.fitted import FittedEncoder
-from predictive_model.recordings.recording import Recording, image_keys
+from predictive_model.recordings.recording import Recording
 from predictive_model.scoring.reliability import reliability
 from regularized_training.teachers.similarity import oracle_similarity, predictability, similarity
+from regularized_training.teachers.stimuli import common_images
 from regularized_training.teachers.structure import MINIMAL_IMAGES
 
 
@@ -131,8 +132,7 @@ def split_units(whole: Population, n: int = 2, *, seed: int = 0) -> tuple[Popula
 def on_common_images(populations: Sequence[Population]) -> tuple[Population, ...]:
     """The populations with the images that all of them saw, in the order of the first.
 
-    Images are the same if their pixels are, wherever they stand in their recordings, and whether
-    they are stored as integers or as floats.
+    Images are the same if their pixels are, see :func:`~.stimuli.common_images`.
 
     Raises
     ------
@@ -141,19 +141,12 @@ def on_common_images(populations: Sequence[Population]) -> tuple[Population, ...
     """
     if not populations:
         raise ValueError("populations: none, expected at least one")
-    places = [
-        {(p.images.shape[1:], key): i for i, key in enumerate(image_keys(p.images))}
-        for p in populations
-    ]
-    common = [image for image in places[0] if all(image in there for there in places[1:])]
-    if len(common) < MINIMAL_IMAGES:
+    places = common_images([p.images for p in populations])
+    if len(places[0]) < MINIMAL_IMAGES:
         names = ", ".join(f"{p.name} ({len(p.images)})" for p in populations)
         raise NoCommonImagesError(
-            f"images: {len(common)} repeated test images are common to {names}, expected at least "
-            f"{MINIMAL_IMAGES}; the spread over scans (Eq. 4) needs scans that showed the same "
-            "images. Use split_units on each scan instead"
+            f"images: {len(places[0])} repeated test images are common to {names}, expected at "
+            f"least {MINIMAL_IMAGES}; the spread over scans (Eq. 4) needs scans that showed the "
+            "same images. Use split_units on each scan instead"
         )
-    return tuple(
-        p.of_images([there[image] for image in common])
-        for p, there in zip(populations, places, strict=True)
-    )
+    return tuple(p.of_images(shown) for p, shown in zip(populations, places, strict=True))

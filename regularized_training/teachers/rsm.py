@@ -19,7 +19,7 @@ N_ELEMENTS = 39  # neurons recorded together, on average
 def teacher_from_pairs(
     stimuli: NDArray, pairs: ArrayLike, distances: ArrayLike, *, name: str = "rsm"
 ) -> SimilarityTeacher:
-    """A teacher that knows some pairs of stimuli.
+    """A teacher that knows some pairs of stimuli, by uncentred cosines.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def teacher_from_pairs(
     matrix[known] = (total[known] / count[known]).clip(-1, 1)
     matrix.T[known] = matrix[known]
     np.fill_diagonal(matrix, 1)
-    return SimilarityTeacher(name, stimuli, matrix, sparse=True)
+    return SimilarityTeacher(name, stimuli, matrix, sparse=True, centred=False)
 
 
 def read_rsm(
@@ -175,7 +175,7 @@ def recorded_rsm_teacher(
     Parameters
     ----------
     recordings : sequence of Recording
-        Of the same images.
+        Of which some images are the same.
     shuffled : bool
         Exchange the images of each neuron's rates, see :func:`shuffle_neurons`.
     seed : int
@@ -184,14 +184,19 @@ def recorded_rsm_teacher(
     Raises
     ------
     RecordingError
-        If the scans did not show the same images, or hardly any may teach.
+        If hardly any image was shown in all scans and may teach.
     """
-    images = teaching_images(recordings)
-    rates = [np.nanmean(r.repeated_trials(images), axis=1) for r in recordings]
+    chosen = teaching_images(recordings)
+    rates = [
+        np.nanmean(r.repeated_trials(images), axis=1)
+        for r, images in zip(recordings, chosen, strict=True)
+    ]
     if shuffled:
         rates = [shuffle_neurons(r, seed + i) for i, r in enumerate(rates)]
     name = "shuffle_neurons" if shuffled else "recorded_rsm"
-    return SimilarityTeacher(name, recordings[0].images[images], recorded_rsm(rates))
+    return SimilarityTeacher(
+        name, recordings[0].images[chosen[0]], recorded_rsm(rates), centred=False
+    )
 
 
 def gaussian_teacher(
@@ -217,4 +222,4 @@ def gaussian_teacher(
         raise ValueError(f"sd, n_elements: {sd:g}, {n_elements}, expected above 0 and at least 1")
     rng = np.random.default_rng(seed)
     vectors = rng.normal(mean, sd, (len(stimuli), n_elements))
-    return SimilarityTeacher("gaussian", stimuli, recorded_rsm([vectors]))
+    return SimilarityTeacher("gaussian", stimuli, recorded_rsm([vectors]), centred=False)

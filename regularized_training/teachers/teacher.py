@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from predictive_model.recordings.recording import Recording, RecordingError, check_images
 from predictive_model.scoring.reliability import reliability
 from regularized_training.teachers.similarity import model_similarity, oracle_similarity, similarity
+from regularized_training.teachers.stimuli import Scale, common_images, pixel_scale
+
+FEWEST_TEACHING = 16  # images
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +30,12 @@ class SimilarityTeacher:
         Which stimuli do not teach.
     sparse : bool
         Whether not all pairs are known; the others are NaN then.
+    centred : bool or None
+        Whether responses were centred by their mean over stimuli before they were compared, as in
+        Eq. 2 of Li et al. 2019, or not, as in Eq. 1 of Federer et al. 2020; None if nobody said.
+    scale : (float, float), optional
+        Values of the stimuli that are black and white for a network; those of the whole set by
+        default, which a part of it keeps.
     """
 
     name: str
@@ -34,6 +43,8 @@ class SimilarityTeacher:
     similarity: NDArray[np.float32]
     held_out: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     sparse: bool = False
+    centred: bool | None = None
+    scale: Scale | None = None
 
     def __post_init__(self) -> None:
         check_images(self.stimuli)
@@ -49,6 +60,8 @@ class SimilarityTeacher:
         if len(held_out) and not (held_out[0] >= 0 and held_out[-1] < n):
             raise ValueError(f"held_out: {held_out[0]} to {held_out[-1]}, expected 0 to {n - 1}")
         object.__setattr__(self, "held_out", held_out)
+        if self.scale is None:
+            object.__setattr__(self, "scale", pixel_scale(self.stimuli))
 
     @property
     def teaching(self) -> SimilarityTeacher:
@@ -90,33 +103,58 @@ def held_out_stimuli(n: int, fraction: float) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(n).permutation(n)[: int(n * fraction)])
 
 
-def teaching_images(recordings: Sequence[Recording]) -> NDArray[np.int64]:
+def teaching_images(recordings: Sequence[Recording]) -> tuple[NDArray[np.int64], ...]:
     """Images that may teach: shown in every scan, and in no scan's test tier.
 
     Images of the test tier judge encoders and weigh neurons; like the paper's oracle images they
-    do not teach.
+    do not teach. An image is known by its pixels: scans may have shown it at different places
+    among others.
+
+    Returns
+    -------
+    tuple of (k,) int64
+        For each scan the numbers of the same k images in it, in the order of the first scan.
 
     Raises
     ------
     RecordingError
-        If the scans did not show the same images, or fewer than 16 are left.
+        If fewer than 16 are left.
     """
     if not recordings:
         raise RecordingError("recordings: none given; a neural teacher needs at least one scan")
-    first = recordings[0]
-    allowed = np.arange(first.n_images)
-    for recording in recordings:
-        if not np.array_equal(recording.images, first.images):
-            raise RecordingError(
-                f"images: scans {first.name!r} and {recording.name!r} did not show the same "
-                "images; similarity is averaged over scans of the same images only"
-            )
-        allowed = np.intersect1d(allowed, recording.images_of("train", "validation"))
-    if len(allowed) < 16:
+    chosen = outside_test_tiers([recording.images for recording in recordings], recordings)
+    if len(chosen[0]) < FEWEST_TEACHING:
+        sizes = ", ".join(f"{r.name} ({r.n_images} images)" for r in recordings)
         raise RecordingError(
-            f"tier: {len(allowed)} images outside the test tier, expected at least 16 to teach with"
+            f"images: {len(chosen[0])} were shown in all of {sizes} and are in no test tier, "
+            f"expected at least {FEWEST_TEACHING} to teach with; leave out scans of other images, "
+            "or put fewer images into the test tier"
         )
-    return allowed
+    return chosen
+
+
+def outside_test_tiers(
+    shown: Sequence[NDArray], scans: Sequence[Recording | None]
+) -> tuple[NDArray[np.int64], ...]:
+    """Where the images stand that sets have in common and no scan has in its test tier.
+
+    Parameters
+    ----------
+    shown : sequence of (n, channels, height, width)
+    scans : sequence of Recording or None
+        For each set the scan that showed it; None if it was shown in none.
+
+    Returns
+    -------
+    tuple of (k,) int64
+        For each set, in the order of the first.
+    """
+    places = common_images(shown)
+    allowed = np.ones(len(places[0]), bool)
+    for scan, there in zip(scans, places, strict=True):
+        if scan is not None:
+            allowed &= np.isin(there, scan.images_of("train", "validation"))
+    return tuple(there[allowed] for there in places)
 
 
 def neural_model_teacher(
@@ -144,7 +182,9 @@ def neural_model_teacher(
             "weights: all 0 for a scan, so its encoder predicts no neuron above chance; fit it "
             "better, or leave the scan out"
         )
-    return SimilarityTeacher("neural_model", stimuli, model_similarity(predicted, weights))
+    return SimilarityTeacher(
+        "neural_model", stimuli, model_similarity(predicted, weights), centred=True
+    )
 
 
 def neural_data_teacher(recordings: Sequence[Recording], seed: int = 0) -> SimilarityTeacher:
@@ -153,17 +193,20 @@ def neural_data_teacher(recordings: Sequence[Recording], seed: int = 0) -> Simil
     Where an image was repeated one trial is drawn, since the point of this control is what a
     single trial is worth.
     """
-    images = teaching_images(recordings)
+    chosen = teaching_images(recordings)
     rng = np.random.default_rng(seed)
-    total = np.zeros((len(images), len(images)), np.float32)
-    for recording in recordings:
+    total = np.zeros((len(chosen[0]), len(chosen[0])), np.float32)
+    for recording, images in zip(recordings, chosen, strict=True):
         order = rng.permutation(recording.n_trials)
         # The first place at which an image turns up in a random order of trials.
         shown, first = np.unique(recording.image_index[order], return_index=True)
         trial = order[first[np.searchsorted(shown, images)]]
         total += similarity(recording.responses[trial], reliability(recording).weight)
     return SimilarityTeacher(
-        "neural_data", recordings[0].images[images], total / np.float32(len(recordings))
+        "neural_data",
+        recordings[0].images[chosen[0]],
+        total / np.float32(len(recordings)),
+        centred=True,
     )
 
 
@@ -173,13 +216,16 @@ def oracle_teacher(recordings: Sequence[Recording]) -> SimilarityTeacher:
     It says what averaging over repeats is worth beside denoising by a model. An image that was
     shown once has a single trial in it.
     """
-    images = teaching_images(recordings)
-    total = np.zeros((len(images), len(images)), np.float32)
-    for recording in recordings:
+    chosen = teaching_images(recordings)
+    total = np.zeros((len(chosen[0]), len(chosen[0])), np.float32)
+    for recording, images in zip(recordings, chosen, strict=True):
         trials = recording.repeated_trials(images)
         total += oracle_similarity(trials, reliability(recording).weight)
     # Two trials of one image are less alike than that, but no image is compared with itself.
     np.fill_diagonal(total, len(recordings))
     return SimilarityTeacher(
-        "oracle", recordings[0].images[images], total / np.float32(len(recordings))
+        "oracle",
+        recordings[0].images[chosen[0]],
+        total / np.float32(len(recordings)),
+        centred=True,
     )

@@ -20,7 +20,6 @@ from regularized_training import parallel
 from regularized_training.lessons.config import RegularizerConfig
 from regularized_training.lessons.similarity import (
     flatten_features,
-    prepare_stimuli,
     sample_stimuli,
     shrunk_arctanh,
 )
@@ -28,6 +27,7 @@ from regularized_training.networks.layer_reader import LayerReader
 from regularized_training.parallel import Share
 from regularized_training.tasks.batches import to_float
 from regularized_training.tasks.image_task import ImageTask
+from regularized_training.teachers.stimuli import prepare_stimuli
 from regularized_training.teachers.teacher import SimilarityTeacher
 from regularized_training.training import Training, initial_network
 from tests.regularized_training.two_processes import (

@@ -15,13 +15,13 @@ from regularized_training.lessons.config import RegularizerConfig
 from regularized_training.lessons.similarity import (
     cosine_similarity,
     flatten_features,
-    prepare_stimuli,
 )
 from regularized_training.networks.architectures import build_network
 from regularized_training.networks.config import NetworkConfig
 from regularized_training.networks.layer_reader import LayerReader
 from regularized_training.tasks.config import AugmentConfig
 from regularized_training.tasks.image_task import ImageTask
+from regularized_training.teachers.stimuli import prepare_stimuli
 from regularized_training.teachers.teacher import SimilarityTeacher
 from regularized_training.training import (
     EpochRecord,

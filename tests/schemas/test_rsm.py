@@ -125,9 +125,19 @@ def test_an_rsm_comes_back_as_it_went_in(database: Database) -> None:
         ({"kind": "rsm"}, {}, "rsm: missing, expected the name of an RSM"),
         ({"kind": "none", "rsm": "v1"}, {}, "rsm: 'v1', but kind is 'none'"),
         (
+            {"kind": "rsm", "rsm": "v1", "centred": True},
+            {"training": {"epochs": 1, "regularizer": {}}, "network": {}},
+            r"knows \d+ of the \d+ pairs of the RSM .v1., this regularizer needs all",
+        ),
+        (
             {"kind": "rsm", "rsm": "v1"},
             {"training": {"epochs": 1, "regularizer": {}}, "network": {}},
-            "rsm need not know all pairs of the RSM .v1.; set method",
+            "'rsm': similarity of uncentred responses, but this regularizer compares centred",
+        ),
+        (
+            {"kind": "gaussian", "rsm": "v1", "mean": 5},
+            {"training": {"epochs": 1, "regularizer": {}}, "network": {}},
+            "'gaussian': similarity of uncentred responses, but this regularizer compares centred",
         ),
         ({"kind": "gaussian", "rsm": "v1", "deviation": 0}, {}, "deviation: .* found 0"),
     ],

@@ -289,7 +289,9 @@ def test_a_teacher_changes_single_settings_of_the_regulariser(tmp_path: Path) ->
 def test_another_lesson_takes_over_no_settings_of_the_first(tmp_path: Path) -> None:
     own = {"method": "rsm", "layer": "stem"}
     settings = taught_by(
-        tmp_path, {"kind": "gabor", "regularizer": own, "alphas": [0.1, 1]}, {"kind": "shuffle"}
+        tmp_path,
+        {"kind": "recorded_rsm", "regularizer": own, "alphas": [0.1, 1]},
+        {"kind": "shuffle"},
     )
     assert settings.training is not None
     first, second = (t.trainings(settings.training) for t in settings.teachers)
@@ -299,7 +301,7 @@ def test_another_lesson_takes_over_no_settings_of_the_first(tmp_path: Path) -> N
     assert second == [settings.training]
     (variant,) = taught_by(
         tmp_path,
-        {"kind": "gabor", "regularizer": {"n_pairs": 8}},
+        {"kind": "recorded_rsm", "regularizer": {"n_pairs": 8}},
         {"kind": "shuffle", "regularizer": {"method": "li", "n_stimuli": 8}},
         variants=[{"training": {"regularizer": own}}],
     ).variations
@@ -372,7 +374,7 @@ def test_networks_are_compared_with_neural_teachers_alone(tmp_path: Path) -> Non
 def test_another_regulariser_has_a_ratio_for_its_alphas(tmp_path: Path) -> None:
     text = MINIMAL.replace("alpha = 3", 'method = "rsm"') + SOURCE
     network = {"architecture": "cornet_z"}
-    teachers = [{"kind": "gabor", "alphas": [0.1, 1]}]
+    teachers = [{"kind": "recorded_rsm", "alphas": [0.1, 1]}]
     path = write(tmp_path, text)
     settings = read_experiment(path, "paper", network=network, teachers=teachers)
     assert settings.training is not None

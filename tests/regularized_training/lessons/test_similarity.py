@@ -14,10 +14,10 @@ from regularized_training.lessons.similarity import (
     cosine_similarity,
     flatten_features,
     kept_batchnorm_statistics,
-    prepare_stimuli,
     sample_stimuli,
 )
 from regularized_training.tasks.image_files import luma
+from regularized_training.teachers.stimuli import prepare_stimuli
 
 SHAPES = ((3, 4, 6), (5, 2, 3))  # (channels, height, width) of two layers
 
@@ -227,6 +227,8 @@ def test_more_stimuli_than_there_are_is_refused() -> None:
 def test_bytes_and_floats_come_in_the_range_of_task_images() -> None:
     stimuli = np.random.default_rng(0).integers(0, 256, (4, 1, 6, 8)).astype(np.uint8)
     torch.testing.assert_close(prepare_stimuli(stimuli, 1), torch.from_numpy(stimuli).float() / 255)
+    for same in (stimuli.astype(np.float32), (stimuli / 255).astype(np.float32)):
+        torch.testing.assert_close(prepare_stimuli(same, 1), prepare_stimuli(stimuli, 1))
     stimuli[0, 0, 0, :2] = 0, 255
     z_scored = ((stimuli - stimuli.mean()) / stimuli.std()).astype(np.float32)
     torch.testing.assert_close(prepare_stimuli(z_scored, 1), prepare_stimuli(stimuli, 1))

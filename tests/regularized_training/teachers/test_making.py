@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from torch import Generator, nn
 
 from predictive_model.parts import PartError
 from predictive_model.recordings.recording import Recording
+from regularized_training.lessons.config import RegularizerConfig, RsmConfig
 from regularized_training.teachers import controls
 from regularized_training.teachers.config import (
     MAYBE_OF_RSM,
@@ -17,7 +19,7 @@ from regularized_training.teachers.config import (
     OF_TRIALS,
     TeacherConfig,
 )
-from regularized_training.teachers.kinds import TEACHERS, needs_of
+from regularized_training.teachers.kinds import KINDS, TEACHERS, needs_of
 from regularized_training.teachers.making import TeacherInputs, make_teacher
 from regularized_training.teachers.rsm import gaussian_teacher, recorded_rsm_teacher
 from regularized_training.teachers.teacher import (
@@ -130,6 +132,37 @@ def test_a_kind_of_an_rsm_needs_nothing_else(kind: str, expected: SimilarityTeac
     teacher = made(kind, TeacherInputs(rsm=RSM), rsm="v1")
     assert np.array_equal(teacher.similarity, expected.similarity)
     assert np.array_equal(teacher.held_out, HELD_OUT)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("none", "vgg")])
+def test_a_teacher_knows_whether_it_is_centred(kind: str) -> None:
+    rsm = "v1" if kind in OF_RSM else ""
+    config = TeacherConfig(kind=kind, rsm=rsm)
+    assert made(kind, rsm=rsm).centred == config.is_centred == KINDS[kind].centred
+    if kind in MAYBE_OF_RSM:
+        assert made(kind, rsm="v1").centred is False
+
+
+def test_of_a_given_rsm_its_owner_says_whether_it_is_centred() -> None:
+    assert made("rsm", rsm="v1", centred=True).centred is True
+    with pytest.raises(ValidationError, match="centred: True, but that of 'gabor' is known"):
+        TeacherConfig(kind="gabor", centred=True)
+
+
+def test_lessons_refuse_a_teacher_that_was_centred_otherwise() -> None:
+    similarity, rsm = RegularizerConfig(), RsmConfig(method="rsm")
+    for kind in KINDS:
+        if kind in ("none", "vgg"):
+            continue
+        wrong, right = (rsm, similarity) if KINDS[kind].centred else (similarity, rsm)
+        right.check_centred(kind, KINDS[kind].centred)
+        with pytest.raises(ValueError, match=f"teacher '{kind}': similarity of"):
+            wrong.check_centred(kind, KINDS[kind].centred)
+    network = nn.Conv2d(1, 2, 3)
+    with pytest.raises(
+        ValueError, match="'gaussian': similarity of uncentred .* kind .neural_model, "
+    ):
+        similarity.lesson(network, (), gaussian_teacher(STIMULI, mean=5), 1, Generator())
 
 
 @pytest.mark.parametrize("name", ["brightness", "mylab_teachers:brightness"])

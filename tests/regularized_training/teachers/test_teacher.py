@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
 from predictive_model.recordings.recording import Recording, RecordingError
@@ -12,6 +13,7 @@ from predictive_model.scoring.reliability import reliability
 from regularized_training.teachers.config import TeacherConfig
 from regularized_training.teachers.rsm import recorded_rsm_teacher
 from regularized_training.teachers.similarity import oracle_similarity, similarity, unit_vectors
+from regularized_training.teachers.stimuli import pixel_scale, prepare_stimuli
 from regularized_training.teachers.teacher import (
     SimilarityTeacher,
     held_out_stimuli,
@@ -49,7 +51,7 @@ def teacher():
 
 
 def test_images_of_the_test_tier_do_not_teach():
-    np.testing.assert_array_equal(teaching_images([scan()]), np.arange(10, N))
+    np.testing.assert_array_equal(*teaching_images([scan()]), np.arange(10, N))
 
 
 def test_images_teach_that_every_scan_showed_and_none_tests():
@@ -57,16 +59,39 @@ def test_images_teach_that_every_scan_showed_and_none_tests():
     seen = scan().image_index < 55
     fewer = {k: getattr(scan(), k)[seen] for k in ("image_index", "responses")}
     scans = [scan(), scan(tier=tier), scan(**fewer, tier=np.asarray(scan().tier)[seen])]
-    np.testing.assert_array_equal(teaching_images(scans), np.arange(12, 55))
+    for chosen in teaching_images(scans):
+        np.testing.assert_array_equal(chosen, np.arange(12, 55))
 
 
-def test_scans_of_other_images_are_refused():
-    images = scan().images.copy()
-    images[0, 0, 0, 0] ^= 1
-    with pytest.raises(RecordingError, match="images: scans 'scan' and 'b' did not show the same"):
-        teaching_images([scan(), scan("b", images=images)])
-    with pytest.raises(RecordingError, match="images: scans 'scan' and 'b' did not show the same"):
-        neural_data_teacher([scan(), scan("b", images=images)])
+def test_images_are_known_by_their_pixels_wherever_they_stand():
+    """One scan numbers the images otherwise, as floats, and did not show some of them."""
+    whole, order = scan(), np.random.default_rng(3).permutation(N)[:50]
+    kept = np.isin(whole.image_index, order)
+    place = np.zeros(N, np.int64)
+    place[order] = np.arange(50)
+    other = replace(
+        whole,
+        name="b",
+        images=whole.images[order].astype(np.float32),
+        image_index=place[whole.image_index[kept]],
+        responses=whole.responses[kept],
+        tier=np.asarray(whole.tier)[kept],
+    )
+    first, second = teaching_images([whole, other])
+    np.testing.assert_array_equal(first, np.sort(order[order >= 10]))
+    np.testing.assert_array_equal(other.images[second], whole.images[first])
+    # Both scans hold the same trials of these images, so together they say what one says.
+    together, alone = (recorded_rsm_teacher(scans) for scans in ([whole, other], [whole]))
+    np.testing.assert_array_equal(together.stimuli, whole.images[first])
+    rows = first - 10  # the test tier does not teach
+    expected = alone.similarity[rows[:, None], rows]
+    np.testing.assert_allclose(together.similarity, expected, atol=1e-6)
+
+
+def test_scans_without_common_images_are_refused():
+    other = scan("b", images=scan().images ^ 1)
+    with pytest.raises(RecordingError, match=r"images: 0 .* in all of scan \(60 images\), b"):
+        neural_data_teacher([scan(), other])
 
 
 def test_too_few_scans_and_images_are_refused():
@@ -74,7 +99,8 @@ def test_too_few_scans_and_images_are_refused():
         teaching_images([])
     tier = np.where(scan().image_index < 45, "test", "train")
     with pytest.raises(
-        RecordingError, match="tier: 15 images outside the test tier, expected at l"
+        RecordingError,
+        match="images: 15 were shown .* in no test tier, expected at least 16",
     ):
         teaching_images([scan(tier=tier)])
 
@@ -249,6 +275,18 @@ def test_stimuli_that_teach_and_those_held_out_are_all_stimuli(teacher):
 def test_all_stimuli_teach_where_none_is_held_out(teacher):
     np.testing.assert_array_equal(teacher.teaching.stimuli, teacher.stimuli)
     np.testing.assert_array_equal(teacher.teaching.similarity, teacher.similarity)
+
+
+@pytest.mark.parametrize("held_out", [[3], [3, 7, 8]])
+def test_a_part_of_the_stimuli_keeps_the_scale_of_all(teacher, held_out):
+    """One outlier would otherwise change the contrast of whichever part it is in."""
+    stimuli = (teacher.stimuli / np.float32(100) - 1).astype(np.float32)
+    stimuli[3, 0, 0, 0] = 20
+    divided = replace(teacher, stimuli=stimuli, held_out=np.array(held_out), scale=None)
+    assert divided.teaching.scale == divided.withheld.scale == divided.scale == pixel_scale(stimuli)
+    shown = prepare_stimuli(divided.teaching.stimuli, 1, scale=divided.teaching.scale)
+    taught = np.setdiff1d(np.arange(30), held_out)
+    assert torch.equal(shown, prepare_stimuli(stimuli, 1)[taught])
 
 
 # -- refusals ------------------------------------------------------------------------------
