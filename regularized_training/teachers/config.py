@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from predictive_model.config import Config, Seed, added
-from regularized_training.teachers.kinds import KINDS, TEACHERS, kinds_of
+from regularized_training.teachers.kinds import KINDS, TEACHERS, kinds_of, needs_of
 
 OF_RSM = kinds_of("rsm")  # kinds whose stimuli are those of an RSM that is given
 OF_TRIALS = kinds_of("trials")  # not of an encoder
 MAYBE_OF_RSM = tuple(name for name, kind in KINDS.items() if kind.or_rsm)
+
+Predictability = Literal["trial", "image"]
+DEFAULT_PREDICTABILITY: Predictability = "trial"
 
 V1_MEAN, V1_SD = 0.495, 0.582  # of firing rates in macaque V1, as Federer et al. 2020 give them
 
@@ -77,6 +80,9 @@ class TeacherConfig(Config):
         Whether the RSM that is given, or what another package's teacher says, is of responses that
         were centred by their mean over stimuli. An RSM is taken for uncentred by default. All
         other kinds know it.
+    predictability : {"trial", "image"}
+        Which v_a weighs neurons in Eq. 6, of kinds that are made of predicted responses, see
+        :func:`~regularized_training.teachers.predictability.predictability`.
     """
 
     kind: Annotated[str, AfterValidator(TEACHERS.check_name)]
@@ -88,6 +94,7 @@ class TeacherConfig(Config):
     deviation: float = Field(default=V1_SD, gt=0)
     options: dict[str, JsonValue] = added({}, since="0.2.0")
     centred: bool | None = added(None, since="0.2.0")
+    predictability: Predictability = added(DEFAULT_PREDICTABILITY, since="0.2.0")
 
     @model_validator(mode="after")
     def _check(self) -> TeacherConfig:
@@ -100,6 +107,13 @@ class TeacherConfig(Config):
         if self.centred is not None and not self._may_say_centred:
             raise ValueError(
                 f"centred: {self.centred}, but that of {self.kind!r} is known; leave it out"
+            )
+        if self.predictability != DEFAULT_PREDICTABILITY and (
+            needs_of(self.kind, rsm=bool(self.rsm)) != "predictions"
+        ):
+            raise ValueError(
+                f"predictability: {self.predictability!r}, but {self.kind!r} weighs no predicted "
+                "responses; leave it out"
             )
         return self
 

@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 from predictive_model.fits.fitted import FittedEncoder
 from predictive_model.recordings.recording import Recording
 from predictive_model.scoring.reliability import reliability
-from regularized_training.teachers.similarity import oracle_similarity, predictability, similarity
+from regularized_training.teachers.predictability import predictability
+from regularized_training.teachers.similarity import (
+    oracle_similarity,
+    similarity,
+)
 from regularized_training.teachers.stimuli import common_images
 from regularized_training.teachers.structure import MINIMAL_IMAGES
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from predictive_model.fits.fitted import FittedEncoder, predict_recording
+from predictive_model.fits.fitted import FittedEncoder
 from predictive_model.recordings.recording import Recording
 from predictive_model.scoring.correlation import correlation
 from predictive_model.scoring.reliability import reliability
+from regularized_training.teachers.predictability import model_weight
 
 BLOCK = 2**18  # responses that are made unit vectors at once, few enough to stay in the cache
 
@@ -129,24 +130,6 @@ def similarity_correlation(a: NDArray, b: NDArray) -> float:
     return float(correlation(a[upper][:, None], b[upper][:, None])[0])
 
 
-def model_weight(recording: Recording, fitted: FittedEncoder) -> NDArray[np.float64]:
-    """w_a v_a of Eq. 6 of Li et al. 2019: reliability times predictability of each neuron.
-
-    v_a is the correlation of predicted with recorded single-trial responses on the validation
-    tier, which neither trained the encoder nor is used to judge the similarity. A neuron that is
-    predicted worse than by chance gets 0: the paper does not say, and a negative weight would
-    turn its response around.
-    """
-    return reliability(recording).weight * predictability(recording, fitted)
-
-
-def predictability(recording: Recording, fitted: FittedEncoder) -> NDArray[np.float64]:
-    """v_a of Eq. 6 of Li et al. 2019, (neuron,); 0 where it is below, see :func:`model_weight`."""
-    predicted = predict_recording(fitted, recording, "validation")
-    recorded = recording.responses[recording.trials_of("validation")]
-    return np.maximum(correlation(predicted, recorded), 0)
-
-
 def model_similarity(
     predicted: Sequence[NDArray[np.float32]], weights: Sequence[NDArray[np.float64]]
 ) -> NDArray[np.float32]:
@@ -158,7 +141,7 @@ def model_similarity(
         Predictions of each scan's encoder for the same stimuli, pupil and behaviour at their
         means. The number of neurons differs between scans.
     weights : sequence of (neuron,)
-        :func:`model_weight` of each scan.
+        :func:`~.predictability.model_weight` of each scan.
 
     Returns
     -------

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from predictive_model.fits.fitted import FittedEncoder
 from predictive_model.recordings.recording import Recording
 from predictive_model.scoring.reliability import reliability
+from regularized_training.teachers.predictability import predictability
 from regularized_training.teachers.similarity import (
     oracle_similarity,
-    predictability,
     similarity,
     similarity_correlation,
 )

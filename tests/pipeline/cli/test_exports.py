@@ -12,7 +12,7 @@ from pipeline.experiments.selection import Selection
 from pipeline.results import arrays as result_arrays
 from pipeline.workers import populate
 from predictive_model.fits.config import FitConfig
-from regularized_training.teachers.similarity import model_weight
+from regularized_training.teachers.predictability import model_weight
 from schemas import encoding
 from tests.schemas.test_encoders import plan, scan
 

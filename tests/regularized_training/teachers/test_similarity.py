@@ -7,14 +7,12 @@ from hypothesis import strategies as st
 
 from predictive_model.encoders.config import CoreConfig, EncoderConfig
 from predictive_model.fits.config import FitConfig
-from predictive_model.fits.fitted import predict_recording
 from predictive_model.fits.fitting import fit
 from predictive_model.recordings.recording import Recording, RecordingError
-from predictive_model.scoring.correlation import correlation
 from predictive_model.scoring.reliability import reliability
+from regularized_training.teachers.predictability import model_weight
 from regularized_training.teachers.similarity import (
     model_similarity,
-    model_weight,
     oracle_similarity,
     similarity,
     similarity_correlation,
@@ -264,44 +262,6 @@ def scan():
 def fitted(scan):
     config = EncoderConfig(core=CoreConfig(layers=1, hidden_channels=4, input_kernel=5))
     return fit(scan, config, FitConfig(batch_size=32, learning_rate=0.02, max_epochs=8))
-
-
-def test_model_weight_is_reliability_times_predictability(scan, fitted):
-    predicted = predict_recording(fitted, scan, "validation")
-    v = correlation(predicted, scan.responses[scan.trials_of("validation")])
-    weight = model_weight(scan, fitted)
-    np.testing.assert_allclose(weight, reliability(scan).weight * np.where(v > 0, v, 0))
-    assert (weight >= 0).all()
-
-
-def test_neurons_predicted_worse_than_by_chance_get_weight_0(scan, fitted):
-    """Here all of them: their recorded validation responses are turned around."""
-    rows = scan.trials_of("validation")
-    responses = scan.responses.copy()
-    responses[rows] = 50 - predict_recording(fitted, scan, "validation")
-    turned = Recording(
-        name="turned",
-        images=scan.images,
-        image_index=scan.image_index,
-        responses=responses,
-        tier=scan.tier,
-    )
-    np.testing.assert_array_equal(model_weight(turned, fitted), np.zeros(7))
-
-
-def test_responses_in_the_train_tier_do_not_weigh_neurons(scan, fitted):
-    """Only those to repeated images, for w, and of the validation tier, for v, do."""
-    rows = scan.trials_of("train")
-    responses = scan.responses.copy()
-    responses[rows] = 1
-    other = Recording(
-        name="other",
-        images=scan.images,
-        image_index=scan.image_index,
-        responses=responses,
-        tier=scan.tier,
-    )
-    np.testing.assert_array_equal(model_weight(other, fitted), model_weight(scan, fitted))
 
 
 def test_quality_compares_on_repeated_test_images_a_trial_held_out_of_the_oracle(scan, fitted):

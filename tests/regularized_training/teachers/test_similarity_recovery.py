@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from predictive_model.scoring.reliability import reliability
+from regularized_training.teachers.predictability import model_weight
 from regularized_training.teachers.similarity import (
     model_similarity,
-    model_weight,
     oracle_similarity,
     similarity,
     similarity_correlation,

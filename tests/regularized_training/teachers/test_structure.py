@@ -11,10 +11,9 @@ from predictive_model.fits.fitting import fit
 from predictive_model.recordings.recording import Recording
 from predictive_model.recordings.simulation import SimulatedCortex, SimulatedCortexConfig
 from predictive_model.recordings.stimuli import natural_stimuli
+from regularized_training.teachers.predictability import model_weight, predictability
 from regularized_training.teachers.similarity import (
-    model_weight,
     oracle_similarity,
-    predictability,
     similarity,
     similarity_correlation,
 )

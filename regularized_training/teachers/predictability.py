@@ -1,0 +1,75 @@
+"""How much each neuron counts in the similarity of predicted responses: w_a v_a of Eq. 6."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from predictive_model.fits.fitted import FittedEncoder, predict_recording
+from predictive_model.recordings.recording import Recording
+from predictive_model.scoring.correlation import correlation
+from predictive_model.scoring.reliability import reliability
+from regularized_training.teachers.config import DEFAULT_PREDICTABILITY, Predictability
+
+
+def model_weight(
+    recording: Recording,
+    fitted: FittedEncoder,
+    choice: Predictability = DEFAULT_PREDICTABILITY,
+) -> NDArray[np.float64]:
+    """w_a v_a of Eq. 6 of Li et al. 2019: reliability times predictability of each neuron."""
+    return reliability(recording).weight * predictability(recording, fitted, choice)
+
+
+def predictability(
+    recording: Recording,
+    fitted: FittedEncoder,
+    choice: Predictability = DEFAULT_PREDICTABILITY,
+) -> NDArray[np.float64]:
+    """v_a of Eq. 6 of Li et al. 2019: correlation of predicted with recorded single trials.
+
+    Of the validation tier, which neither trained the encoder nor is used to judge the similarity.
+    It chose the epoch at which the encoder was stopped: one number for all neurons, so that it
+    favours none of them.
+
+    The paper does not say whether v_a is to be of predictions from the image alone, as S_model is,
+    or may contain what the animal's gaze and behaviour explain. A neuron that is predicted worse
+    than by chance gets 0: a negative weight would turn its response around.
+
+    Parameters
+    ----------
+    recording : Recording
+    fitted : FittedEncoder
+    choice : {"image", "trial"}
+        ``image``: predictions from the image alone, pupil and behaviour at their means, and what
+        chance explains taken off, see :func:`above_chance`. ``trial``: predictions under each
+        trial's own pupil and behaviour, and correlations above 0 as they are, so that neurons
+        which only behaviour drives, and half of those that nothing predicts, keep a weight.
+
+    Returns
+    -------
+    (neuron,) float64, from 0 to 1
+    """
+    rows = recording.trials_of("validation")
+    recorded = recording.responses[rows]
+    if choice == "trial":
+        predicted = predict_recording(fitted, recording, "validation")
+        return np.maximum(correlation(predicted, recorded), 0)
+    shown, where = np.unique(recording.image_index[rows], return_inverse=True)
+    predicted = fitted.predict(recording.images[shown])[where]
+    return above_chance(correlation(predicted, recorded), len(rows))
+
+
+def above_chance(r: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Root of the adjusted R^2 of one predictor: r without what chance explains of n trials.
+
+    R^2 - (1 - R^2) / (n - 2) has expectation 0 where nothing is predicted (Ezekiel 1930). 0 where
+    it, or the correlation, is negative.
+
+    Examples
+    --------
+    >>> above_chance(np.array([-0.5, 0.05, 0.5]), 102).round(3)
+    array([0.   , 0.   , 0.492])
+    """
+    explained = r**2 - (1 - r**2) / max(n - 2, 1)
+    return np.sqrt(np.where(r > 0, explained.clip(0), 0))
