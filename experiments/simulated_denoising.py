@@ -18,7 +18,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import matplotlib
 import numpy as np
@@ -45,9 +45,10 @@ from predictive_model.recordings.simulation import SimulatedCortex, SimulatedCor
 from predictive_model.recordings.stimuli import natural_stimuli
 from predictive_model.scoring.reliability import reliability
 from predictive_model.scoring.scores import score_predictions
+from regularized_training.teachers.config import Predictability
+from regularized_training.teachers.predictability import model_weight, predictability
 from regularized_training.teachers.similarity import (
     model_similarity,
-    model_weight,
     oracle_similarity,
     similarity,
     similarity_correlation,
@@ -278,11 +279,49 @@ def scores_of(
     return rows
 
 
+def choices_of_weights(
+    scans: Sequence[Scan], fitted: Sequence[FittedEncoder], shown: dict[str, list[Shown]]
+) -> list[dict[str, Any]]:
+    """How well each choice of v_a in Eq. 6 recovers the noise-free similarity, scan by scan."""
+    rows: list[dict[str, Any]] = []
+    for (_, recording), encoder, i in zip(scans, fitted, range(len(scans)), strict=True):
+        weight = reliability(recording).weight
+        chosen = {c: predictability(recording, encoder, c) for c in get_args(Predictability)}
+        for choice, v in {"1": np.ones_like(weight), **chosen}.items():
+            for on, each in shown.items():
+                model = similarity(encoder.predict(each[i].images), weight * v)
+                rows.append(
+                    {
+                        "v": choice,
+                        "on": on,
+                        "scan": recording.name,
+                        "mean_v": float(v.mean()),
+                        "model": mean_correlation(each[i].oracle, model),
+                        "truth_model": similarity_correlation(each[i].truth, model),
+                    }
+                )
+    return rows
+
+
+def report_choices(frame: pd.DataFrame, note: str) -> None:
+    """Print how choices of v_a compare, and the difference to the first, ``trial``."""
+    for on, group in frame.groupby("on", sort=False):
+        truth = group.pivot(index="scan", columns="v", values="truth_model")
+        gain = truth.sub(truth["trial"], axis=0)
+        means = group.groupby("v", sort=False)[["mean_v", "model", "truth_model"]].mean()
+        means["gain"], means["sem"] = gain.mean(), gain.sem()
+        means["p"] = [
+            "" if choice == "trial" else f"{stats.ttest_1samp(gain[choice], 0).pvalue:.1g}"
+            for choice in means.index
+        ]
+        _print_frame(means.reset_index(), f"{on}, v_a of Eq. 6; gain over trial: {note}")
+
+
 def paired_differences(frame: pd.DataFrame) -> pd.DataFrame:
     """What the whole encoder scores above each ablated one, scan by scan; two-sided t-test."""
     by_condition = {name: group.set_index("scan") for name, group in frame.groupby("condition")}
     rows = []
-    for ablation in ABLATIONS:
+    for ablation in [name for name in ABLATIONS if name in by_condition]:
         for score in ("single_trial", "model", "truth_model"):
             gain = (by_condition[WHOLE][score] - by_condition[ablation][score]).dropna()
             if len(gain):
@@ -351,6 +390,11 @@ def main(
     repeated: Annotated[int, typer.Option(help="Images that are repeated.", min=3)] = 100,
     repeats: Annotated[int, typer.Option(help="How often they are shown.", min=3)] = 10,
     epochs: Annotated[int, typer.Option(help="At most.", min=1)] = FIT.max_epochs,
+    running_gain: Annotated[float, typer.Option(help="Mean change in log rate per s.d.")] = (
+        CORTEX.running_gain
+    ),
+    pupil_size_gain: Annotated[float, typer.Option(help="Likewise.")] = CORTEX.pupil_size_gain,
+    whole_only: Annotated[bool, typer.Option(help="Fit no encoders without a part.")] = False,
     first_seed: Annotated[int, typer.Option(help="Of the first scan; others count on.")] = 0,
     fit_seed: Annotated[int, typer.Option()] = 0,
     apart: Annotated[
@@ -364,7 +408,12 @@ def main(
     """Simulate, fit, compare."""
     output.mkdir(parents=True, exist_ok=True)
     others = None if other_images is None else np.load(other_images)
-    cortex = CORTEX.model_copy(update={"n_neurons": neurons})
+    changes = {
+        "n_neurons": neurons,
+        "running_gain": running_gain,
+        "pupil_size_gain": pupil_size_gain,
+    }
+    cortex = CORTEX.model_copy(update=changes)
     fit_config = FIT.model_copy(update={"max_epochs": epochs})
     seeds = range(first_seed, first_seed + scans)
     simulated = simulate(cortex, seeds, images=images, repeated=repeated, repeats=repeats)
@@ -372,13 +421,15 @@ def main(
     if others is not None:
         shown[OTHERS] = [shown_afterwards(scan, others, repeats) for scan in simulated]
     rows: list[dict[str, Any]] = []
-    for condition in CONDITIONS:
+    weighted: list[dict[str, Any]] = []
+    for condition in [WHOLE] if whole_only else CONDITIONS:
         fitted = fit_condition(
             condition, simulated, fit_config, fit_seed, apart=apart, output=output
         )
         rows += scores_of(condition, simulated, fitted, shown)
         if condition == WHOLE:
             draw(simulated[0], fitted[0], output / "similarity.png")
+            weighted = choices_of_weights(simulated, fitted, shown)
         results = {
             "simulated": True,
             "shared_core": not apart,
@@ -388,10 +439,13 @@ def main(
             "encoder": ENCODER.model_dump(mode="json"),
             "fit": fit_config.model_dump(mode="json"),
             "scores": rows,
+            "weights": weighted,
         }
         # After each condition, so that a long run can be looked into.
         (output / "scores.json").write_text(json.dumps(results, indent=1) + "\n")
-    report(pd.DataFrame(rows), f"{scans} simulated scans of {neurons} neurons")
+    note = f"{scans} simulated scans of {neurons} neurons"
+    report(pd.DataFrame(rows), note)
+    report_choices(pd.DataFrame(weighted), note)
 
 
 if __name__ == "__main__":

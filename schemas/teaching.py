@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from predictive_model.digest import array_digest
 from predictive_model.recordings.recording import Recording, check_name
+from regularized_training.teachers.config import Predictability
 from regularized_training.teachers.config import TeacherConfig as TeacherSettings
 from regularized_training.teachers.kinds import TEACHERS, needs_of
 from schemas.base import PROVENANCE, Computed, Found, schema
@@ -160,7 +161,7 @@ class Teacher(Computed):
         stimuli, chosen, scans = _stimuli(members)
         if needs == "stimuli":
             return TeacherInputs(stimuli=stimuli), {}
-        predicted, weights = _predictions(members, chosen, scans)
+        predicted, weights = _predictions(members, chosen, scans, config.predictability)
         own = cls().primary_key
         sources = [{k: v for k, v in m.items() if k not in own} for m in members]
         inputs = TeacherInputs(stimuli=stimuli, predicted=predicted, weights=weights)
@@ -192,9 +193,10 @@ def _predictions(
     members: Sequence[dict[str, Any]],
     chosen: Sequence[NDArray[np.int64]],
     scans: Sequence[Recording | None],
+    choice: Predictability,
 ) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float64]]]:
     """Predicted responses of each scan to the images chosen, and the weights of its neurons."""
-    from regularized_training.teachers.similarity import model_weight
+    from regularized_training.teachers.predictability import model_weight
 
     predicted, weights = [], []
     for member, images, recording in zip(members, chosen, scans, strict=True):
@@ -204,7 +206,7 @@ def _predictions(
             # Of a published encoder neither reliability nor predictability is known.
             np.ones(responses.shape[1])
             if recording is None
-            else model_weight(recording, FittedEncoder.load(member))
+            else model_weight(recording, FittedEncoder.load(member), choice)
         )
     return predicted, weights
 

@@ -24,8 +24,12 @@ from regularized_training.lessons.config import LI, lesson_config
 from regularized_training.networks.calls import require_network
 from regularized_training.networks.compared import compared_layers
 from regularized_training.networks.config import NetworkConfig, is_file_name
-from regularized_training.teachers.config import OF_TRIALS, TeacherConfig
-from regularized_training.teachers.kinds import TEACHERS
+from regularized_training.teachers.config import (
+    DEFAULT_PREDICTABILITY,
+    OF_TRIALS,
+    TeacherConfig,
+)
+from regularized_training.teachers.kinds import TEACHERS, needs_of
 from regularized_training.training_config import TrainingConfig
 from schemas import tables
 from schemas.configurations import config_hash
@@ -76,6 +80,20 @@ class TeacherEntry(TeacherConfig):
     source: str | None = None
     regularizer: dict[str, Any] = {}
     alphas: tuple[float, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _predictability_of_recordings(cls, values: Any) -> Any:
+        """Neurons of the experiment's own recordings are weighed by the best choice there is.
+
+        Of encoders that come from elsewhere no trials are there to weigh their neurons by.
+        """
+        if not isinstance(values, dict) or values.get("source") or "predictability" in values:
+            return values
+        kind, rsm = values.get("kind"), bool(values.get("rsm"))
+        if isinstance(kind, str) and needs_of(kind, rsm=rsm) == "predictions":
+            return {**values, "predictability": DEFAULT_PREDICTABILITY}
+        return values
 
     @property
     def teacher(self) -> TeacherConfig:

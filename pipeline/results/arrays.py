@@ -108,7 +108,7 @@ def denoised_responses(scan: str, selection: Selection = ALL) -> dict[str, NDArr
                 else "plan an experiment with this scan and run `neuroteach populate`"
             )
         )
-    from regularized_training.teachers.similarity import model_weight
+    from regularized_training.teachers.predictability import model_weight
 
     own = recording.Scan.load(key)
     encoder = rows.fetch1("KEY")

@@ -13,8 +13,8 @@ OF_RSM = kinds_of("rsm")  # kinds whose stimuli are those of an RSM that is give
 OF_TRIALS = kinds_of("trials")  # not of an encoder
 MAYBE_OF_RSM = tuple(name for name, kind in KINDS.items() if kind.or_rsm)
 
-Predictability = Literal["trial", "image"]
-DEFAULT_PREDICTABILITY: Predictability = "trial"
+Predictability = Literal["trial", "image", "explainable"]
+DEFAULT_PREDICTABILITY: Predictability = "explainable"
 
 V1_MEAN, V1_SD = 0.495, 0.582  # of firing rates in macaque V1, as Federer et al. 2020 give them
 
@@ -80,9 +80,10 @@ class TeacherConfig(Config):
         Whether the RSM that is given, or what another package's teacher says, is of responses that
         were centred by their mean over stimuli. An RSM is taken for uncentred by default. All
         other kinds know it.
-    predictability : {"trial", "image"}
+    predictability : {"trial", "image", "explainable"}
         Which v_a weighs neurons in Eq. 6, of kinds that are made of predicted responses, see
-        :func:`~regularized_training.teachers.predictability.predictability`.
+        :func:`~regularized_training.teachers.predictability.predictability`. ``trial`` is that of
+        rows which do not say it; experiments take ``explainable`` for their own recordings.
     """
 
     kind: Annotated[str, AfterValidator(TEACHERS.check_name)]
@@ -94,7 +95,7 @@ class TeacherConfig(Config):
     deviation: float = Field(default=V1_SD, gt=0)
     options: dict[str, JsonValue] = added({}, since="0.2.0")
     centred: bool | None = added(None, since="0.2.0")
-    predictability: Predictability = added(DEFAULT_PREDICTABILITY, since="0.2.0")
+    predictability: Predictability = added("trial", since="0.2.0")
 
     @model_validator(mode="after")
     def _check(self) -> TeacherConfig:
@@ -108,7 +109,7 @@ class TeacherConfig(Config):
             raise ValueError(
                 f"centred: {self.centred}, but that of {self.kind!r} is known; leave it out"
             )
-        if self.predictability != DEFAULT_PREDICTABILITY and (
+        if self.predictability != "trial" and (
             needs_of(self.kind, rsm=bool(self.rsm)) != "predictions"
         ):
             raise ValueError(

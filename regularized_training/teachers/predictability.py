@@ -33,18 +33,22 @@ def predictability(
     favours none of them.
 
     The paper does not say whether v_a is to be of predictions from the image alone, as S_model is,
-    or may contain what the animal's gaze and behaviour explain. A neuron that is predicted worse
-    than by chance gets 0: a negative weight would turn its response around.
+    or may contain what the animal's gaze and behaviour explain; nor whether noise of the trials
+    lowers it, which w_a sees to already. A neuron that is predicted worse than by chance gets 0: a
+    negative weight would turn its response around. docs/results/simulated-denoising.md compares
+    the choices.
 
     Parameters
     ----------
     recording : Recording
     fitted : FittedEncoder
-    choice : {"image", "trial"}
+    choice : {"explainable", "image", "trial"}
         ``image``: predictions from the image alone, pupil and behaviour at their means, and what
-        chance explains taken off, see :func:`above_chance`. ``trial``: predictions under each
-        trial's own pupil and behaviour, and correlations above 0 as they are, so that neurons
-        which only behaviour drives, and half of those that nothing predicts, keep a weight.
+        chance explains taken off, see :func:`above_chance`. ``explainable``: that over the
+        correlation which a perfect prediction from the image would have, see
+        :func:`trial_ceiling`; needs repeated images. ``trial``: predictions under each trial's own
+        pupil and behaviour, and correlations above 0 as they are, so that neurons which only
+        behaviour drives, and half of those that nothing predicts, keep a weight.
 
     Returns
     -------
@@ -57,7 +61,22 @@ def predictability(
         return np.maximum(correlation(predicted, recorded), 0)
     shown, where = np.unique(recording.image_index[rows], return_inverse=True)
     predicted = fitted.predict(recording.images[shown])[where]
-    return above_chance(correlation(predicted, recorded), len(rows))
+    v = above_chance(correlation(predicted, recorded), len(rows))
+    if choice == "image":
+        return v
+    ceiling = trial_ceiling(recording)
+    return np.divide(v, ceiling, out=np.zeros_like(v), where=ceiling > 0).clip(max=1)
+
+
+def trial_ceiling(recording: Recording) -> NDArray[np.float64]:
+    """Correlation of each neuron's expected response to the image with single trials, (neuron,).
+
+    Root of the explainable part of the variance, sigma_a^2 / (sigma_a^2 + eta_a^2) of Eq. 1 of Li
+    et al. 2019, from which the noise that is left in means over repeats is taken.
+    """
+    found = reliability(recording, bias_correct=True)
+    total = found.signal**2 + found.noise**2
+    return np.sqrt(np.divide(found.signal**2, total, out=np.zeros_like(total), where=total > 0))
 
 
 def above_chance(r: NDArray[np.float64], n: int) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from predictive_model.fits.fitted import FittedEncoder
 from predictive_model.recordings.recording import Recording
 from predictive_model.scoring.reliability import reliability
+from regularized_training.teachers.config import DEFAULT_PREDICTABILITY
 from regularized_training.teachers.predictability import predictability
 from regularized_training.teachers.similarity import (
     oracle_similarity,
@@ -247,9 +248,9 @@ def similarity_structure(recording: Recording, fitted: FittedEncoder) -> Similar
     trials = recording.repeated_trials(images)
     recorded = similarity(trials[:, 0], weight)
     oracle = oracle_similarity(trials, weight) if with_oracle else None
-    model = similarity(
-        fitted.predict(recording.images[images]), weight * predictability(recording, fitted)
-    )
+    # What is explainable is not known without repeats.
+    v = predictability(recording, fitted, DEFAULT_PREDICTABILITY if weighted else "image")
+    model = similarity(fitted.predict(recording.images[images]), weight * v)
     return SimilarityStructure(
         tier=tier,
         images=images,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from predictive_model.fits.fitted import FittedEncoder, predict_recording
 from predictive_model.recordings.recording import Recording
 from predictive_model.scoring.correlation import correlation
 from predictive_model.scoring.reliability import reliability
+from regularized_training.teachers.config import Predictability
 from regularized_training.teachers.predictability import (
     above_chance,
     model_weight,
@@ -79,6 +80,15 @@ def test_only_what_the_image_explains_counts(scan: Recording) -> None:
     assert v[NOTHING].mean() < 0.02
 
 
+def test_noise_of_the_trials_is_not_held_against_the_predictions(scan: Recording) -> None:
+    v = predictability(scan, FITTED)
+    # Predictions are the expected responses themselves.
+    assert np.median(v[IMAGE]) == pytest.approx(1, abs=0.05)
+    assert v[IMAGE].mean() > 0.93
+    assert v[BEHAVIOUR].max() == 0
+    assert v[NOTHING].mean() < 0.1
+
+
 def test_under_each_trials_behaviour_what_it_explains_counts_too(scan: Recording) -> None:
     v = predictability(scan, FITTED, "trial")
     r = correlation(
@@ -101,7 +111,7 @@ def test_what_chance_explains_is_taken_off_on_average() -> None:
         assert explained == pytest.approx(rho**2, abs=0.012)
 
 
-@pytest.mark.parametrize("choice", ["image", "trial"])
+@pytest.mark.parametrize("choice", get_args(Predictability))
 def test_neurons_predicted_worse_than_by_chance_get_weight_0(scan: Recording, choice: Any) -> None:
     """Here all that are driven: their recorded responses are turned around."""
     turned = Recording(
@@ -117,17 +127,20 @@ def test_neurons_predicted_worse_than_by_chance_get_weight_0(scan: Recording, ch
 
 
 def test_the_weight_is_reliability_times_predictability(scan: Recording) -> None:
-    for choice in ("image", "trial"):
+    for choice in get_args(Predictability):
         expected = reliability(scan).weight * predictability(scan, FITTED, choice)
         np.testing.assert_array_equal(model_weight(scan, FITTED, choice), expected)
 
 
-def test_responses_in_the_train_tier_do_not_predict(scan: Recording) -> None:
+def test_responses_in_the_train_tier_do_not_say_how_well_others_are_predicted(
+    scan: Recording,
+) -> None:
     responses = scan.responses.copy()
     responses[scan.trials_of("train")] = 1
     other = Recording(
         "other", scan.images, scan.image_index, responses, tier=scan.tier, behaviour=scan.behaviour
     )
-    for choice in ("image", "trial"):
+    choices: tuple[Predictability, ...] = ("image", "trial")  # repeats may be of the train tier
+    for choice in choices:
         expected = predictability(scan, FITTED, choice)
         np.testing.assert_array_equal(predictability(other, FITTED, choice), expected)

@@ -186,6 +186,6 @@ def test_structure_without_repeats_is_that_of_the_validation_tier_without_weight
     np.testing.assert_allclose(found.recorded, similarity(r.responses[rows][order]), atol=1e-6)
     predicted = fitted.predict(r.images[found.images])
     np.testing.assert_allclose(
-        found.model, similarity(predicted, predictability(r, fitted)), atol=1e-6
+        found.model, similarity(predicted, predictability(r, fitted, "image")), atol=1e-6
     )
     assert found.model_correlation == similarity_correlation(found.model, found.recorded)
