@@ -110,8 +110,8 @@ def test_predictions_that_are_not_finite_are_refused(scan, rates):
 def test_trials_and_their_predictions_are_arranged_alike(scan):
     rows = scan.trials_of("test")
     trials, predicted = arranged(scan, "test", 10 * scan.responses[rows])
-    np.testing.assert_array_equal(trials, scan.repeated_trials())
-    np.testing.assert_array_equal(predicted, 10 * trials)
+    np.testing.assert_array_equal(trials.padded(), scan.repeated_trials())
+    np.testing.assert_array_equal(predicted.values, 10 * trials.values)
 
 
 # -- by hand -------------------------------------------------------------------------------
