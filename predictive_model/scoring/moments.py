@@ -84,6 +84,11 @@ class ImageStatistics:
         n = self.counts
         return self.spread * np.divide(n, n - 1, out=np.full_like(n, np.nan), where=n > 1)
 
+    @property
+    def repeated(self) -> bool:
+        """Are there two images or more, and each was shown twice or more?"""
+        return len(self.counts) > 1 and bool((self.counts > 1).all())
+
     def moments(self, weights: Array | None = None) -> Moments:
         """Moments of selections of images; of all of them, each once, by default.
 

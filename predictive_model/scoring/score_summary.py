@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from predictive_model.recordings.repeats import Repeats
 from predictive_model.scoring.bootstrap import jackknife_intervals, percentile_intervals
-from predictive_model.scoring.moments import ImageStatistics
+from predictive_model.scoring.moments import ImageStatistics, Moments
 from predictive_model.scoring.scores import (
     FEV_THRESHOLD,
     EncoderScores,
@@ -18,7 +18,7 @@ from predictive_model.scoring.scores import (
     fraction_oracle_slope,
     oracle_slopes,
     paired,
-    score_trials,
+    scores_of_moments,
 )
 
 
@@ -143,30 +143,40 @@ def summarise_over_images(
         As from :func:`summarise`.
     """
     trials, predicted = paired(trials, predicted)
-    scores = score_trials(trials, predicted, n_splits=1)  # no summary depends on halves
     images = ImageStatistics.of(trials, predicted)
-
-    def of_selections(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        found = images.moments(weights)
-        if scores.ceilings is None:
-            return _mean(found.single_trial)[:, None]
-        by_neuron = {
-            "single_trial": found.single_trial,
-            "to_average": found.to_average,
-            "feve": found.feve(FEV_THRESHOLD),
-            "cc_norm": found.cc_norm,
-            "fraction_oracle_ratio": fraction_oracle_ratio(found.single_trial, found.oracle),
-        }
-        return np.stack(list(_summaries(by_neuron, found.oracle).values()), axis=1)
-
+    # No summary depends on split halves.
+    halves = np.full(trials.n_neurons, np.nan) if images.repeated else None
+    scores = scores_of_moments(images.moments(), halves)
     ends = jackknife_intervals(
-        of_selections,
+        lambda weights: np.stack(
+            list(summaries_of_moments(images.moments(weights)).values()), axis=1
+        ),
         trials.n_images,
         confidence=confidence,
         n_resamples=n_resamples,
         seed=seed,
     )
     return _with_intervals(scores, ends)
+
+
+def summaries_of_moments(found: Moments) -> dict[str, NDArray[np.float64]]:
+    """Summaries (selection,) of all scores for selections of images.
+
+    Parameters
+    ----------
+    found : Moments
+        With predictions.
+    """
+    if not found.images.repeated:
+        return _summaries({"single_trial": found.single_trial}, None)
+    by_neuron = {
+        "single_trial": found.single_trial,
+        "to_average": found.to_average,
+        "feve": found.feve(FEV_THRESHOLD),
+        "cc_norm": found.cc_norm,
+        "fraction_oracle_ratio": fraction_oracle_ratio(found.single_trial, found.oracle),
+    }
+    return _summaries(by_neuron, found.oracle)
 
 
 def _with_intervals(scores: EncoderScores, ends: NDArray[np.float64]) -> dict[str, Score]:

@@ -15,7 +15,7 @@ from predictive_model.scoring.ceilings import (
     ceilings_of_moments,
     split_half_reliability,
 )
-from predictive_model.scoring.moments import ImageStatistics
+from predictive_model.scoring.moments import ImageStatistics, Moments
 from predictive_model.scoring.reliability import checked_trials
 
 # Below this fraction of explainable variance FEVE divides by next to nothing; as in Cadena et al.
@@ -164,11 +164,25 @@ def score_trials(
         one image.
     """
     trials, predicted = paired(trials, predicted)
-    found = ImageStatistics.of(trials, predicted).moments()
+    images = ImageStatistics.of(trials, predicted)
+    halves = None
+    if images.repeated:
+        halves = split_half_reliability(trials, n_splits=n_splits, seed=seed)
+    return scores_of_moments(images.moments(), halves)
+
+
+def scores_of_moments(found: Moments, halves: NDArray[np.float64] | None) -> EncoderScores:
+    """Scores from moments of all images.
+
+    Parameters
+    ----------
+    found : Moments
+    halves : (neuron,), or None
+        Reliability by split halves; None leaves the scores out that need repeats.
+    """
     single = found.single_trial[0]
-    if not has_repeats(trials):
+    if halves is None:
         return EncoderScores(single)
-    halves = split_half_reliability(trials, n_splits=n_splits, seed=seed)
     beside = ceilings_of_moments(found, halves)
     return EncoderScores(
         single_trial=single,
@@ -192,11 +206,6 @@ def paired(trials: NDArray | Repeats, predicted: NDArray | Repeats) -> tuple[Rep
     counts = shown.sum(1)
     counts = counts[counts > 0]
     return Repeats(trials[shown], counts), Repeats(predicted[shown], counts)
-
-
-def has_repeats(trials: Repeats) -> bool:
-    """Are there two images or more, and each was shown twice or more?"""
-    return trials.n_images > 1 and bool((trials.counts > 1).all())
 
 
 def correlation_to_average(
