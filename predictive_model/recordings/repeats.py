@@ -113,6 +113,19 @@ class Repeats:
         left_out = self.starts[self.counts > t] + t
         return Repeats(np.delete(self.values, left_out, axis=0), self.counts - (self.counts > t))
 
+    def between(self, first: int | NDArray[np.int64], stop: int | NDArray[np.int64]) -> Repeats:
+        """Each image's trials from number ``first`` to before ``stop``; either may be (image,)."""
+        place = np.arange(len(self.values)) - self.starts[self.image]
+        first, stop = (np.broadcast_to(n, self.counts.shape)[self.image] for n in (first, stop))
+        chosen = (place >= first) & (place < stop)
+        counts = np.bincount(self.image[chosen], minlength=self.n_images)
+        return Repeats(self.values[chosen], counts)
+
+    def shuffled(self, rng: np.random.Generator) -> Repeats:
+        """Each image's trials in random order."""
+        order = np.lexsort((rng.random(len(self.values)), self.image))
+        return Repeats(self.values[order], self.counts)
+
     def of_images(self, images: NDArray[np.int64]) -> Repeats:
         """Some of the images, in this order."""
         counts = self.counts[images]

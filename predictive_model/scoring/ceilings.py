@@ -94,7 +94,7 @@ def ceilings_of_moments(found: Moments, halves: NDArray[np.float64]) -> Ceilings
         oracle=found.oracle[0],
         conservative_oracle=found.conservative_oracle[0],
         fev=found.fev[0],
-        cc_max=found.cc_max[0],
+        cc_max=found.cc_max()[0],
         split_half=np.sqrt(np.maximum(halves, 0)),
         n_images=int(found.n_images[0, 0]),
         n_trials=int(found.n_trials[0, 0]),
@@ -164,17 +164,26 @@ def signal_power(trials: NDArray | Repeats) -> NDArray[np.float64]:
     return moments_of_repeats(trials).signal_power[0]
 
 
-def cc_max(trials: NDArray | Repeats) -> NDArray[np.float64]:
+def cc_max(trials: NDArray | Repeats, n_repeats: float | None = None) -> NDArray[np.float64]:
     """CC_max of Schoppe et al. 2016: sqrt(SP / Var_i(mean_t y_it)).
 
     The correlation of the true signal with the mean over repeats, in expectation.
+
+    Parameters
+    ----------
+    trials : (image, repeat, neuron) or Repeats
+    n_repeats : float, optional
+        Of the mean over how many repeats; those that were recorded by default. So a few repeats
+        tell what more of them would be worth.
 
     Returns
     -------
     (neuron,) float64
         From 0 to 1; 0 where the signal power is not positive.
     """
-    return moments_of_repeats(trials).cc_max[0]
+    if n_repeats is not None and n_repeats < 1:
+        raise ValueError(f"n_repeats: {n_repeats}, expected at least 1")
+    return moments_of_repeats(trials).cc_max(n_repeats)[0]
 
 
 def split_half_reliability(

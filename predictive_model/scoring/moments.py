@@ -185,10 +185,12 @@ class Moments:
         left = self.over_images(self.images.variance / self.images.counts)
         return self.image_variance - left
 
-    @property
-    def cc_max(self) -> Array:
+    def cc_max(self, n_repeats: float | None = None) -> Array:
         """CC_max of Schoppe et al. 2016; 0 where the signal power is not positive."""
-        return np.sqrt(_ratio(self.signal_power, self.image_variance, self.signal_power > 0, 0.0))
+        power, variance = self.signal_power, self.image_variance
+        if n_repeats is not None:
+            variance = power + self.noise_of_images / n_repeats
+        return np.sqrt(_ratio(power, variance, power > 0, 0.0))
 
     @cached_property
     def fev(self) -> Array:
