@@ -4,7 +4,7 @@ The mean over other repeats is a prediction of known quality: its noise is that 
 So a few repeats of a neuron tell, by their signal power and their noise, what its correlation with
 their mean and with their single trials will be; and that is then looked up.
 
-    python experiments/ceilings_of_halves.py ay4_u006.npz
+    python experiments/ceilings_of_halves.py $NEUROTEACH_DATA/macaque_v1_henaff/ay4_u006.npz
 
 reads the spike counts of macaque V1 of Henaff et al. 2021, ``counts`` (scale, category, movie,
 frame, unit, repeat), 255 where a trial is missing. First it prints whether repeats agree at all.

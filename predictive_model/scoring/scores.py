@@ -122,6 +122,11 @@ def arranged(recording: Recording, tier: Tier, predicted: NDArray) -> tuple[Repe
     trials, predicted : Repeats
     """
     rows = recording.trials_of(tier)
+    if len(rows) == 0:
+        raise ValueError(
+            f"tier: no trial of {recording.name!r} is in the {tier} tier, so there is nothing to "
+            "score; choose another tier"
+        )
     responses = recording.responses[rows]
     if predicted.shape != responses.shape:
         raise ValueError(
