@@ -32,7 +32,7 @@ lint: $(STAMP)  ## style and types
 
 bench: $(STAMP)  ## compare with named peers; nothing else should run meanwhile
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -e '.[bench]'
-	@for script in training_throughput joint_step similarity noise_evaluation attacks encoder_fit populate_overhead answers; do \
+	@for script in training_throughput joint_step similarity score_intervals noise_evaluation attacks encoder_fit populate_overhead answers; do \
 		echo; $(BIN)/python -m benchmarks.$$script || exit 1; done
 
 clean:  ## remove the environment and the demo's files

@@ -53,7 +53,7 @@ class Reliability(Computed):
         if (recording.repeats >= 2).sum() < 2:
             return Found(dict(status="no repeats", n_images=0, n_trials=0))
         r = reliability.reliability(recording)
-        found = ceilings(recording.repeated_trials())
+        found = ceilings(recording.grouped_trials())
         return Found(
             dict(
                 status="ok",

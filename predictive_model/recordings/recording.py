@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from predictive_model.recordings.repeats import Repeats
+
 Tier = Literal["train", "validation", "test"]
 TIERS: tuple[Tier, ...] = ("train", "validation", "test")
 
@@ -259,31 +261,36 @@ class Recording:
             )
         return repeated
 
-    def repeated_trials(self, images: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """Responses by image and repeat, NaN where an image has fewer repeats than another.
+    def grouped_trials(self, images: NDArray[np.int64] | None = None) -> Repeats:
+        """Responses by image, whatever their numbers of repeats.
 
         Parameters
         ----------
         images : (m,) int, optional
-            Which images; all repeated ones by default.
+            Which images, in this order; all repeated ones by default.
 
         Returns
         -------
-        (m, repeat, neuron) float32
+        Repeats
+            float32; of an image that was never shown no trial.
         """
         if images is None:
             images = self.require_repeats()
         place = np.full(self.n_images, -1)
         place[images] = np.arange(len(images))
-        trials = np.flatnonzero(place[self.image_index] >= 0)
-        trials = trials[np.argsort(place[self.image_index[trials]], kind="stable")]
-        rows = place[self.image_index[trials]]
-        first = np.searchsorted(rows, np.arange(len(images)))
-        repeat = np.arange(len(trials)) - first[rows]
-        depth = int(repeat.max()) + 1 if len(repeat) else 0
-        out = np.full((len(images), depth, self.n_neurons), np.nan, np.float32)
-        out[rows, repeat] = self.responses[trials]
-        return out
+        rows = place[self.image_index]
+        order = np.argsort(rows, kind="stable")
+        return Repeats(self.responses[order[(rows < 0).sum() :]], self.repeats[images])
+
+    def repeated_trials(self, images: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """The same by image and repeat, NaN where an image has fewer repeats than another.
+
+        Returns
+        -------
+        (m, repeat, neuron) float32
+            As large as if all images had the most repeats.
+        """
+        return self.grouped_trials(images).padded()
 
     @cached_property
     def normalisation(self) -> Normalisation:

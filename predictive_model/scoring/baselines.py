@@ -233,10 +233,9 @@ class _Answers:
                 f"tier: {len(images)} images of {recording.name!r} are in the {tier} tier, "
                 "expected at least 2 to fit and to tune a baseline"
             )
-        trials = recording.repeated_trials(images)
         return cls(
             torch.from_numpy(recording.normalisation.images(recording.images[images])),
-            np.nanmean(trials, axis=1, dtype=np.float64),
+            recording.grouped_trials(images).mean(),
         )
 
     def score(self, predicted: NDArray[np.float64]) -> float:

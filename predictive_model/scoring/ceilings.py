@@ -2,8 +2,8 @@
 
 A trial y_it of a neuron is its signal s_i, which the image evokes, and noise of variance eta_i^2,
 which differs from repeat to repeat. All estimates are per neuron and take trials as
-``(image, repeat, neuron)``, NaN where a repeat is missing, so that the numbers of repeats n_i may
-differ between images.
+:class:`~predictive_model.recordings.repeats.Repeats` or as ``(image, repeat, neuron)``, NaN where a
+repeat is missing, so that the numbers of repeats n_i may differ between images.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
+from predictive_model.recordings.repeats import Repeats
 from predictive_model.scoring.correlation import correlation
-from predictive_model.scoring.reliability import checked_trials, oracle_correlation
+from predictive_model.scoring.moments import ImageStatistics, Moments
+from predictive_model.scoring.reliability import checked_trials, moments_of_repeats
 
 N_SPLITS = 100
 
@@ -55,12 +58,12 @@ class Ceilings:
         return np.sqrt(np.maximum(self.fev, 0))
 
 
-def ceilings(trials: NDArray, *, n_splits: int = N_SPLITS, seed: int = 0) -> Ceilings:
+def ceilings(trials: NDArray | Repeats, *, n_splits: int = N_SPLITS, seed: int = 0) -> Ceilings:
     """All ceilings of a population.
 
     Parameters
     ----------
-    trials : (image, repeat, neuron)
+    trials : (image, repeat, neuron) or Repeats
         NaN where an image has fewer repeats; every image needs two.
     n_splits, seed : int
         Of :func:`split_half_reliability`.
@@ -78,21 +81,27 @@ def ceilings(trials: NDArray, *, n_splits: int = N_SPLITS, seed: int = 0) -> Cei
     >>> found.cc_max.shape, bool((found.cc_max > found.single_trial).all())
     ((3,), True)
     """
-    _, valid = checked_trials(trials)
-    return Ceilings(
-        oracle=oracle_correlation(trials),
-        conservative_oracle=conservative_oracle(trials),
-        fev=fraction_explainable_variance(trials),
-        cc_max=cc_max(trials),
-        split_half=np.sqrt(
-            np.maximum(split_half_reliability(trials, n_splits=n_splits, seed=seed), 0)
-        ),
-        n_images=len(valid),
-        n_trials=int(valid.sum()),
+    trials = checked_trials(trials)
+    return ceilings_of_moments(
+        ImageStatistics.of(trials).moments(),
+        split_half_reliability(trials, n_splits=n_splits, seed=seed),
     )
 
 
-def conservative_oracle(trials: NDArray) -> NDArray[np.float64]:
+def ceilings_of_moments(found: Moments, halves: NDArray[np.float64]) -> Ceilings:
+    """Ceilings from moments of all images, and the reliability (neuron,) by split halves."""
+    return Ceilings(
+        oracle=found.oracle[0],
+        conservative_oracle=found.conservative_oracle[0],
+        fev=found.fev[0],
+        cc_max=found.cc_max()[0],
+        split_half=np.sqrt(np.maximum(halves, 0)),
+        n_images=int(found.n_images[0, 0]),
+        n_trials=int(found.n_trials[0, 0]),
+    )
+
+
+def conservative_oracle(trials: NDArray | Repeats) -> NDArray[np.float64]:
     """Correlation of each trial with the mean over all of the image's trials, itself included.
 
     With equal repeats that is sqrt(V / (V + E)), where V is the variance over images of the mean
@@ -103,13 +112,11 @@ def conservative_oracle(trials: NDArray) -> NDArray[np.float64]:
     (neuron,) float64
         0 for a constant neuron.
     """
-    trials, valid = checked_trials(trials)
-    mean = np.broadcast_to(np.nanmean(trials, axis=1, keepdims=True), trials.shape)
-    return correlation(mean[valid], trials[valid])
+    return moments_of_repeats(trials).conservative_oracle[0]
 
 
 def total_and_noise_variance(
-    trials: NDArray,
+    trials: NDArray | Repeats,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Variance over all trials, and the part of it that repeats of an image differ by.
 
@@ -122,13 +129,11 @@ def total_and_noise_variance(
     total, noise : (neuron,) float64
         Both unbiased.
     """
-    trials, valid = checked_trials(trials)
-    variance = np.nanvar(trials, axis=1, ddof=1)
-    noise = np.average(variance, axis=0, weights=valid.sum(1))
-    return trials[valid].var(0, ddof=1), noise
+    found = moments_of_repeats(trials)
+    return found.total[0], found.noise[0]
 
 
-def fraction_explainable_variance(trials: NDArray) -> NDArray[np.float64]:
+def fraction_explainable_variance(trials: NDArray | Repeats) -> NDArray[np.float64]:
     """FEV of Cadena et al. 2019: (Var y - noise) / Var y.
 
     Returns
@@ -136,11 +141,10 @@ def fraction_explainable_variance(trials: NDArray) -> NDArray[np.float64]:
     (neuron,) float64
         At most 1, negative by chance; 0 for a constant neuron.
     """
-    total, noise = total_and_noise_variance(trials)
-    return np.divide(total - noise, total, out=np.zeros_like(total), where=total > 0)
+    return moments_of_repeats(trials).fev[0]
 
 
-def signal_power(trials: NDArray) -> NDArray[np.float64]:
+def signal_power(trials: NDArray | Repeats) -> NDArray[np.float64]:
     """SP of Eq. 1 of Schoppe et al. 2016, for any number of repeats: unbiased variance of s_i.
 
     The mean over n_i repeats has variance eta_i^2 / n_i beside its signal. Its unbiased estimate,
@@ -157,29 +161,33 @@ def signal_power(trials: NDArray) -> NDArray[np.float64]:
     (neuron,) float64
         Negative by chance where there is little signal; 0 for a constant neuron.
     """
-    trials, valid = checked_trials(trials)
-    left = np.nanvar(trials, axis=1, ddof=1) / valid.sum(1)[:, None]
-    return np.nanmean(trials, axis=1).var(0, ddof=1) - left.mean(0)
+    return moments_of_repeats(trials).signal_power[0]
 
 
-def cc_max(trials: NDArray) -> NDArray[np.float64]:
+def cc_max(trials: NDArray | Repeats, n_repeats: float | None = None) -> NDArray[np.float64]:
     """CC_max of Schoppe et al. 2016: sqrt(SP / Var_i(mean_t y_it)).
 
     The correlation of the true signal with the mean over repeats, in expectation.
+
+    Parameters
+    ----------
+    trials : (image, repeat, neuron) or Repeats
+    n_repeats : float, optional
+        Of the mean over how many repeats; those that were recorded by default. So a few repeats
+        tell what more of them would be worth.
 
     Returns
     -------
     (neuron,) float64
         From 0 to 1; 0 where the signal power is not positive.
     """
-    power = signal_power(trials)
-    variance = np.nanmean(checked_trials(trials)[0], axis=1).var(0, ddof=1)
-    ratio = np.divide(power, variance, out=np.zeros_like(power), where=power > 0)
-    return np.sqrt(ratio)
+    if n_repeats is not None and n_repeats < 1:
+        raise ValueError(f"n_repeats: {n_repeats}, expected at least 1")
+    return moments_of_repeats(trials).cc_max(n_repeats)[0]
 
 
 def split_half_reliability(
-    trials: NDArray, *, n_splits: int = N_SPLITS, seed: int = 0
+    trials: NDArray | Repeats, *, n_splits: int = N_SPLITS, seed: int = 0
 ) -> NDArray[np.float64]:
     """Spearman-Brown reliability k r / (1 + (k - 1) r) of the mean over repeats.
 
@@ -189,7 +197,7 @@ def split_half_reliability(
 
     Parameters
     ----------
-    trials : (image, repeat, neuron)
+    trials : (image, repeat, neuron) or Repeats
         NaN where an image has fewer repeats; every image needs two.
     n_splits : int
         Random splits, at least 1.
@@ -205,19 +213,34 @@ def split_half_reliability(
     """
     if n_splits < 1:
         raise ValueError(f"n_splits: {n_splits}, expected at least 1")
-    trials, valid = checked_trials(trials)
+    trials = checked_trials(trials)
     rng = np.random.default_rng(seed)
-    n, filled = valid.sum(1), np.where(valid[:, :, None], trials, 0)
-    r = np.zeros(trials.shape[2])
+    # From the smallest value on, so that a constant neuron varies in no half.
+    n, values = trials.counts, trials.values.astype(np.float64)
+    values -= values.min(0)
+    place = np.arange(n.max())
+    r = np.zeros(trials.n_neurons)
     for _ in range(n_splits):
         # Where the number is odd, chance says which half is the larger: so neither is noisier.
         size = (n + rng.integers(0, 2, len(n))) // 2
-        rank = np.where(valid, rng.random(valid.shape), np.inf).argsort(1).argsort(1)
-        first = rank < size[:, None]
-        second = valid & ~first
-        halves = [((h / h.sum(1, keepdims=True))[:, None] @ filled)[:, 0] for h in (first, second)]
+        order = np.where(place < n[:, None], rng.random((len(n), len(place))), np.inf).argsort(1)
+        rows = trials.starts[:, None] + order
+        halves = (
+            _means_of_rows(values, rows, half)
+            for half in (place < size[:, None], (place >= size[:, None]) & (place < n[:, None]))
+        )
         r += correlation(*halves) / n_splits
     smaller, larger = n // 2, n - n // 2
     k = ((1 / smaller + 1 / larger) / 2).mean() / (1 / n).mean()
     # Not below the reliability that would make the formula's denominator vanish.
     return np.maximum(k * r / (1 + (k - 1) * np.maximum(r, -1 / k)), -1.0)
+
+
+def _means_of_rows(
+    values: NDArray[np.float64], rows: NDArray[np.int64], chosen: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Mean (image, neuron) of the rows of ``values`` chosen among those of each image."""
+    n = chosen.sum(1)
+    starts = np.r_[0, np.cumsum(n)]
+    weights = np.repeat(1 / n, n)
+    return csr_array((weights, rows[chosen], starts), (len(n), len(values))) @ values

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictive_model.recordings.recording import Recording
-from predictive_model.scoring.correlation import correlation
+from predictive_model.recordings.repeats import Repeats
+from predictive_model.scoring.moments import ImageStatistics, Moments
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,32 +48,25 @@ def reliability(recording: Recording, *, bias_correct: bool = False) -> Reliabil
     RecordingError
         If fewer than two images were repeated.
     """
-    trials = recording.repeated_trials()
+    trials = recording.grouped_trials()
     signal, noise = signal_and_noise(trials, bias_correct=bias_correct)
     return Reliability(
         signal=signal,
         noise=noise,
         weight=signal_to_noise(signal, noise),
         oracle=oracle_correlation(trials),
-        n_images=len(trials),
-        n_trials=int(np.isfinite(trials[:, :, 0]).sum()),
+        n_images=trials.n_images,
+        n_trials=len(trials.values),
     )
 
 
-def checked_trials(trials: NDArray) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Trials from which repeats can be compared, and which of them there are.
+def checked_trials(trials: NDArray | Repeats) -> Repeats:
+    """Trials from which repeats can be compared.
 
     Parameters
     ----------
-    trials : (image, repeat, neuron)
+    trials : (image, repeat, neuron) or Repeats
         NaN where an image has fewer repeats.
-
-    Returns
-    -------
-    trials : (image, repeat, neuron) float64
-        From each neuron's smallest response on: so that all variances of a constant neuron are
-        0, which rounding would spoil otherwise.
-    valid : (image, repeat) bool
 
     Raises
     ------
@@ -80,33 +74,28 @@ def checked_trials(trials: NDArray) -> tuple[NDArray[np.float64], NDArray[np.boo
         If there are fewer than two images, an image has fewer than two repeats, or a repeat is
         missing for some neurons only.
     """
-    trials = np.asarray(trials, np.float64)
-    if trials.ndim != 3:
-        raise ValueError(f"trials: shape {trials.shape}, expected (image, repeat, neuron)")
-    finite = np.isfinite(trials)
-    valid = finite.all(2)
-    partial = int((finite.any(2) & ~valid).sum())
-    if partial:
-        raise ValueError(
-            f"trials: {partial} repeats are missing for some neurons and not for others; leave "
-            "those neurons or those repeats out"
-        )
-    few = int((valid.sum(1) < 2).sum())
+    trials = Repeats.of(trials)
+    few = int((trials.counts < 2).sum())
     if few:
         raise ValueError(f"trials: {few} images have fewer than two repeats; leave them out")
-    if len(trials) < 2:
-        raise ValueError(f"trials: {len(trials)} images, expected at least 2 to compare")
-    return trials - np.nanmin(trials, axis=(0, 1)), valid
+    if trials.n_images < 2:
+        raise ValueError(f"trials: {trials.n_images} images, expected at least 2 to compare")
+    return trials
+
+
+def moments_of_repeats(trials: NDArray | Repeats) -> Moments:
+    """Moments, (1, neuron), of trials from which repeats can be compared."""
+    return ImageStatistics.of(checked_trials(trials)).moments()
 
 
 def signal_and_noise(
-    trials: NDArray, *, bias_correct: bool = False
+    trials: NDArray | Repeats, *, bias_correct: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Eq. 1 of Li et al. 2019: sigma_a^2 = Var_i(E_t r_ait) and eta_a^2 = E_i(Var_t r_ait).
 
     Parameters
     ----------
-    trials : (image, repeat, neuron)
+    trials : (image, repeat, neuron) or Repeats
         NaN where an image has fewer repeats.
     bias_correct : bool
         Subtract from sigma_a^2 the noise that is left in a mean over repeats, E_i(eta_ai^2 / n_i).
@@ -117,13 +106,9 @@ def signal_and_noise(
     signal, noise : (neuron,) float64
         sigma_a and eta_a.
     """
-    trials, valid = checked_trials(trials)
-    mean = np.nanmean(trials, axis=1)
-    variance = np.nanvar(trials, axis=1, ddof=1)
-    signal = mean.var(0, ddof=1)
-    if bias_correct:
-        signal = np.maximum(signal - (variance / valid.sum(1)[:, None]).mean(0), 0)
-    return np.sqrt(signal), np.sqrt(variance.mean(0))
+    found = moments_of_repeats(trials)
+    signal = np.maximum(found.signal_power, 0) if bias_correct else found.image_variance
+    return np.sqrt(signal[0]), np.sqrt(found.noise_of_images[0])
 
 
 def signal_to_noise(signal: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -134,12 +119,12 @@ def signal_to_noise(signal: NDArray[np.float64], noise: NDArray[np.float64]) -> 
     return np.divide(signal, noise, out=np.zeros_like(signal), where=noise > 0)
 
 
-def oracle_correlation(trials: NDArray) -> NDArray[np.float64]:
+def oracle_correlation(trials: NDArray | Repeats) -> NDArray[np.float64]:
     """Leave-one-out oracle: correlation of each trial with the mean of the image's other trials.
 
     Parameters
     ----------
-    trials : (image, repeat, neuron)
+    trials : (image, repeat, neuron) or Repeats
         NaN where an image has fewer repeats; every image needs two.
 
     Returns
@@ -147,8 +132,4 @@ def oracle_correlation(trials: NDArray) -> NDArray[np.float64]:
     (neuron,) float64
         Pearson correlation over all trials; 0 for a constant neuron.
     """
-    trials, valid = checked_trials(trials)
-    n = valid.sum(1)
-    total = np.nansum(trials, axis=1, keepdims=True)
-    others = (total - trials) / (n[:, None, None] - 1)
-    return correlation(others[valid], trials[valid])
+    return moments_of_repeats(trials).oracle[0]

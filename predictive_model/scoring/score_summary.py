@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from predictive_model.scoring.bootstrap import percentile_intervals
+from predictive_model.recordings.repeats import Repeats
+from predictive_model.scoring.bootstrap import jackknife_intervals, percentile_intervals
+from predictive_model.scoring.moments import ImageStatistics, Moments
 from predictive_model.scoring.scores import (
+    FEV_THRESHOLD,
     EncoderScores,
     fraction_oracle_ratio,
     fraction_oracle_slope,
-    score_trials,
+    oracle_slopes,
+    paired,
+    scores_of_moments,
 )
 
 
-def _mean(values: NDArray[np.float64]) -> float:
-    defined = values[np.isfinite(values)]
-    return float(defined.mean()) if len(defined) else np.nan
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Over the last axis; what is not defined does not count."""
+    n = np.isfinite(values).sum(-1)
+    sums = np.nansum(values, axis=-1)
+    return np.divide(sums, n, out=np.full(np.shape(sums), np.nan), where=n > 0)
 
 
-def _median(values: NDArray[np.float64]) -> float:
-    defined = values[np.isfinite(values)]
-    return float(np.median(defined)) if len(defined) else np.nan
+def _median(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+        return np.nanmedian(values, axis=-1)
 
 
 # A ratio to a small number may be anything, so ratios are summarised by their median. FEVE is
@@ -90,8 +99,15 @@ def summarise(
     >>> summarise(EncoderScores(np.array([0.2, 0.3, 0.4])))["single_trial"].value
     0.3
     """
+    by_neuron = _by_neuron(scores)
+    oracle = scores.oracle
     ends = percentile_intervals(
-        lambda drawn: list(_values(scores, drawn).values()),
+        lambda drawn: list(
+            _summaries(
+                {name: values[drawn] for name, values in by_neuron.items()},
+                None if oracle is None else oracle[drawn],
+            ).values()
+        ),
         len(scores.single_trial),
         confidence=confidence,
         n_resamples=n_resamples,
@@ -101,8 +117,8 @@ def summarise(
 
 
 def summarise_over_images(
-    trials: NDArray,
-    predicted: NDArray,
+    trials: NDArray | Repeats,
+    predicted: NDArray | Repeats,
     *,
     confidence: float = 0.95,
     n_resamples: int = 1000,
@@ -111,33 +127,31 @@ def summarise_over_images(
     """Summaries of all scores, with intervals by resampling images.
 
     All neurons saw the same images, so their scores err together, and resampling neurons does not
-    show it. These intervals say how the number would vary had the same neurons seen other images.
+    show it. These intervals are for what the same neurons would score on infinitely many images of
+    the kind, each with as many repeats as here. How often they hold it: docs/scores.md.
 
     Parameters
     ----------
-    trials, predicted : (image, repeat, neuron)
+    trials, predicted : (image, repeat, neuron), or both Repeats
         From :func:`predictive_model.scoring.scores.arranged`.
     confidence, n_resamples, seed
-        See :func:`predictive_model.scoring.bootstrap.percentile_intervals`.
+        See :func:`predictive_model.scoring.bootstrap.jackknife_intervals`.
 
     Returns
     -------
     dict of str to Score
         As from :func:`summarise`.
     """
-
-    scores = score_trials(trials, predicted)
-    names = list(_values(scores))
-
-    def of_images(drawn: NDArray[np.int64]) -> list[float]:
-        # One split of halves: no summary's value depends on it.
-        values = _values(score_trials(trials[drawn], predicted[drawn], n_splits=1))
-        # A draw may leave out the images that were shown once only, and have more scores.
-        return [values.get(name, np.nan) for name in names]
-
-    ends = percentile_intervals(
-        of_images,
-        len(trials),
+    trials, predicted = paired(trials, predicted)
+    images = ImageStatistics.of(trials, predicted)
+    # No summary depends on split halves.
+    halves = np.full(trials.n_neurons, np.nan) if images.repeated else None
+    scores = scores_of_moments(images.moments(), halves)
+    ends = jackknife_intervals(
+        lambda weights: np.stack(
+            list(summaries_of_moments(images.moments(weights)).values()), axis=1
+        ),
+        trials.n_images,
         confidence=confidence,
         n_resamples=n_resamples,
         seed=seed,
@@ -145,29 +159,52 @@ def summarise_over_images(
     return _with_intervals(scores, ends)
 
 
+def summaries_of_moments(found: Moments) -> dict[str, NDArray[np.float64]]:
+    """Summaries (selection,) of all scores for selections of images.
+
+    Parameters
+    ----------
+    found : Moments
+        With predictions.
+    """
+    if not found.images.repeated:
+        return _summaries({"single_trial": found.single_trial}, None)
+    by_neuron = {
+        "single_trial": found.single_trial,
+        "to_average": found.to_average,
+        "feve": found.feve(FEV_THRESHOLD),
+        "cc_norm": found.cc_norm,
+        "fraction_oracle_ratio": fraction_oracle_ratio(found.single_trial, found.oracle),
+    }
+    return _summaries(by_neuron, found.oracle)
+
+
 def _with_intervals(scores: EncoderScores, ends: NDArray[np.float64]) -> dict[str, Score]:
-    ceiling = _ceilings(scores)
-    out = {}
-    for (name, value), (low, high) in zip(_values(scores).items(), ends, strict=True):
-        by_neuron = getattr(scores, name) if name in STATISTIC else scores.single_trial
-        n = int(np.isfinite(by_neuron).sum())
-        out[name] = Score(value, float(low), float(high), n, ceiling.get(name))
-    return out
+    ceiling, by_neuron = _ceilings(scores), _by_neuron(scores)
+    values = _summaries(by_neuron, scores.oracle)
+    counted = {name: int(np.isfinite(values).sum()) for name, values in by_neuron.items()}
+    n_neurons = len(scores.single_trial)
+    return {
+        name: Score(
+            float(value), float(low), float(high), counted.get(name, n_neurons), ceiling.get(name)
+        )
+        for (name, value), (low, high) in zip(values.items(), ends, strict=True)
+    }
 
 
-def _values(scores: EncoderScores, drawn: NDArray[np.int64] | None = None) -> dict[str, float]:
-    """Summaries over the neurons drawn, all by default."""
-    out = {}
-    for name, statistic in STATISTIC.items():
-        by_neuron = getattr(scores, name)
-        if by_neuron is not None:
-            out[name] = statistic(by_neuron if drawn is None else by_neuron[drawn])
-    if scores.oracle is not None:
-        single, oracle = scores.single_trial, scores.oracle
-        if drawn is not None:
-            single, oracle = single[drawn], oracle[drawn]
-        slope = fraction_oracle_slope(single, oracle)
-        out["fraction_oracle_slope"] = np.nan if slope is None else slope
+def _by_neuron(scores: EncoderScores) -> dict[str, NDArray[np.float64]]:
+    """The scores (neuron,) that there are."""
+    found = {name: getattr(scores, name) for name in STATISTIC}
+    return {name: values for name, values in found.items() if values is not None}
+
+
+def _summaries(
+    by_neuron: dict[str, NDArray[np.float64]], oracle: NDArray[np.float64] | None
+) -> dict[str, NDArray[np.float64]]:
+    """Summaries (...) of scores (..., neuron)."""
+    out = {name: STATISTIC[name](values) for name, values in by_neuron.items()}
+    if oracle is not None:
+        out["fraction_oracle_slope"] = oracle_slopes(by_neuron["single_trial"], oracle)
     return out
 
 
@@ -177,11 +214,11 @@ def _ceilings(scores: EncoderScores) -> dict[str, float]:
         return {}
     perfect, oracle = scores.ceilings.single_trial, scores.ceilings.oracle
     out = {
-        "single_trial": _mean(perfect),
-        "to_average": _mean(scores.ceilings.cc_max),
+        "single_trial": float(_mean(perfect)),
+        "to_average": float(_mean(scores.ceilings.cc_max)),
         "feve": 1.0,
         "cc_norm": 1.0,
-        "fraction_oracle_ratio": _median(fraction_oracle_ratio(perfect, oracle)),
+        "fraction_oracle_ratio": float(_median(fraction_oracle_ratio(perfect, oracle))),
     }
     slope = fraction_oracle_slope(perfect, oracle)
     return out if slope is None else out | {"fraction_oracle_slope": slope}

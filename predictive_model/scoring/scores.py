@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictive_model.recordings.recording import Recording, Tier
+from predictive_model.recordings.repeats import Repeats, shown_repeats
 from predictive_model.scoring.ceilings import (
     N_SPLITS,
     Ceilings,
-    ceilings,
-    signal_power,
-    total_and_noise_variance,
+    ceilings_of_moments,
+    split_half_reliability,
 )
-from predictive_model.scoring.correlation import correlation
+from predictive_model.scoring.moments import ImageStatistics, Moments
+from predictive_model.scoring.reliability import checked_trials
 
 # Below this fraction of explainable variance FEVE divides by next to nothing; as in Cadena et al.
 FEV_THRESHOLD = 0.15
@@ -106,9 +107,7 @@ def score_predictions(
     return score_trials(trials, by_image, n_splits=n_splits, seed=seed)
 
 
-def arranged(
-    recording: Recording, tier: Tier, predicted: NDArray
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def arranged(recording: Recording, tier: Tier, predicted: NDArray) -> tuple[Repeats, Repeats]:
     """Responses and predictions of a tier, as :func:`score_trials` wants them.
 
     Parameters
@@ -120,10 +119,14 @@ def arranged(
 
     Returns
     -------
-    trials, predicted : (image, repeat, neuron)
-        NaN where an image has fewer repeats than another.
+    trials, predicted : Repeats
     """
     rows = recording.trials_of(tier)
+    if len(rows) == 0:
+        raise ValueError(
+            f"tier: no trial of {recording.name!r} is in the {tier} tier, so there is nothing to "
+            "score; choose another tier"
+        )
     responses = recording.responses[rows]
     if predicted.shape != responses.shape:
         raise ValueError(
@@ -136,23 +139,24 @@ def arranged(
             f"predicted: {len(bad)} trials hold values that are not finite, the first is trial "
             f"{bad[0]}; a fit that diverged predicts such values"
         )
-    _, place, n = np.unique(recording.image_index[rows], return_inverse=True, return_counts=True)
-    order = np.argsort(place, kind="stable")
-    repeat = np.arange(len(order)) - np.repeat(np.cumsum(n) - n, n)
-    out = np.full((2, len(n), n.max(initial=0), recording.n_neurons), np.nan)
-    out[0, place[order], repeat] = responses[order]
-    out[1, place[order], repeat] = predicted[order]
-    return out[0], out[1]
+    index = recording.image_index[rows]
+    order = np.argsort(index, kind="stable")
+    counts = np.unique(index, return_counts=True)[1]
+    return Repeats(responses[order], counts), Repeats(predicted[order], counts)
 
 
 def score_trials(
-    trials: NDArray, predicted: NDArray, *, n_splits: int = N_SPLITS, seed: int = 0
+    trials: NDArray | Repeats,
+    predicted: NDArray | Repeats,
+    *,
+    n_splits: int = N_SPLITS,
+    seed: int = 0,
 ) -> EncoderScores:
     """Scores of predictions that are arranged by image and repeat.
 
     Parameters
     ----------
-    trials, predicted : (image, repeat, neuron)
+    trials, predicted : (image, repeat, neuron), or both Repeats
         NaN where an image has fewer repeats than another. Predictions may differ between
         repeats, as they do for an encoder that knows where the animal looks.
     n_splits, seed : int
@@ -164,23 +168,54 @@ def score_trials(
         Without the scores that need repeats if an image was shown once only, or there is only
         one image.
     """
-    shown = np.isfinite(trials).all(2)
-    single = correlation(predicted[shown], trials[shown])
-    if len(trials) < 2 or (shown.sum(1) < 2).any():
+    trials, predicted = paired(trials, predicted)
+    images = ImageStatistics.of(trials, predicted)
+    halves = None
+    if images.repeated:
+        halves = split_half_reliability(trials, n_splits=n_splits, seed=seed)
+    return scores_of_moments(images.moments(), halves)
+
+
+def scores_of_moments(found: Moments, halves: NDArray[np.float64] | None) -> EncoderScores:
+    """Scores from moments of all images.
+
+    Parameters
+    ----------
+    found : Moments
+    halves : (neuron,), or None
+        Reliability by split halves; None leaves the scores out that need repeats.
+    """
+    single = found.single_trial[0]
+    if halves is None:
         return EncoderScores(single)
-    found = ceilings(trials, n_splits=n_splits, seed=seed)
+    beside = ceilings_of_moments(found, halves)
     return EncoderScores(
         single_trial=single,
-        to_average=correlation_to_average(trials, predicted),
-        feve=fraction_explainable_variance_explained(trials, predicted),
-        cc_norm=normalised_correlation(trials, predicted),
-        fraction_oracle_slope=fraction_oracle_slope(single, found.oracle),
-        fraction_oracle_ratio=fraction_oracle_ratio(single, found.oracle),
-        ceilings=found,
+        to_average=found.to_average[0],
+        feve=found.feve(FEV_THRESHOLD)[0],
+        cc_norm=found.cc_norm[0],
+        fraction_oracle_slope=fraction_oracle_slope(single, beside.oracle),
+        fraction_oracle_ratio=fraction_oracle_ratio(single, beside.oracle),
+        ceilings=beside,
     )
 
 
-def correlation_to_average(trials: NDArray, predicted: NDArray) -> NDArray[np.float64]:
+def paired(trials: NDArray | Repeats, predicted: NDArray | Repeats) -> tuple[Repeats, Repeats]:
+    """Trials and their predictions, both as Repeats, without images that have no trial."""
+    if isinstance(trials, Repeats) and isinstance(predicted, Repeats):
+        return trials, predicted
+    trials, predicted = np.asarray(trials), np.asarray(predicted)
+    if trials.shape != predicted.shape:
+        raise ValueError(f"predicted: shape {predicted.shape}, expected {trials.shape}, as trials")
+    shown = shown_repeats(trials)
+    counts = shown.sum(1)
+    counts = counts[counts > 0]
+    return Repeats(trials[shown], counts), Repeats(predicted[shown], counts)
+
+
+def correlation_to_average(
+    trials: NDArray | Repeats, predicted: NDArray | Repeats
+) -> NDArray[np.float64]:
     """CC_abs of Schoppe et al. 2016: correlation of the means over repeats, image by image.
 
     Returns
@@ -188,10 +223,12 @@ def correlation_to_average(trials: NDArray, predicted: NDArray) -> NDArray[np.fl
     (neuron,) float64
         0 for a constant neuron or prediction.
     """
-    return correlation(np.nanmean(predicted, axis=1), np.nanmean(trials, axis=1))
+    return ImageStatistics.of(*paired(trials, predicted)).moments().to_average[0]
 
 
-def normalised_correlation(trials: NDArray, predicted: NDArray) -> NDArray[np.float64]:
+def normalised_correlation(
+    trials: NDArray | Repeats, predicted: NDArray | Repeats
+) -> NDArray[np.float64]:
     """CC_norm = CC_abs / CC_max of Schoppe et al. 2016.
 
     In expectation the correlation of the prediction with the true signal.
@@ -202,15 +239,15 @@ def normalised_correlation(trials: NDArray, predicted: NDArray) -> NDArray[np.fl
         NaN where the signal power is not positive. Where it is small the ratio may be anything,
         also far beyond 1: summarise it by its median.
     """
-    power = signal_power(trials)
-    variance = np.nanmean(np.asarray(trials, np.float64), axis=1).var(0, ddof=1)
-    absolute = correlation_to_average(trials, predicted)
-    ratio = np.divide(variance, power, out=np.full_like(power, np.nan), where=power > 0)
-    return absolute * np.sqrt(ratio)
+    trials, predicted = paired(trials, predicted)
+    return ImageStatistics.of(checked_trials(trials), predicted).moments().cc_norm[0]
 
 
 def fraction_explainable_variance_explained(
-    trials: NDArray, predicted: NDArray, *, threshold: float = FEV_THRESHOLD
+    trials: NDArray | Repeats,
+    predicted: NDArray | Repeats,
+    *,
+    threshold: float = FEV_THRESHOLD,
 ) -> NDArray[np.float64]:
     """FEVE of Cadena et al. 2019: 1 - (MSE - noise) / (Var y - noise), over single trials.
 
@@ -218,7 +255,7 @@ def fraction_explainable_variance_explained(
 
     Parameters
     ----------
-    trials, predicted : (image, repeat, neuron)
+    trials, predicted : (image, repeat, neuron), or both Repeats
         NaN where an image has fewer repeats.
     threshold : float
         Least fraction of explainable variance, 0 to 1.
@@ -230,12 +267,8 @@ def fraction_explainable_variance_explained(
     """
     if not 0 <= threshold < 1:
         raise ValueError(f"threshold: {threshold}, expected 0 to 1")
-    total, noise = total_and_noise_variance(trials)
-    shown = np.isfinite(trials).all(2)
-    error = ((np.asarray(trials, np.float64)[shown] - predicted[shown]) ** 2).mean(0)
-    explainable = total - noise
-    kept = (explainable >= threshold * total) & (explainable > 0)
-    return 1 - np.divide(error - noise, explainable, out=np.full_like(total, np.nan), where=kept)
+    trials, predicted = paired(trials, predicted)
+    return ImageStatistics.of(checked_trials(trials), predicted).moments().feve(threshold)[0]
 
 
 def fraction_oracle_slope(score: NDArray[np.float64], oracle: NDArray[np.float64]) -> float | None:
@@ -244,8 +277,15 @@ def fraction_oracle_slope(score: NDArray[np.float64], oracle: NDArray[np.float64
     One number for a population, to which reliable neurons contribute most. None where the oracle
     predicts nothing, so that there is no fraction to speak of.
     """
-    power = float(oracle @ oracle)
-    return float(score @ oracle) / power if power > 0 else None
+    slope = float(oracle_slopes(score, oracle))
+    return slope if np.isfinite(slope) else None
+
+
+def oracle_slopes(score: NDArray[np.float64], oracle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same for any number of populations: (...) of (..., neuron), NaN where there is none."""
+    power = np.asarray((oracle**2).sum(-1))
+    product = np.asarray((score * oracle).sum(-1))
+    return np.divide(product, power, out=np.full_like(power, np.nan), where=power > 0)
 
 
 def fraction_oracle_ratio(

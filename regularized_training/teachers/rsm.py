@@ -188,7 +188,7 @@ def recorded_rsm_teacher(
     """
     chosen = teaching_images(recordings)
     rates = [
-        np.nanmean(r.repeated_trials(images), axis=1)
+        r.grouped_trials(images).mean().astype(np.float32)
         for r, images in zip(recordings, chosen, strict=True)
     ]
     if shuffled:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from predictive_model.fits.fitted import FittedEncoder
 from predictive_model.recordings.recording import Recording
+from predictive_model.recordings.repeats import Repeats
 from predictive_model.scoring.correlation import correlation
 from predictive_model.scoring.reliability import reliability
 from regularized_training.teachers.predictability import model_weight
@@ -76,7 +77,7 @@ def unit_vectors(
 
 
 def oracle_similarity(
-    trials: NDArray[np.float32], weight: NDArray[np.float64] | None = None
+    trials: NDArray[np.float32] | Repeats, weight: NDArray[np.float64] | None = None
 ) -> NDArray[np.float32]:
     """Eq. 3 of Li et al. 2019: mean similarity over all pairs of trials of two images.
 
@@ -86,7 +87,7 @@ def oracle_similarity(
 
     Parameters
     ----------
-    trials : (image, repeat, neuron)
+    trials : (image, repeat, neuron) or Repeats
         NaN where an image has fewer repeats.
     weight : (neuron,), optional
         w_a of Eq. 1.
@@ -97,21 +98,19 @@ def oracle_similarity(
         The diagonal is the mean similarity of different trials of one image, and NaN for an
         image with one trial.
     """
-    valid = np.isfinite(trials).all(2)
-    n = valid.sum(1)
+    trials = Repeats.of(trials)
+    n = trials.counts
     if (n == 0).any():
         raise ValueError(f"trials: image {int(np.flatnonzero(n == 0)[0])} has no trial at all")
-    e = unit_vectors(trials[valid], weight)
-    image = np.nonzero(valid)[0]
-    total = np.zeros((len(trials), e.shape[1]), np.float64)
-    np.add.at(total, image, e)
+    e = unit_vectors(trials.values, weight)
+    total = trials.sums(e)
     mean = total / n[:, None]
     matrix = mean @ mean.T
     # Trials with themselves contribute their own squared length: 1, or 0 for one without direction.
-    own = np.bincount(image, (e.astype(np.float64) ** 2).sum(1), len(trials))
+    own = trials.sums((e.astype(np.float64) ** 2).sum(1))
     pairs = n * (n - 1.0)
     diagonal = np.divide(
-        (total**2).sum(1) - own, pairs, out=np.full(len(trials), np.nan), where=pairs > 0
+        (total**2).sum(1) - own, pairs, out=np.full(len(n), np.nan), where=pairs > 0
     )
     np.fill_diagonal(matrix, diagonal)
     return matrix.astype(np.float32)
@@ -205,20 +204,19 @@ def similarity_quality(
         If it has fewer than three.
     """
     images = recording.require_repeats(recording.images_of("test"))
-    trials = recording.repeated_trials(images)
+    trials = recording.grouped_trials(images)
     weight = reliability(recording).weight
     model = similarity(fitted.predict(recording.images[images]), model_weight(recording, fitted))
-    # A missing repeat stands at the end, so the first `depth` repeats are there for all images.
-    depth = int(np.isfinite(trials[:, :, 0]).sum(1).min())
+    depth = int(trials.counts.min())
     model_r, data_r = [], []
     for repeat in range(depth):
-        oracle = oracle_similarity(np.delete(trials, repeat, axis=1), weight)
+        oracle = oracle_similarity(trials.without(repeat), weight)
         model_r.append(similarity_correlation(oracle, model))
-        data_r.append(similarity_correlation(oracle, similarity(trials[:, repeat], weight)))
+        data_r.append(similarity_correlation(oracle, similarity(trials.repeat(repeat), weight)))
     return SimilarityQuality(
         oracle=oracle_similarity(trials, weight),
         model=model,
-        data=similarity(trials[:, 0], weight),
+        data=similarity(trials.repeat(0), weight),
         model_correlation=float(np.mean(model_r)),
         data_correlation=float(np.mean(data_r)),
         oracle_ceiling=_oracle_ceiling(trials, weight, n_splits, seed),
@@ -227,19 +225,21 @@ def similarity_quality(
 
 
 def _oracle_ceiling(
-    trials: NDArray[np.float32], weight: NDArray[np.float64], n_splits: int, seed: int
+    trials: Repeats, weight: NDArray[np.float64], n_splits: int, seed: int
 ) -> float:
     rng = np.random.default_rng(seed)
-    valid = np.isfinite(trials[:, :, 0])
+    half = int(trials.counts.min()) // 2
+    place = np.arange(trials.counts.max())
+    missing = place >= trials.counts[:, None]
     reliabilities = []
     for _ in range(n_splits):
         # A random order of each image's trials, the missing ones last.
-        order = np.argsort(np.where(valid, rng.random(valid.shape), np.inf), axis=1)
-        shuffled = np.take_along_axis(trials, order[:, :, None], axis=1)
-        depth = int(valid.sum(1).min())
-        half = depth // 2
-        a = oracle_similarity(shuffled[:, :half], weight)
-        b = oracle_similarity(shuffled[:, half : 2 * half], weight)
+        order = np.argsort(np.where(missing, np.inf, rng.random(missing.shape)), axis=1)
+        rows = trials.starts[:, None] + order
+        a, b = (
+            oracle_similarity(trials.values[rows[:, first : first + half]], weight)
+            for first in (0, half)
+        )
         r = max(similarity_correlation(a, b), 0.0)
         reliabilities.append(2 * r / (1 + r))
     return float(np.sqrt(np.mean(reliabilities)))

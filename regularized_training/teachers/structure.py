@@ -245,8 +245,8 @@ def similarity_structure(recording: Recording, fitted: FittedEncoder) -> Similar
             f"tier: the test and the validation tier of {recording.name!r} have fewer than "
             f"{MINIMAL_IMAGES} images; similarity needs held-out images to be compared on"
         )
-    trials = recording.repeated_trials(images)
-    recorded = similarity(trials[:, 0], weight)
+    trials = recording.grouped_trials(images)
+    recorded = similarity(trials.repeat(0), weight)
     oracle = oracle_similarity(trials, weight) if with_oracle else None
     # What is explainable is not known without repeats.
     v = predictability(recording, fitted, DEFAULT_PREDICTABILITY if weighted else "image")

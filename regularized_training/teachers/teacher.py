@@ -219,7 +219,7 @@ def oracle_teacher(recordings: Sequence[Recording]) -> SimilarityTeacher:
     chosen = teaching_images(recordings)
     total = np.zeros((len(chosen[0]), len(chosen[0])), np.float32)
     for recording, images in zip(recordings, chosen, strict=True):
-        trials = recording.repeated_trials(images)
+        trials = recording.grouped_trials(images)
         total += oracle_similarity(trials, reliability(recording).weight)
     # Two trials of one image are less alike than that, but no image is compared with itself.
     np.fill_diagonal(total, len(recordings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from predictive_model.importers.arrays import read_arrays
 from predictive_model.recordings.recording import Recording
-from predictive_model.scoring.ceilings import ceilings, signal_power
+from predictive_model.scoring.ceilings import cc_max, ceilings, signal_power
 from predictive_model.scoring.reliability import signal_and_noise
 from predictive_model.scoring.score_summary import summarise
 from predictive_model.scoring.scores import FEV_THRESHOLD, score_predictions
@@ -116,3 +117,26 @@ def test_of_trial_averages_single_trials_are_the_recorded_means(
     np.testing.assert_allclose(scores.single_trial, expected, rtol=1e-5)
     assert set(summarise(scores)) == {"single_trial"}
     assert scores.ceilings is None
+
+
+SCRIPT = Path(__file__).parents[2] / "experiments" / "ceilings_of_halves.py"
+
+
+def test_ceilings_from_some_repeats_of_real_neurons_hold_for_the_others(data_folder: Path) -> None:
+    """Macaque V1, 66 units, 40 repeats: see docs/results/ceilings.md.
+
+    The mean over other repeats correlates as their noise and our ceilings say. Units without any
+    signal are the exception: ceilings are cut off at 0, correlations are not.
+    """
+    script = runpy.run_path(str(SCRIPT), run_name="imported")
+    counts = script["read_counts"](data_folder / "macaque_v1_henaff" / "ay4_u006.npz")
+    blocks = script["agreement_of_repeats"](counts)
+    assert np.abs(blocks[0, 1:]).max() < 0.02  # the first ten agree with each other only
+    assert blocks[0, 0] == pytest.approx(0.123, abs=1e-3)
+    assert blocks[1:, 1:].min() == pytest.approx(0.093, abs=1e-3)
+    units = script["repeats_of_units"](counts)
+    found = script["table_of"](units, 0.5, 2, in_order=False)
+    assert found.mean(0) == pytest.approx([0.615, 0.608, 0.308, 0.306], abs=6e-3)
+    reliable = np.argsort([cc_max(unit)[0] for unit in units])[len(units) // 6 :]
+    difference = found[reliable, 1::2] - found[reliable, ::2]
+    np.testing.assert_allclose(difference.mean(0), 0, atol=0.005)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
-from predictive_model.scoring.bootstrap import percentile_intervals
+from predictive_model.scoring.bootstrap import jackknife_intervals, percentile_intervals
 from predictive_model.scoring.correlation import correlation
 
 
@@ -79,3 +80,45 @@ def test_one_thing_says_nothing_of_others():
 def test_settings_that_cannot_work_are_refused(setting, message):
     with pytest.raises(ValueError, match=message):
         percentile_intervals(lambda drawn: 0.0, **({"n": 10} | setting))
+
+
+# -- jackknife -----------------------------------------------------------------------------
+
+
+def weighted_mean(values):
+    return lambda weights: weights @ values[:, None] / weights.sum(1, keepdims=True)
+
+
+def test_the_jackknife_of_a_mean_is_students_interval():
+    values = np.random.default_rng(0).gamma(3.0, 1.0, 40)
+    ((low, high),) = jackknife_intervals(weighted_mean(values), 40, n_resamples=20_000)
+    error = student.ppf(0.975, 39) * values.std(ddof=1) / np.sqrt(40)
+    assert (low, high) == pytest.approx((values.mean() - error, values.mean() + error), abs=0.02)
+
+
+def test_the_jackknife_holds_a_value_and_the_value_without_its_bias():
+    """The variance with divisor n is too small by the n-th part."""
+    values = np.random.default_rng(0).standard_normal(30)
+
+    def biased(weights):
+        mean = weighted_mean(values)(weights)
+        return weighted_mean(values**2)(weights) - mean**2
+
+    ((low, high),) = jackknife_intervals(biased, 30, n_resamples=20_000)
+    assert (low + high) / 2 == pytest.approx((values.var() + values.var(ddof=1)) / 2, rel=0.01)
+    assert low < values.var() < values.var(ddof=1) < high
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_jackknife_says_nothing_from_three_things_or_of_what_is_undefined():
+    assert np.isnan(jackknife_intervals(weighted_mean(np.arange(3.0)), 3)).all()
+
+    def statistics(weights):
+        some = np.where(weights[:, 0] > 0, weights @ np.arange(10.0), np.nan)
+        return np.stack([np.full(len(weights), np.nan), some], axis=1)
+
+    never, sometimes = jackknife_intervals(statistics, 10)
+    assert np.isnan(never).all()
+    assert np.isfinite(sometimes).all()
+    with pytest.raises(ValueError, match="n_resamples: 5, expected at least 20"):
+        jackknife_intervals(statistics, 10, n_resamples=5)

@@ -128,6 +128,15 @@ def test_signal_power_is_unbiased_where_noise_and_repeats_depend_on_the_image():
     assert_mean_is(total - noise, shown.var(ddof=1), bias=0)
 
 
+def test_a_few_repeats_tell_the_ceiling_of_many():
+    known = simulate("poisson", 0.3, np.full(600, 4))
+    reliability = known.signal_variance / (known.signal_variance + known.noise_variance / 50)
+    assert_mean_is(cc_max(known.trials, 50) ** 2, reliability)
+    np.testing.assert_allclose(cc_max(known.trials, 4), cc_max(known.trials))
+    with pytest.raises(ValueError, match="n_repeats: 0, expected at least 1"):
+        cc_max(known.trials, 0)
+
+
 def test_a_trial_is_predicted_worse_by_the_others_than_by_its_signal_than_by_a_mean_with_itself():
     found = ceilings(simulate("poisson", 0.3, UNEQUAL).trials, n_splits=1)
     assert (found.oracle < found.single_trial).all()

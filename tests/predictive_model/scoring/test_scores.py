@@ -107,11 +107,17 @@ def test_predictions_that_are_not_finite_are_refused(scan, rates):
         score_predictions(scan, "test", predicted)
 
 
+def test_a_tier_without_trials_is_refused(scan):
+    tested = scan.with_tiers(np.where(scan.tier == "validation", "train", scan.tier))
+    with pytest.raises(ValueError, match="tier: no trial of 'scan' is in the validation tier"):
+        score_predictions(tested, "validation", np.empty((0, 6)))
+
+
 def test_trials_and_their_predictions_are_arranged_alike(scan):
     rows = scan.trials_of("test")
     trials, predicted = arranged(scan, "test", 10 * scan.responses[rows])
-    np.testing.assert_array_equal(trials, scan.repeated_trials())
-    np.testing.assert_array_equal(predicted, 10 * trials)
+    np.testing.assert_array_equal(trials.padded(), scan.repeated_trials())
+    np.testing.assert_array_equal(predicted.values, 10 * trials.values)
 
 
 # -- by hand -------------------------------------------------------------------------------
