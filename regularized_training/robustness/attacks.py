@@ -247,9 +247,10 @@ class _Attack:
                         steps=steps,
                         start=None if start is None else start[some],
                     )
-                    won = success.cpu().numpy()
-                    reached = self.distance(x[some], attacked).double().cpu().numpy()
-                    count.update(np.where(won, reached, np.inf), queries=steps + 1, rows=some)
+                    far = self.distance(x[some], attacked).double()
+                    reached = torch.where(success, far, torch.inf).cpu().numpy()
+                    won = np.isfinite(reached)
+                    count.update(reached, queries=steps + 1, rows=some)
                     high[some[won]] = smallest[some[won]] = middle[some[won]]
                     low[some[~won]] = middle[some[~won]] + 1
                     jump *= 2

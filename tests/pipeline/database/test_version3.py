@@ -72,9 +72,15 @@ def expected(name: str) -> list[list[Any]]:
     return lines(file.read_text())
 
 
+# What results say that they did not say then; of a database of version 3 it is the same throughout.
+SINCE = {"layers": {"statistics": "task"}}
+
+
 def assert_says_the_same() -> None:
     for name, selected in RESULTS.items():
         found = getattr(results, name)(*selected)
+        for column, value in SINCE.get(name, {}).items():
+            assert (found.pop(column) == value).all()
         assert lines(found.to_csv(index=False)) == expected(name), name
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from regularized_training.teachers.stimuli import prepare_stimuli
 from torch import Tensor, nn
 
 from regularized_training.lessons.config import RegularizerConfig
@@ -20,6 +19,7 @@ from regularized_training.lessons.similarity import (
 from regularized_training.networks.architectures import build_network
 from regularized_training.networks.config import NetworkConfig
 from regularized_training.tasks.image_files import luma
+from regularized_training.teachers.stimuli import prepare_stimuli
 from regularized_training.teachers.teacher import SimilarityTeacher
 
 SHAPES = ((3, 4, 6), (5, 2, 3))  # (channels, height, width) of two layers

@@ -47,7 +47,7 @@ class Indices(TorchDispatchMode):
 
     largest = 0
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None):  # type: ignore[no-untyped-def]  # noqa: ANN204
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None):  # type: ignore[no-untyped-def]
         made = function(*args, **(kwargs or {}))
         if isinstance(made, torch.Tensor) and made.dtype == torch.int64:
             self.largest = max(self.largest, made.untyped_storage().nbytes())
