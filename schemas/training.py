@@ -206,7 +206,7 @@ class TrainingConfig(dj.Lookup):
             "training_hash",
             config,
             alpha=config.regularizer.alpha if config.regularizer else 0.0,
-            compared=" ".join((config.regularizer and config.regularizer.layers) or ()),
+            compared=" ".join((config.regularizer and config.regularizer.layers) or ())[:1024],
             n_stimuli=config.regularizer.n_stimuli if config.regularizer else 0,
             epochs=config.epochs,
             batch_size=config.batch_size,

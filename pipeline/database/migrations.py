@@ -17,6 +17,7 @@ from upath import UPath
 from pipeline.database.lineage import POPULATION, STABILITY, VERSION, Lineage, lineage_of
 from schemas import base, tables, teacher_plan, training
 from schemas.catalogue import Catalogue
+from schemas.evaluations import activations, layers
 from schemas.experiment import Experiment
 from schemas.stored import CODECS, StoreError, check_path
 from schemas.worker import SchemaVersion, Worker
@@ -90,6 +91,10 @@ def _foreign_keys(connection: Any, store: UPath, report: Report) -> None:
             _add_column(table, 'needs = "" : varchar(16)', report)
         elif "git_commit" in table.definition:
             _add_column(table, "origins = null : json", report)
+    for value in ("correlation", "alignment"):
+        _add_column(layers.LayerSimilarity.Layer, f"{value}_stimuli = null : float64", report)
+    _widen(layers.LayerSimilarity.Layer, "layer", "varchar(255)", report)
+    _widen(activations.LayerActivations.Config, "layer", "varchar(255)", report)
     _widen(training.TrainingConfig, "compared", "varchar(1024)", report)
     _widen(training.NetworkConfig, "architecture", "varchar(128)", report)
     _widen(teacher_plan.TeacherConfig, "teacher", "varchar(128)", report)

@@ -17,6 +17,7 @@ from schemas.base import now, transaction
 from schemas.evaluations.base import EVALUATIONS
 
 DEFAULT_PRIORITY = 5
+LONGEST_SCALE = 16  # as wide as a database's column
 PRIORITIES = range(0, 256)  # the lowest comes first
 
 
@@ -43,6 +44,11 @@ def add_experiment(
         If a scan or the image set is missing, or another experiment has the name and scale.
     """
     check_name(name)
+    if len(scale) > LONGEST_SCALE:
+        raise ExperimentError(
+            f"scale: {scale!r} has {len(scale)} characters, expected at most {LONGEST_SCALE}; "
+            f"rename the table [scales.{scale}]"
+        )
     _check_priority(priority)
     key = {"experiment": name, "scale": scale}
     settings = _with_keys_of_stimuli(settings)

@@ -1,4 +1,10 @@
-"""Fit an encoder to one or more recordings: in memory, early-stopped, resumable, deterministic."""
+"""Fit an encoder to one or more recordings: in memory, early-stopped, resumable.
+
+On a CPU, with a given number of threads, data, settings and seed decide the result to the bit. On a
+GPU they do not: the gradient of ``grid_sample``, by which a Gaussian readout reads its maps there,
+is summed in no fixed order (``torch.use_deterministic_algorithms`` lists it among those that have
+no other way), so that two fits with the same seed differ by rounding that training enlarges.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +112,7 @@ def fit_jointly(
     device : torch.device or str
     checkpoint : Path, optional
         Written after each epoch; a fit that finds its own checkpoint there goes on from it, and
-        ends with the same weights as if it had never stopped.
+        ends, on a CPU, with the same weights as if it had never stopped.
     progress : callable, optional
         Called with each finished :class:`FitEpoch`.
 

@@ -1,29 +1,43 @@
-"""Does a network see stimuli as its teacher does? Layer by layer, on stimuli that did not teach."""
+"""Does a network see stimuli as its teacher does? Layer by layer, on stimuli that did not teach.
+
+A network with batch normalisation is tested with the statistics that it gathered of its task's
+images, while a lesson may shape its features under those of the stimuli. A layer is judged under
+either, and the result says under which.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from predictive_model.config import Config
 from regularized_training.lessons.similarity import (
-    cosine_similarity,
+    cosines_of,
     flatten_features,
 )
 from regularized_training.networks.layer_reader import LayerReader
+from regularized_training.networks.normalisation import normalised_by
 from regularized_training.tasks.chosen_images import evaluating
 from regularized_training.teachers.similarity import similarity_correlation
 from regularized_training.teachers.stimuli import prepare_stimuli
 from regularized_training.teachers.teacher import SimilarityTeacher
 
+Statistics = Literal["task", "stimuli"]
 BATCH = 64
+FEATURE_BYTES = 2**30  # of features that are held at a time
 FEWEST = 4  # stimuli, for the unbiased estimate
 ROUNDING = 1e-12  # of a kernel's squares, is what single precision leaves of nothing
+
+
+Side = Annotated[int, Field(ge=8)]
 
 
 class RepresentationConfig(Config):
@@ -34,11 +48,11 @@ class RepresentationConfig(Config):
     n_stimuli : int
         Largest number of held-out stimuli to use, the first ones.
     stimulus_size : (int, int), optional
-        Height and width to resize the stimuli to; as they were shown by default.
+        Height and width to resize the stimuli to, at least 8 x 8; as they were shown by default.
     """
 
     n_stimuli: int = Field(default=500, ge=FEWEST)
-    stimulus_size: tuple[int, int] | None = None
+    stimulus_size: tuple[Side, Side] | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,7 @@ def compare_layers(
     device: str | torch.device = "cpu",
     *,
     n_channels: int | None = None,
+    statistics: Statistics = "task",
 ) -> list[LayerSimilarity]:
     """Similarity of each layer's features to a teacher, over the stimuli it holds out.
 
@@ -83,6 +98,10 @@ def compare_layers(
     device : str or torch.device
     n_channels : int, optional
         Channels of the network's images, 1 or 3; those of the stimuli by default.
+    statistics : {"task", "stimuli"}
+        By which batch normalisation goes: what the network gathered in training and is tested with,
+        or the statistics of these stimuli, near which ``batchnorm`` of ``"task"`` or ``"both"``
+        shaped its features. Without batch normalisation both are the same.
 
     Raises
     ------
@@ -102,21 +121,52 @@ def compare_layers(
     stimuli = prepare_stimuli(
         shown, n_channels or shown.shape[1], config.stimulus_size, scale=judge.scale
     )
+    batches = stimuli.tensor_split(-(-len(stimuli) // BATCH))
     with evaluating(network, device), torch.inference_mode():
-        read = LayerReader(network, layers)
-        parts = [read(part.to(device)) for part in stimuli.split(BATCH)]
-        compared = []
-        for layer, features in zip(layers, zip(*parts, strict=True), strict=True):
-            flat = flatten_features(torch.cat(features))
-            seen = cosine_similarity(flat - flat.mean(0)).cpu().numpy()
-            compared.append(
-                LayerSimilarity(
-                    layer,
-                    similarity_correlation(seen, said),
-                    centred_kernel_alignment(seen, said),
-                )
-            )
-    return compared
+        reader = LayerReader(network, layers)
+
+        def read(images: Tensor) -> list[Tensor]:
+            return [flatten_features(features) for features in reader(images.to(device))]
+
+        own = statistics == "stimuli"
+        with normalised_by(network, batches, read) if own else nullcontext():
+            seen = _cosines(read, batches)
+    return [
+        LayerSimilarity(
+            layer, similarity_correlation(cosines, said), centred_kernel_alignment(cosines, said)
+        )
+        for layer, cosines in zip(layers, seen, strict=True)
+    ]
+
+
+def _cosines(
+    read: Callable[[Tensor], list[Tensor]], batches: Sequence[Tensor]
+) -> list[NDArray[np.float32]]:
+    """Eq. 9 of Li et al. 2019 of each layer, (stimulus, stimulus), centred over the stimuli.
+
+    Where features are many the stimuli pass several times. Each time a share of every layer's
+    features is held, and adds its part to the inner products.
+    """
+    n, rows = sum(map(len, batches)), read(batches[0][:1])
+    n_shares = -(-4 * n * sum(row.shape[1] for row in rows) // FEATURE_BYTES)
+    products = [row.new_zeros(n, n) for row in rows]
+    for share in range(n_shares):
+        ends = [
+            (row.shape[1] * share // n_shares, row.shape[1] * (share + 1) // n_shares)
+            for row in rows
+        ]
+        held = [
+            row.new_empty(n, last - first) for row, (first, last) in zip(rows, ends, strict=True)
+        ]
+        done = 0
+        for batch in batches:
+            for whole, features, (first, last) in zip(held, read(batch), ends, strict=True):
+                whole[done : done + len(batch)] = features[:, first:last]
+            done += len(batch)
+        for total, whole in zip(products, held, strict=True):
+            whole -= whole.mean(0)
+            total += whole @ whole.mT
+    return [cosines_of(total).cpu().numpy() for total in products]
 
 
 def centred_kernel_alignment(a: NDArray, b: NDArray) -> float:

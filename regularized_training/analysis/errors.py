@@ -31,8 +31,8 @@ def answers_of(
     """
     with evaluating(network, device), torch.inference_mode():
         parts = torch.from_numpy(images).split(BATCH)
-        found = [network(to_float(part.to(device))).argmax(1).cpu() for part in parts]
-    return torch.cat(found).numpy()
+        found = [network(to_float(part.to(device))).argmax(1) for part in parts]
+    return torch.cat(found).cpu().numpy()
 
 
 def superclass_share(

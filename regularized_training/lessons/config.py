@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from regularized_training.lessons.lesson import Lesson
     from regularized_training.teachers.teacher import SimilarityTeacher
 
+BatchNormChoice = Literal["task", "both", "running"]
 LI = "li"
 REQUIRED = ("made_by", "alpha", "layers", "n_stimuli", "stimulus_size")
 LESSONS = Registry(
@@ -209,10 +210,11 @@ class RegularizerConfig(LessonConfig):
         Compare all pairs among the stimuli of a step, n (n - 1) / 2 of them, or, as in the paper,
         n / 2 pairs drawn independently of each other: the gradients of the former have less
         noise at the same cost.
-    batchnorm : {"task", "both"}
-        Whether only task images update the running statistics of batch normalisation, which the
-        network uses when it is tested, or stimuli as well. Each pass is normalised by its own
-        batch in either case.
+    batchnorm : {"task", "both", "running"}
+        By which statistics stimuli are normalised. With ``"task"`` and ``"both"`` it is those of
+        their own batch, though the network is tested with the running statistics; these follow task
+        images alone, or stimuli as well. With ``"running"`` stimuli are normalised by the running
+        statistics, which follow task images alone: their features are shaped as they are tested.
     stimulus_size : (int, int), optional
         Height and width to resize the stimuli to; as they were shown by default.
     layers : tuple of str, optional
@@ -231,7 +233,7 @@ class RegularizerConfig(LessonConfig):
     mean_momentum: float = Field(default=0.9, ge=0, lt=1)
     n_stimuli: int = Field(default=16, ge=2)
     pair_sampling: Literal["all_pairs", "independent"] = "all_pairs"
-    batchnorm: Literal["task", "both"] = "task"
+    batchnorm: BatchNormChoice = "task"
     stimulus_size: tuple[int, int] | None = None
     layers: tuple[str, ...] | None = Field(default=None, min_length=1)
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from regularized_training import parallel
 from regularized_training.lessons.config import RsmConfig
 from regularized_training.lessons.similarity import (
+    batchnorm_of_stimuli,
     flatten_features,
-    kept_batchnorm_statistics,
 )
 from regularized_training.lessons.weighting import RatioWeight
 from regularized_training.networks.layer_reader import LayerReader
@@ -110,6 +110,6 @@ class RsmLesson:
         chosen = torch.randint(self._pairs.shape[1], (self.config.n_pairs,), generator=self.rng)
         chosen = self._share.of(chosen).to(self._pairs.device)
         stimuli = self._stimuli[self._pairs[:, chosen].flatten()]
-        with kept_batchnorm_statistics(self._network):
+        with batchnorm_of_stimuli(self._network):
             (features,) = self._read(stimuli.contiguous(memory_format=torch.channels_last))
         return rsm_cost(features, self._target[chosen])

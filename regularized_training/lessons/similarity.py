@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from regularized_training import parallel
-from regularized_training.lessons.config import RegularizerConfig
+from regularized_training.lessons.config import BatchNormChoice, RegularizerConfig
 from regularized_training.networks.layer_reader import LayerReader
+from regularized_training.networks.normalisation import batch_norms
 from regularized_training.teachers.stimuli import prepare_stimuli
 
 if TYPE_CHECKING:
@@ -136,7 +137,11 @@ def cosine_similarity(centred: Tensor) -> Tensor:
     -------
     (image, image) Tensor, in [-1, 1] up to rounding
     """
-    products = centred @ centred.mT
+    return cosines_of(centred @ centred.mT)
+
+
+def cosines_of(products: Tensor) -> Tensor:
+    """Cosines of all pairs of rows from their inner products, (image, image)."""
     squared_norm = products.diagonal()
     silent = squared_norm <= torch.finfo(squared_norm.dtype).tiny
     scale = torch.where(silent, 1, squared_norm).rsqrt().masked_fill(silent, 0)
@@ -211,7 +216,7 @@ class SimilarityLesson:
             chosen, pairs = self._share.of_pairs(chosen, pairs)
         chosen, pairs = chosen.to(self._stimuli.device), pairs.to(self._stimuli.device)
         stimuli = self._stimuli[chosen].contiguous(memory_format=torch.channels_last)
-        with kept_batchnorm_statistics(self._network, keep=self.config.batchnorm == "task"):
+        with batchnorm_of_stimuli(self._network, self.config.batchnorm):
             features = self._read(stimuli)
         return self.regularizer(features, self._similarity[chosen[:, None], chosen], pairs)
 
@@ -253,17 +258,29 @@ def sample_stimuli(
 
 
 @contextmanager
-def kept_batchnorm_statistics(network: nn.Module, keep: bool = True) -> Iterator[None]:
-    """Normalise by the batch, as in training, but leave the running statistics as they are."""
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    tracked = [norm.track_running_stats for norm in norms]
-    for norm, track in zip(norms, tracked, strict=True):
-        norm.track_running_stats = track and not keep
+def batchnorm_of_stimuli(network: nn.Module, choice: BatchNormChoice = "task") -> Iterator[None]:
+    """How stimuli are normalised, and whether the running statistics follow them.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In training mode.
+    choice : {"task", "both", "running"}
+        See :class:`~regularized_training.lessons.config.RegularizerConfig`.
+    """
+    norms = batch_norms(network)
+    before = [(norm.track_running_stats, norm.training) for norm in norms]
+    for norm in norms:
+        if choice == "task":
+            norm.track_running_stats = False
+        elif choice == "running":
+            norm.eval()
     try:
         yield
     finally:
-        for norm, track in zip(norms, tracked, strict=True):
+        for norm, (track, training) in zip(norms, before, strict=True):
             norm.track_running_stats = track
+            norm.train(training)
 
 
 def _mean_name(k: int) -> str:

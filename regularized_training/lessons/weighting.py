@@ -40,7 +40,7 @@ class RatioWeight(nn.Module):
         task_loss, cost = parallel.averaged(torch.stack([task_loss.detach(), cost.detach()]))
         balance = torch.where(cost > 0, task_loss / cost.where(cost > 0, 1), 0)
         if self.static:
-            if self.first.isnan():
-                self.first.copy_(balance)
+            # Without asking whether there is one: a GPU would be waited for in each step.
+            self.first.copy_(torch.where(self.first.isnan(), balance, self.first))
             balance = self.first
         return ratio * balance

@@ -1,6 +1,9 @@
-"""Normalisation as the first layer, so that noise and attacks act on images in [0, 1]."""
+"""Normalisation: by constants as the first layer, so that attacks act on pixels, and by batch."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -43,3 +46,49 @@ class Normalise(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images (batch, channels, height, width), normalised."""
         return (images - self.mean) / self.std
+
+
+def batch_norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """All batch normalisation of a network."""
+    return [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+def normalised_by_training(network: nn.Module) -> bool:
+    """Whether a network, when it is tested, uses statistics that it gathered in training."""
+    return any(norm.running_mean is not None for norm in batch_norms(network))
+
+
+@contextmanager
+def normalised_by(
+    network: nn.Module, batches: Iterable[Tensor], pass_on: Callable[[Tensor], object]
+) -> Iterator[None]:
+    """Batch normalisation by the statistics of some images, in place of those of the training.
+
+    What is kept of each batch, of about the same size, is averaged; with a single batch the
+    normalisation is that of training mode.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In evaluation mode; left as it was.
+    batches : iterable of (batch, channels, height, width) Tensor
+    pass_on : callable
+        Passes a batch through the network, or as much of it as is wanted.
+    """
+    norms = [norm for norm in batch_norms(network) if norm.running_mean is not None]
+    kept = [(n.running_mean, n.running_var, n.num_batches_tracked, n.momentum) for n in norms]
+    try:
+        for norm, (mean, var, seen, _) in zip(norms, kept, strict=True):
+            norm.running_mean, norm.running_var = torch.zeros_like(mean), torch.ones_like(var)
+            norm.num_batches_tracked = torch.zeros_like(seen)
+            norm.momentum = None  # the mean over all batches
+            norm.train()
+        for batch in batches:
+            pass_on(batch)
+        for norm in norms:
+            norm.eval()
+        yield
+    finally:
+        for norm, before in zip(norms, kept, strict=True):
+            norm.running_mean, norm.running_var, norm.num_batches_tracked, norm.momentum = before
+            norm.eval()

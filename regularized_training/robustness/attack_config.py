@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -31,23 +32,23 @@ class AttackConfig(Config):
     norm : {"L2", "Linf", "L1", "L0"}
         Of perturbations of images in [0, 1]; PGD has L2 and Linf.
     step_sizes : tuple of float, optional
-        All are tried and the best is taken for each image. For the boundary attack the radius of
-        the trust region over the number of pixels, for PGD the length of a step; those of the
-        paper by default.
+        All are tried and the best is taken for each image, in whatever order they are listed. For
+        the boundary attack the radius of the trust region over the number of pixels, at most 1, for
+        PGD the length of a step, at most 1 in L-inf; those of the paper if left out.
     steps : tuple of int, optional
-        Numbers of iterations, all of which are tried likewise; 100, and for PGD the paper's, by
-        default.
+        Numbers of iterations, all of which are tried likewise; 100, and for PGD the paper's, if
+        left out.
     n_images : int or "all"
         Number of images to attack, evenly over the classes, or ``"all"``; 1,000 in the paper.
     max_distance : float, optional
         Of PGD: the largest perturbation that is tried; by default as far apart as two images can
-        be.
+        be, which in L-inf is 1.
     random_start : bool
         Of PGD: start anywhere in the ball instead of at the image.
     seed : int
         Decides which images are chosen, and all starts.
     batch_size : int
-        Changes the speed alone, but for random starts.
+        Changes the speed alone.
     """
 
     method: Method
@@ -67,23 +68,38 @@ class AttackConfig(Config):
             return values
         pgd = values.get("method") == "pgd"
         sizes, steps = (PGD_STEP_SIZES, PGD_STEPS) if pgd else (BOUNDARY_STEP_SIZES, (100,))
-        return {
-            **values,
-            "step_sizes": values.get("step_sizes") or sizes,
-            "steps": values.get("steps") or steps,
-        }
+        return {"step_sizes": sizes, "steps": steps, **values}
 
     @model_validator(mode="after")
     def _check(self) -> AttackConfig:
-        if self.method == "pgd" and self.norm not in PGD_NORMS:
+        pgd = self.method == "pgd"
+        if pgd and self.norm not in PGD_NORMS:
             raise ValueError(f"norm: {self.norm} with pgd, expected one of {', '.join(PGD_NORMS)}")
-        if min(self.step_sizes) <= 0 or len(set(self.step_sizes)) < len(self.step_sizes):
-            raise ValueError(f"step_sizes: {self.step_sizes}, expected distinct positive numbers")
-        if min(self.steps) < 1 or len(set(self.steps)) < len(self.steps):
-            raise ValueError(f"steps: {self.steps}, expected distinct numbers of at least 1")
-        if self.method != "pgd" and (self.max_distance is not None or self.random_start):
+        most = math.inf if pgd and self.norm == "L2" else 1.0
+        sizes, steps = self.step_sizes, self.steps
+        if not (_distinct(sizes) and min(sizes) > 0 and max(sizes) <= most):
+            bound = "" if most == math.inf else " of at most 1, since pixels are in 0 to 1"
+            raise ValueError(
+                f"step_sizes: {sizes}, expected at least one, all distinct positive numbers"
+                f"{bound}; leave it out for those of the paper"
+            )
+        if not (_distinct(steps) and min(steps) >= 1):
+            raise ValueError(
+                f"steps: {steps}, expected at least one, all distinct numbers of at least 1; leave "
+                "it out for the default"
+            )
+        if not pgd and (self.max_distance is not None or self.random_start):
             raise ValueError("max_distance, random_start: are for pgd; leave them out")
+        if self.norm == "Linf" and (self.max_distance or 0) > 1:
+            raise ValueError(
+                f"max_distance: {self.max_distance:g}, expected at most 1 with Linf: pixels are in "
+                "0 to 1"
+            )
         return self
+
+
+def _distinct(values: tuple[float, ...]) -> bool:
+    return 0 < len(set(values)) == len(values)
 
 
 class AttackCheckConfig(Config):
@@ -92,7 +108,8 @@ class AttackCheckConfig(Config):
     Attributes
     ----------
     n_images : int
-        Number of correctly classified images to use, evenly over the classes.
+        Number of correctly classified images to use, evenly over the classes; all of them, where a
+        network classifies fewer correctly.
     distances : tuple of float
         L-inf sizes of the perturbations, rising, pixels in 0 to 1.
     n_noise : int

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from predictive_model.randomness import seeded
 from predictive_model.scoring.bootstrap import percentile_intervals
 from regularized_training.robustness.attack_config import AttackConfig
 from regularized_training.robustness.foolbox_compat import foolbox
+from regularized_training.robustness.pgd import attack_in_balls, unit_starts
 from regularized_training.robustness.queries import QueryCount, counted
 from regularized_training.tasks.batches import to_float
 from regularized_training.tasks.chosen_images import chosen_images, evaluating
@@ -26,10 +27,6 @@ BOUNDARY_ATTACKS = {
     "Linf": foolbox.attacks.LinfinityBrendelBethgeAttack,
     "L1": foolbox.attacks.L1BrendelBethgeAttack,
     "L0": foolbox.attacks.L0BrendelBethgeAttack,
-}
-PGD_ATTACKS = {
-    "L2": foolbox.attacks.L2ProjectedGradientDescentAttack,
-    "Linf": foolbox.attacks.LinfProjectedGradientDescentAttack,
 }
 DISTANCES = {
     "L2": foolbox.distances.l2,
@@ -57,9 +54,12 @@ class AdversarialDistances:
         How often the network was asked about the image, with or without a gradient. Finding
         starting points is not counted.
     curve_queries : (q,) int64
-        Rising numbers of queries.
+        Rising numbers of queries, over all step sizes and numbers of iterations.
     curve : (q, n) float64
-        Distance reached after each number of queries.
+        Distance reached after each number of queries. In which order step sizes and numbers of
+        iterations are listed does not count: those of the boundary attack take turns, a query
+        each; PGD goes from the longest step to the shortest, and with each from the fewest
+        iterations to the most, since what is found by one only has to be beaten by the next.
     """
 
     index: NDArray[np.int64]
@@ -118,9 +118,10 @@ def adversarial_distances(
 
     The attacks are Foolbox's own. What is added: starting points that are images of the set; the
     trust region of the boundary attack is that of a single image whatever the batch, where
-    Foolbox's grows with it; PGD is asked about ever smaller balls; images that are misclassified
-    as they are, or for which no starting point exists, are left out instead of ending the whole
-    batch; parameters need no gradients meanwhile, which halves the time.
+    Foolbox's grows with it; PGD is asked about ever smaller balls, of a size of its own for each
+    image; images that are misclassified as they are, or for which no starting point exists, are
+    left out instead of ending the whole batch; parameters need no gradients meanwhile, which halves
+    the time.
 
     Parameters
     ----------
@@ -181,7 +182,7 @@ class _Attack:
         count.update(torch.where(right, torch.inf, 0.0).cpu().numpy(), queries=1)
         rows = np.flatnonzero(right.cpu().numpy())
         if self.config.method == "pgd":
-            self._pgd(x, y, rows, count)
+            self._pgd(x, y, rows, index, count)
         else:
             self._boundary(x, y, rows, index, count)
         return count
@@ -198,47 +199,60 @@ class _Attack:
         rows, starts = rows[found], starts[torch.from_numpy(found).to(self.device)]
         if not len(rows):
             return
-        for step_size in self.config.step_sizes:
-            for steps in self.config.steps:
-                # Foolbox multiplies this by the size of the whole batch.
-                attack = _quietly(
-                    BOUNDARY_ATTACKS[self.config.norm], steps=steps, lr=step_size / len(rows)
-                )
-                with counted(self.network, x[rows], y[rows], self.distance, count, rows) as network:
-                    model = foolbox.PyTorchModel(network, bounds=(0, 1), device=self.device)
-                    attack.run(
-                        model, x[rows], foolbox.Misclassification(y[rows]), starting_points=starts
-                    )
+        settings = product(self.config.step_sizes, self.config.steps)
+        attacks = [self._walk(x[rows], y[rows], starts, *setting) for setting in settings]
+        count.take_turns(attacks, rows)
 
-    def _pgd(self, x: Tensor, y: Tensor, rows: NDArray[np.int64], count: QueryCount) -> None:
+    def _walk(
+        self, x: Tensor, y: Tensor, starts: Tensor, step_size: float, steps: int
+    ) -> QueryCount:
+        """The boundary attack with one step size and number of iterations."""
+        # Foolbox multiplies this by the size of the whole batch.
+        attack = _quietly(BOUNDARY_ATTACKS[self.config.norm], steps=steps, lr=step_size / len(x))
+        count = QueryCount(len(x))
+        with counted(self.network, x, y, self.distance, count) as network:
+            model = foolbox.PyTorchModel(network, bounds=(0, 1), device=self.device)
+            attack.run(model, x, _FromStarts(y, starts), starting_points=starts)
+        return count
+
+    def _pgd(
+        self,
+        x: Tensor,
+        y: Tensor,
+        rows: NDArray[np.int64],
+        index: NDArray[np.int64],
+        count: QueryCount,
+    ) -> None:
         sizes = self._sizes(x)
         smallest = np.full(len(x), len(sizes))  # place of the smallest ball that holds one
-        for number, step_size in enumerate(self.config.step_sizes):
-            for steps in self.config.steps:
-                attack = PGD_ATTACKS[self.config.norm](
-                    abs_stepsize=step_size, steps=steps, random_start=self.config.random_start
-                )
+        start = None
+        for number, step_size in enumerate(sorted(self.config.step_sizes, reverse=True)):
+            if self.config.random_start:
+                seed, shape = self.config.seed + number, tuple(x.shape[1:])
+                start = unit_starts(index, shape, seed, self.config.norm).to(x.device)
+            for steps in sorted(self.config.steps):
                 # Balls of places in low ... high - 1 are still to be tried: by halving, or, where
                 # one is known that only has to be beaten, by ever longer jumps downwards.
                 low, high = np.zeros(len(x), np.int64), smallest.copy()
                 unknown, jump = smallest == len(sizes), 1
                 middle = high - 1
-                while len(open_rows := rows[low[rows] < high[rows]]):
-                    for place in np.unique(middle[open_rows]):
-                        some = open_rows[middle[open_rows] == place]
-                        with seeded(self.config.seed + number, x.device):
-                            _, clipped, success = attack(
-                                self.model,
-                                x[some],
-                                foolbox.Misclassification(y[some]),
-                                epsilons=float(sizes[place]),
-                            )
-                        won = success.cpu().numpy()
-                        reached = self.distance(x[some], clipped).double().cpu().numpy()
-                        count.update(np.where(won, reached, np.inf), queries=steps + 1, rows=some)
-                        smallest[some[won]] = place
-                        high[some[won]] = place
-                        low[some[~won]] = place + 1
+                while len(some := rows[low[rows] < high[rows]]):
+                    attacked, success = attack_in_balls(
+                        self.model,
+                        x[some],
+                        y[some],
+                        torch.from_numpy(sizes[middle[some]]).to(x.device),
+                        norm=self.config.norm,
+                        step_size=step_size,
+                        steps=steps,
+                        start=None if start is None else start[some],
+                    )
+                    far = self.distance(x[some], attacked).double()
+                    reached = torch.where(success, far, torch.inf).cpu().numpy()
+                    won = np.isfinite(reached)
+                    count.update(reached, queries=steps + 1, rows=some)
+                    high[some[won]] = smallest[some[won]] = middle[some[won]]
+                    low[some[~won]] = middle[some[~won]] + 1
                     jump *= 2
                     halving = unknown | (low > 0)
                     middle = np.where(halving, (low + high) // 2, np.maximum(high - jump, 0))
@@ -246,7 +260,8 @@ class _Attack:
     def _sizes(self, x: Tensor) -> NDArray[np.float64]:
         """Radii of the balls that PGD may try, rising, each a little larger than the last."""
         n_pixels = x[0].numel()
-        largest = self.config.max_distance or (n_pixels**0.5 if self.config.norm == "L2" else 1.0)
+        farthest = n_pixels**0.5 if self.config.norm == "L2" else 1.0
+        largest = min(self.config.max_distance or farthest, farthest)
         n = OCTAVES * LEVELS_AN_OCTAVE + 1
         return largest * 2.0 ** (np.arange(1 - n, 1) / LEVELS_AN_OCTAVE)
 
@@ -270,6 +285,24 @@ class _Attack:
 
     def _floats(self, images: NDArray[np.uint8]) -> Tensor:
         return to_float(torch.from_numpy(images).to(self.device))
+
+
+class _FromStarts(foolbox.Misclassification):
+    """Wrong answers, and the starting points themselves.
+
+    Foolbox ends the whole batch unless all of these are adversarial. That they are was found in
+    another batch, and in this one rounding may tip an answer that hangs in the balance. The attack
+    then starts from the boundary's other side, and only what is adversarial is counted.
+    """
+
+    def __init__(self, labels: Tensor, starts: Tensor) -> None:
+        super().__init__(labels)
+        self.starts = starts
+
+    def __call__(self, perturbed: Any, outputs: Any) -> Any:
+        """Which of the perturbed images are adversarial, (n,) bool."""
+        adversarial = super().__call__(perturbed, outputs)
+        return adversarial.ones_like() if perturbed.raw is self.starts else adversarial
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from regularized_training.tasks.chosen_images import chosen_images, evaluating
 
 NoiseKind = Literal["gaussian", "uniform", "salt_and_pepper"]
 BLOCK = 128  # images whose noise is drawn at once; changing it changes the noise
+LARGEST = 2.0  # level; beyond it next to nothing is left of an image
 BINS = 15  # of confidence, for the calibration error
 
 
@@ -57,6 +58,11 @@ class NoiseConfig(Config):
             raise ValueError(f"levels: {levels}, expected every level once")
         if self.kind == "salt_and_pepper" and max(levels) > 1:
             raise ValueError(f"levels: {levels}, expected fractions of pixels, 0 to 1")
+        if max(levels) > LARGEST:
+            raise ValueError(
+                f"levels: {levels}, expected 0 to {LARGEST:g}, as pixels are in 0 to 1 and not in "
+                "0 to 255"
+            )
         return self
 
 

@@ -1,8 +1,15 @@
-"""Distance an attack has reached as a function of the number of queries to the network."""
+"""Distance an attack has reached as a function of the number of queries to the network.
+
+An attacker who has several settings of an attack, and does not know which suits an image, lets them
+take turns: each of them gets a query, then each its next, and those that have ended are passed
+over (:meth:`QueryCount.take_turns`). After so many queries in all, the closest image that any of
+them has found counts. So the order in which settings are listed decides nothing, and none has a
+start over the others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,8 +68,39 @@ class QueryCount:
         self._when.append(self.queries.copy())
         self._reached.append(self.best.copy())
 
+    def take_turns(self, attacks: Sequence[QueryCount], rows: NDArray[np.int64]) -> None:
+        """Note what several attacks on some images found, each of which gets a query in turn.
+
+        A round of one query to each is noted as a whole, so that their order decides nothing.
+
+        Parameters
+        ----------
+        attacks : sequence of QueryCount
+            What each found by itself, after how many of its own queries.
+        rows : (k,) int64
+            Which images they attacked.
+
+        Examples
+        --------
+        >>> slow, fast = QueryCount(1), QueryCount(1)
+        >>> for distance in (3.0, 2.0, 1.0):
+        ...     slow.update(np.array([distance]), queries=1)
+        >>> fast.update(np.array([2.5]), queries=1)
+        >>> both = QueryCount(1)
+        >>> both.take_turns([slow, fast], rows=np.array([0]))
+        >>> both.curve(np.array([1, 2, 3, 4]))[:, 0].tolist()
+        [inf, 2.5, 2.0, 1.0]
+        """
+        lasted = np.array([attack.queries.max(initial=0) for attack in attacks])
+        rounds = np.arange(1, lasted.max(initial=0) + 1)
+        reached = np.array([attack.curve(rounds) for attack in attacks])
+        for turn, closest in zip(rounds, reached.min(0), strict=True):
+            self.update(closest, queries=int((lasted >= turn).sum()), rows=rows)
+
     def curve(self, points: NDArray[np.int64]) -> NDArray[np.float64]:
         """Distance of the closest one after each number of queries, (point, n); infinite before."""
+        if not self._when:
+            return np.full((len(points), len(self.best)), np.inf)
         when, reached = np.stack(self._when), np.stack(self._reached)
         # Of each image the last entry whose queries do not exceed the point.
         last = (when[None] <= points[:, None, None]).sum(1) - 1
@@ -77,7 +115,6 @@ def counted(
     labels: Tensor,
     distance: Callable[[Tensor, Tensor], Tensor],
     count: QueryCount,
-    rows: NDArray[np.int64],
 ) -> Iterator[nn.Module]:
     """The network, noting each time it is asked about all of these images at once.
 
@@ -91,10 +128,9 @@ def counted(
     distance : callable
         Of two batches of images.
     count : QueryCount
-        To which is added.
-    rows : (k,) int64
-        Places of these images in it.
+        Of these images; it is added to at the end, so that a GPU is not waited for meanwhile.
     """
+    found: list[Tensor] = []
 
     def note(module: nn.Module, inputs: tuple[Tensor], logits: Tensor) -> None:
         asked = inputs[0]
@@ -103,11 +139,12 @@ def counted(
         with torch.no_grad():
             adversarial = logits.argmax(1) != labels
             far = distance(clean, asked.detach()).double()
-            far = torch.where(adversarial, far, torch.inf)
-        count.update(far.cpu().numpy(), queries=1, rows=rows)
+            found.append(torch.where(adversarial, far, torch.inf))
 
     hook = network.register_forward_hook(note)
     try:
         yield network
     finally:
         hook.remove()
+        for far in torch.stack(found).cpu().numpy() if found else ():
+            count.update(far, queries=1)

@@ -19,7 +19,7 @@ class LayerActivations(
         table="ActivationConfig",
         key="activation_hash",
         columns={
-            "layer": ("varchar(64)", lambda s: s.layer),
+            "layer": ("varchar(255)", lambda s: s.layer),
             "n_shown": ("int32", lambda s: s.n_shown),
         },
     ),

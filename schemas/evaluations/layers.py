@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import datajoint as dj
@@ -33,6 +35,8 @@ class LayerSimilarity(
     """Similarity of a network's layers to a teacher, over stimuli that the teacher holds out.
 
     A network without a teacher, or with a control as its teacher, is judged by the brain as well.
+    Batch normalisation goes by what the network gathered of its task's images, as when it is
+    tested, and then by the stimuli themselves.
     """
 
     beside = ("Teacher.proj(judge_hash='teacher_hash', judge_group='scan_group')",)
@@ -52,9 +56,11 @@ class LayerSimilarity(
             layer_index : int16       # from the image on
             trained     : bool        # false: as the seed made it
             ---
-            layer       : varchar(64)
+            layer       : varchar(255)
             correlation : float64     # of cosines (Eq. 9) with the teacher, over pairs
             alignment   : float64     # centred kernel alignment, unbiased
+            correlation_stimuli = null : float64  # by the stimuli's; null: no batch norm
+            alignment_stimuli = null   : float64
         """
 
     @property
@@ -105,6 +111,7 @@ class LayerSimilarity(
         """Compare one network."""
         from regularized_training.alignment.layers import compare_layers
         from regularized_training.networks.compared import compared_layers
+        from regularized_training.networks.normalisation import normalised_by_training
         from regularized_training.training import initial_network
 
         key = subject.key
@@ -118,13 +125,22 @@ class LayerSimilarity(
             False: initial_network(network, channels, len(classes), key["seed"]),
             True: subject.network,
         }
-        rows = [
-            {"layer_index": i, "trained": trained, **vars(found)}
-            for trained, one in compared.items()
-            for i, found in enumerate(
-                compare_layers(one, layers, judge, settings, device, n_channels=channels)
-            )
-        ]
+        compare = partial(
+            compare_layers,
+            layers=layers,
+            teacher=judge,
+            config=settings,
+            device=device,
+            n_channels=channels,
+        )
+        rows = []
+        for trained, one in compared.items():
+            found = [asdict(layer) for layer in compare(one)]
+            if normalised_by_training(one):
+                for row, layer in zip(found, compare(one, statistics="stimuli"), strict=True):
+                    row["correlation_stimuli"] = layer.correlation
+                    row["alignment_stimuli"] = layer.alignment
+            rows += [{"layer_index": i, "trained": trained, **row} for i, row in enumerate(found)]
         n = min(settings.n_stimuli, len(judge.held_out))
         return Found({"n_compared": n}, {"Layer": rows})
 

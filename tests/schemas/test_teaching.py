@@ -178,24 +178,25 @@ def test_stored_distances_are_those_of_the_attack() -> None:
 def test_every_network_is_compared_with_the_brain_before_and_after() -> None:
     by_seed = results.layers_by_seed("lab")
     layers = compared_layers("resnet18")
-    assert len(by_seed) == 12 * len(layers) * 2
+    assert len(by_seed) == 12 * len(layers) * 2 * 2
+    assert by_seed["statistics"].value_counts().tolist() == [12 * len(layers) * 2] * 2
     assert set(by_seed["judge"]) == {"mouse V1"}
     # Before it was taught, a network does not know by whom.
     before = by_seed[~by_seed["trained"].astype(bool)]
-    assert (before.groupby(["seed", "layer"])["correlation"].nunique() == 1).all()
+    by_network = before.groupby(["seed", "layer", "statistics"])
+    assert (by_network["correlation"].nunique() == 1).all()
     key = layers_tables.LayerSimilarity().keys(order_by="KEY")[0]
     judge = teacher_of("neural_model")
-    expected = compare_layers(
-        training.TrainedNetwork.load(key),
-        layers,
-        judge,
-        RepresentationConfig(),
-    )
     rows = (layers_tables.LayerSimilarity.Layer & key & "trained").to_dicts(order_by="layer_index")
     assert [row["layer"] for row in rows] == list(layers)
-    np.testing.assert_allclose(
-        [row["correlation"] for row in rows], [e.correlation for e in expected], atol=1e-5
-    )
+    network = training.TrainedNetwork.load(key)
+    for statistics, column in (("task", "correlation"), ("stimuli", "correlation_stimuli")):
+        expected = compare_layers(
+            network, layers, judge, RepresentationConfig(), statistics=statistics
+        )
+        np.testing.assert_allclose(
+            [row[column] for row in rows], [e.correlation for e in expected], atol=1e-5
+        )
 
 
 def test_the_distance_over_seeds_is_their_mean() -> None:

@@ -12,6 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from regularized_training.alignment import layers as module
 from regularized_training.alignment.layers import (
     RepresentationConfig,
     centred_kernel_alignment,
@@ -202,6 +203,60 @@ def test_a_deep_layer_of_a_residual_network_is_recognised() -> None:
     assert max(found["stem"].correlation, found["stage4"].correlation) < 0.99
 
 
+class Shifted(nn.Module):
+    """Batch normalisation and a half-wave: which pixels count depends on where the mean is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.rectified = nn.BatchNorm2d(1), nn.ReLU()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.rectified(self.norm(images))
+
+
+def test_a_layer_is_judged_by_the_statistics_of_the_task_or_of_the_stimuli() -> None:
+    """What a network was taught in training mode need not be what it does when it is tested."""
+    shown = pixels()[HELD_OUT] / np.float32(255)
+    network = Shifted()
+    network.norm.running_mean.fill_(0.9)  # type: ignore[operator]  # the task's images are bright
+    by_task = np.maximum(shown - 0.9, 0).reshape(len(shown), -1)
+    by_stimuli = np.maximum(shown - shown.mean(), 0).reshape(len(shown), -1)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    for statistics, rows in (("task", by_task), ("stimuli", by_stimuli)):
+        teacher = teacher_that_says(cosines(rows.astype(np.float64)), pixels())
+        found = {
+            by: compare_layers(
+                network, ("rectified",), teacher, RepresentationConfig(), statistics=by
+            )[0].correlation
+            for by in ("task", "stimuli")
+        }
+        assert found.pop(statistics) == pytest.approx(1, abs=1e-5)
+        assert max(found.values()) < 0.95
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert network.norm.momentum == 0.1 and network.training
+
+
+def test_without_batch_normalisation_there_is_one_answer() -> None:
+    teacher = teacher_that_says(np.eye(len(HELD_OUT)), pixels())
+    found = [
+        compare_layers(edges_and_light(), LAYERS, teacher, RepresentationConfig(), statistics=by)
+        for by in ("task", "stimuli")
+    ]
+    assert found[0] == found[1]
+
+
+def test_features_that_do_not_fit_are_compared_in_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = build_network(NetworkConfig(width=2), 1, 10, seed=0)
+    said = cosines(np.random.default_rng(1).standard_normal((len(HELD_OUT), 5)))
+    asked = ("stem", "stage2"), teacher_that_says(said, pixels()), RepresentationConfig()
+    whole = compare_layers(network, *asked)
+    monkeypatch.setattr(module, "FEATURE_BYTES", 3000)
+    parts = compare_layers(network, *asked)
+    for one, other in zip(whole, parts, strict=True):
+        assert one.correlation == pytest.approx(other.correlation, abs=1e-5)
+        assert one.alignment == pytest.approx(other.alignment, abs=1e-5)
+
+
 def test_only_stimuli_that_did_not_teach_are_judged_by() -> None:
     said = cosines(np.random.default_rng(1).standard_normal((len(HELD_OUT), 5)))
     teacher = teacher_that_says(said, pixels())
@@ -234,6 +289,11 @@ def test_too_few_stimuli_held_out_are_refused(k: int) -> None:
         compare_layers(edges_and_light(), LAYERS, teacher, RepresentationConfig())
     with pytest.raises(ValidationError, match="n_stimuli"):
         RepresentationConfig(n_stimuli=k)
+
+
+def test_stimuli_cannot_be_shown_at_a_size_that_is_none() -> None:
+    with pytest.raises(ValidationError, match="stimulus_size"):
+        RepresentationConfig(stimulus_size=(0, 32))
 
 
 def test_four_stimuli_are_enough() -> None:

@@ -11,13 +11,16 @@ from torch import Tensor, nn
 from regularized_training.lessons.config import RegularizerConfig
 from regularized_training.lessons.similarity import (
     SimilarityRegularizer,
+    batchnorm_of_stimuli,
     cosine_similarity,
     flatten_features,
-    kept_batchnorm_statistics,
     sample_stimuli,
 )
+from regularized_training.networks.architectures import build_network
+from regularized_training.networks.config import NetworkConfig
 from regularized_training.tasks.image_files import luma
 from regularized_training.teachers.stimuli import prepare_stimuli
+from regularized_training.teachers.teacher import SimilarityTeacher
 
 SHAPES = ((3, 4, 6), (5, 2, 3))  # (channels, height, width) of two layers
 
@@ -251,14 +254,45 @@ def test_stimuli_do_not_touch_kept_statistics_but_are_normalised_by_their_batch(
     norm = nn.BatchNorm2d(2)
     images = 5 + 3 * torch.rand(4, 2, 3, 3)
     before = {name: value.clone() for name, value in norm.state_dict().items()}
-    with kept_batchnorm_statistics(norm):
+    with batchnorm_of_stimuli(norm):
         out = norm(images)
     assert all(torch.equal(before[name], value) for name, value in norm.state_dict().items())
     torch.testing.assert_close(out.mean((0, 2, 3)), torch.zeros(2), atol=1e-5, rtol=0)
-    with kept_batchnorm_statistics(norm, keep=False):
+    with batchnorm_of_stimuli(norm, "both"):
         assert torch.equal(norm(images), out)
     assert not torch.equal(norm.running_mean, before["running_mean"])  # type: ignore[arg-type]
     assert norm.track_running_stats
+
+
+def test_stimuli_can_be_normalised_as_the_network_is_tested() -> None:
+    """So that the features that are taught are those that are judged."""
+    norm = nn.BatchNorm2d(2)
+    norm(5 + 3 * torch.rand(8, 2, 3, 3))  # a batch of the task
+    images = torch.rand(4, 2, 3, 3)
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    with batchnorm_of_stimuli(norm, "running"):
+        taught = norm(images)
+    assert norm.training
+    assert torch.equal(taught, norm.eval()(images))
+    assert all(torch.equal(before[name], value) for name, value in norm.state_dict().items())
+
+
+def test_a_lesson_reads_the_features_that_are_judged_if_it_is_told_to() -> None:
+    network = build_network(NetworkConfig(width=2), 1, 10, seed=0)
+    network(torch.rand(16, 1, 12, 12))
+    stimuli = np.random.default_rng(0).integers(0, 256, (12, 1, 12, 12)).astype(np.uint8)
+    similarity = np.corrcoef(np.random.default_rng(1).standard_normal((12, 5)))
+    teacher = SimilarityTeacher("some", stimuli, similarity.astype(np.float32))
+
+    def loss(choice: str, training: bool) -> float:
+        config = RegularizerConfig(batchnorm=choice, n_stimuli=12, centering="batch")
+        rng = torch.Generator().manual_seed(0)
+        layers = ("stage1", "stage2")
+        lesson = config.lesson(network.train(training), layers, teacher, 1, rng)
+        return lesson.loss().item()
+
+    assert loss("running", True) == pytest.approx(loss("running", False), rel=1e-5)
+    assert loss("task", True) != pytest.approx(loss("running", True), rel=1e-3)
 
 
 # -- config --------------------------------------------------------------------------------

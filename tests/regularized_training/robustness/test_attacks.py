@@ -18,8 +18,14 @@ from regularized_training.robustness.attack_config import (
     PGD_STEPS,
     AttackConfig,
 )
-from regularized_training.robustness.attacks import AdversarialDistances, adversarial_distances
+from regularized_training.robustness.attacks import (
+    LEVELS_AN_OCTAVE,
+    OCTAVES,
+    AdversarialDistances,
+    adversarial_distances,
+)
 from regularized_training.robustness.foolbox_compat import foolbox
+from regularized_training.robustness.pgd import unit_starts
 
 # Foolbox's solvers are compiled anew in each process, so one process runs what needs them.
 pytestmark = [pytest.mark.xdist_group("foolbox"), pytest.mark.timeout(600)]
@@ -234,6 +240,107 @@ def test_more_queries_only_bring_the_attacker_closer_and_end_at_the_distance() -
         assert found.queries.max() == found.curve_queries[-1]
 
 
+@pytest.mark.parametrize(
+    ("method", "sizes"), [("brendel_bethge", (0.1, 0.001, 0.02)), ("pgd", (0.02, 0.3, 0.005))]
+)
+def test_the_order_in_which_settings_are_listed_decides_nothing(
+    method: Any, sizes: tuple[float, ...]
+) -> None:
+    network, images, labels, _, _ = curved_task()
+    config = AttackConfig(method=method, norm="L2", step_sizes=sizes, steps=(5, 20), n_images="all")
+    other = config.model_copy(update={"step_sizes": sizes[::-1], "steps": (20, 5)})
+    a, b = (adversarial_distances(network, images, labels, c) for c in (config, other))
+    for name in ("distance", "queries", "curve_queries", "curve"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
+def test_the_curve_of_a_grid_is_the_best_of_its_settings_in_turn() -> None:
+    """After each of two has had k queries, the attacker has had 2 k."""
+    network, images, labels, _, _ = curved_task()
+
+    def curve(*sizes: float) -> np.ndarray:
+        config = AttackConfig(
+            method="brendel_bethge", norm="L2", step_sizes=sizes, steps=(20,), n_images="all"
+        )
+        found = adversarial_distances(network, images, labels, config)
+        points = np.arange(1, found.queries.max(), len(sizes))  # the first is about the image
+        last = np.searchsorted(found.curve_queries, points, side="right") - 1
+        known = np.isin(points, found.curve_queries)
+        return np.where(known[:, None], found.curve[last], np.nan)
+
+    slow, fast, both = curve(0.002), curve(0.05), curve(0.002, 0.05)
+    expected = np.minimum(slow, fast)
+    known = ~np.isnan(expected + both)
+    assert known[:, 0].sum() > 10
+    np.testing.assert_allclose(both[known], expected[known], rtol=1e-5)
+
+
+class Wavering(Linear):
+    """Its answers near the plane depend on how many are asked, as rounding makes them: enlarged."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        tipped = 0.1 if len(images) < 12 else 0.0
+        margin = ((images[:, 0] - 0.5) * self.weight).sum((1, 2)) - tipped
+        return torch.stack([-margin, margin], 1)
+
+
+def test_a_start_that_is_not_adversarial_in_its_batch_does_not_end_the_attack() -> None:
+    """All start from the one image of the other class, which is not of it in the attack's batch."""
+    images = np.random.default_rng(3).integers(90, 166, (100, 1, SIDE, SIDE)).astype(np.uint8)
+    side = ((images[:, 0] / 255 - 0.5) * WEIGHTS).sum((1, 2))
+    near = np.flatnonzero((side > 0) & (side < 0.1))[0]
+    images = images[[*np.flatnonzero(side < -0.2)[:11], near]]
+    labels = np.array([0] * 11 + [1])
+    config = AttackConfig(
+        method="brendel_bethge",
+        norm="L2",
+        step_sizes=(0.03, 0.3),
+        steps=(60,),
+        n_images="all",
+        batch_size=6,
+    )
+    found = adversarial_distances(Wavering(), images, labels, config)
+    far = 0.1 - ((images[:11, 0] / 255 - 0.5) * WEIGHTS).sum((1, 2))
+    np.testing.assert_allclose(found.distance[:11], far / np.linalg.norm(WEIGHTS), rtol=0.02)
+
+
+class Counting(Curved):
+    """How many images are asked about at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.asked.append(len(images))
+        return super().forward(images)
+
+
+@pytest.mark.parametrize("norm", ["L2", "Linf"])
+def test_pgd_searches_the_ball_of_every_image_in_one_call(norm: str) -> None:
+    _, images, labels, _, _ = curved_task(64)
+    network = Counting().eval()
+    config = AttackConfig(method="pgd", norm=norm, step_sizes=(0.02,), steps=(5,), n_images="all")
+    found = adversarial_distances(network, images, labels, config)
+    rounds = 1 + math.ceil(math.log2(OCTAVES * LEVELS_AN_OCTAVE))  # the largest ball, and halving
+    assert len(network.asked) <= 2 + rounds * (5 + 1)  # the pool and the images first
+    assert len(np.unique(found.distance)) > 4  # of balls that differ
+
+
+@pytest.mark.parametrize("norm", ["L2", "Linf"])
+def test_random_starts_belong_to_images_and_fill_the_ball(norm: str) -> None:
+    index = np.arange(300)
+    starts = unit_starts(index, (1, 3, 3), 0, norm)
+    some = unit_starts(index[[7, 200]], (1, 3, 3), 0, norm)
+    assert torch.equal(some, starts[[7, 200]])
+    flat = starts.flatten(1)
+    size = flat.norm(dim=1) if norm == "L2" else flat.abs().amax(1)
+    assert size.max() <= 1
+    # In a ball of nine dimensions the ninth power of the radius is uniform.
+    assert (size**9).mean() == pytest.approx(0.5, abs=0.06)
+    assert flat.mean(0).abs().max() < 0.1
+
+
 def test_what_is_misclassified_needs_no_attack_and_what_has_no_start_fails() -> None:
     network, images, labels, _, _ = curved_task()
     wrong = labels.copy()
@@ -310,6 +417,12 @@ def test_the_papers_grids_are_the_default() -> None:
         ({"method": "pgd", "norm": "L0"}, "norm: L0 with pgd, expected one of L2, Linf"),
         ({"method": "pgd", "norm": "Linf", "step_sizes": (0.1, 0.1)}, "step_sizes: .* distinct"),
         ({"method": "pgd", "norm": "Linf", "step_sizes": (0.0,)}, "step_sizes: .* positive"),
+        ({"method": "pgd", "norm": "Linf", "step_sizes": ()}, r"step_sizes: \(\), .*at least one"),
+        ({"method": "brendel_bethge", "norm": "L2", "step_sizes": (4.0,)}, "of at most 1"),
+        ({"method": "pgd", "norm": "Linf", "step_sizes": (math.nan,)}, "step_sizes.0\n.* finite"),
+        ({"method": "pgd", "norm": "Linf", "max_distance": 8.0}, "max_distance: 8, .*at most 1"),
+        ({"method": "pgd", "norm": "Linf", "steps": ()}, r"steps: \(\), .*at least one"),
+        ({"method": "pgd", "norm": "Linf", "steps": (10, 10)}, "steps: .* distinct"),
         ({"method": "pgd", "norm": "Linf", "steps": (0,)}, "steps: .* at least 1"),
         ({"method": "brendel_bethge", "norm": "L2", "max_distance": 1.0}, "are for pgd"),
         ({"method": "fgsm", "norm": "L2"}, "method"),

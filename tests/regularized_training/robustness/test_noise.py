@@ -282,6 +282,8 @@ def test_impossible_settings_are_refused(fields: dict[str, object], field: str) 
 
 def test_only_fractions_of_pixels_end_at_1() -> None:
     assert NoiseConfig(kind="salt_and_pepper", levels=(1.0,)).levels == (1.0,)
+    with pytest.raises(ValidationError, match="levels: .* expected 0 to 2, as pixels"):
+        NoiseConfig(levels=(0.0, 8.0))
     assert NoiseConfig(kind="uniform", levels=(1.5,)).levels == (1.5,)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from regularized_training.tasks.batches import augment, batches, to_float
 from regularized_training.tasks.config import AugmentConfig
@@ -23,6 +26,39 @@ def test_augmentation_makes_all_crops_and_only_those(flip: bool) -> None:
     copies = torch.from_numpy(image).expand(1000, -1, -1, -1)
     made = augment(copies, rng, AugmentConfig(padding=padding, flip=flip))
     assert {m.numpy().tobytes() for m in made} == {crop.tobytes() for crop in crops}
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_crops_are_those_that_the_generator_draws(dtype: torch.dtype) -> None:
+    """Shifts down, then to the right, then who is mirrored: seeds of earlier versions reproduce."""
+    images = torch.randint(0, 256, (16, 3, 9, 11)).to(dtype)
+    made = augment(images, torch.Generator().manual_seed(5), AugmentConfig(padding=4))
+    rng = torch.Generator().manual_seed(5)
+    down, right = torch.randint(-4, 5, (2, 16, 1), generator=rng)[..., 0].tolist()
+    mirrored = torch.rand(16, 1, generator=rng)[:, 0] < 0.5
+    for i, image in enumerate(images.numpy()):
+        padded = np.pad(image, ((0, 0), (4, 4), (4, 4)), mode="reflect")
+        crop = padded[:, 4 + down[i] :, 4 + right[i] :][:, :9, :11]
+        np.testing.assert_array_equal(made[i], crop[:, :, ::-1] if mirrored[i] else crop)
+
+
+class Indices(TorchDispatchMode):
+    """Bytes of the largest tensor of whole numbers that is made within it."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None):  # type: ignore[no-untyped-def]
+        made = function(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor) and made.dtype == torch.int64:
+            self.largest = max(self.largest, made.untyped_storage().nbytes())
+        return made
+
+
+def test_a_crop_takes_no_index_for_each_pixel() -> None:
+    images = torch.zeros(4, 3, 64, 64, dtype=torch.uint8)
+    with Indices() as indices:
+        augment(images, torch.Generator(), AugmentConfig())
+    assert 0 < indices.largest <= 8 * 4 * 3 * 64  # a number for each row
 
 
 def test_augmentation_keeps_images_apart_and_is_decided_by_its_generator() -> None:
