@@ -12,7 +12,7 @@ import typer
 from pipeline.cli.database import print_brought, shown_progress
 from pipeline.cli.encoders import import_encoder, import_rsm, import_stimuli
 from pipeline.cli.options import CheckOnly
-from pipeline.cli.printing import err, plain
+from pipeline.cli.printing import err, plain, shown_notes
 from pipeline.cli.session import Session, reporting_errors
 from pipeline.database.settings import load_settings
 
@@ -178,7 +178,8 @@ def import_images(
         set_name = cast("image_files.TorchvisionName", source)
         task = image_files.read_torchvision(set_name, folder, grey=grey, download=download)
     else:
-        task = image_files.read_image_folder(source, grey=grey, size=size)
+        with shown_notes():
+            task = image_files.read_image_folder(source, grey=grey, size=size)
     if superclasses is not None:
         if not superclasses.is_file():
             raise FileNotFoundError(f"{superclasses}: no such file; expected a JSON object")

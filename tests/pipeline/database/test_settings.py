@@ -199,7 +199,7 @@ def test_no_secret_shows_in_what_settings_say_of_themselves() -> None:
 
 @pytest.mark.parametrize(
     "content, message",
-    [(None, "cannot be read .No such file"), ("\n", "is empty"), (b"\xff\xfe", "not a text file")],
+    [(None, "cannot be read .No such file"), ("\n", "is empty"), (b"\xff\xfa", "not a text file")],
 )
 def test_a_secret_file_that_holds_none_is_named(
     tmp_path: Path, content: str | bytes | None, message: str
