@@ -32,7 +32,6 @@ MODES = (*GREY_MODES, "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 UNKNOWN_MODES = {"F": "floats", "I": "integers of 32 bits or with a sign", "LAB": "CIE Lab"}
 DARKEST_WHITE = 16  # of 255; what 12 bits reach in a file of 16
 TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_SAMPLE_FORMAT = 258, 262, 339
-REMEDY = "replace or remove this image"
 
 
 class PictureError(ValueError):
@@ -71,10 +70,11 @@ class PictureReader:
         except Image.DecompressionBombError as error:
             raise PictureError(f"{label}: is too large ({error}); make it smaller") from error
         except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
-            said = "" if isinstance(error, Image.UnidentifiedImageError) else error
-            why = why_unreadable(
-                content, said or "it is no picture of a known kind", REMEDY, expected="^one picture"
-            )
+            said: object = error
+            if isinstance(error, Image.UnidentifiedImageError):  # TIFF of 64 bits, for instance
+                said = "it is damaged, or keeps its pixels in a way that is not known here"
+            remedy = "replace or remove this image, or save it as PNG"
+            why = why_unreadable(content, said, remedy, expected="^one picture")
             raise PictureError(f"{label}: cannot be decoded: {why}") from error
 
     def warn_of_decisions(self, place: Path | str) -> None:

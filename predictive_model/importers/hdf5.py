@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,8 @@ def missing_files(path: Path) -> list[str]:
 
 def _lacking(path: Path) -> tuple[list[str], list[str]]:
     """Other files and filters that a file needs and that are not there."""
+    folder = str(path.parent.absolute())
+    prefix = os.environ.get("HDF5_EXTFILE_PREFIX", "").replace("${ORIGIN}", folder)
     files: dict[str, None] = {}
     filters: dict[str, None] = {}
     # Damage may lie on the way; what was found before it counts.
@@ -63,7 +66,7 @@ def _lacking(path: Path) -> tuple[list[str], list[str]]:
                     files[link.filename] = None
                 continue
             for name, _, _ in link.external or ():
-                if not Path(name).exists():
+                if not Path(prefix, name).exists():
                     files[name] = None
             plist = link.id.get_create_plist()
             for i in range(plist.get_nfilters()):

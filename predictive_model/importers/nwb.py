@@ -44,6 +44,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hdmf.backends.warnings import BrokenLinkWarning
 from numpy.typing import NDArray
 from pynwb import NWBHDF5IO, NWBFile
 
@@ -192,17 +193,19 @@ def _opened(path: Path) -> Iterator[NWBFile]:
         raise FileNotFoundError(f"{path}: no such file; expected an NWB file")
     load_filters()
     with contextlib.ExitStack() as stack:
-        with warnings.catch_warnings():
-            # They are about the versions of cached schemas, which nobody here can mend.
+        # Others are about the versions of cached schemas, which nobody here can mend.
+        with warnings.catch_warnings(record=True) as broken:
             warnings.simplefilter("ignore")
+            warnings.simplefilter("always", BrokenLinkWarning)
             try:
                 io = stack.enter_context(NWBHDF5IO(str(path), "r"))
                 file = io.read()
             except Exception as error:  # HDF5, hdmf and pynwb raise whatever they met
                 why = why_hdf5_fails(path, error, "check it with `pynwb-validate`")
                 raise RecordingError(f"{path}: cannot be read as an NWB file: {why}") from error
-        if missing := missing_files(path):
-            note(f"{path}: data in {', '.join(missing)} are not seen, as these files are not found")
+        if broken:
+            missing = ", ".join(missing_files(path)) or "links that lead nowhere"
+            note(f"{path}: data in {missing} are not seen, as they are not found")
         try:
             yield file
         except OSError as error:
