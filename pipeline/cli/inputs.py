@@ -280,7 +280,7 @@ def _named_values(options: Sequence[str]) -> dict[str, Any]:
 def _scans_among(files: list[Path], format: str | None) -> list[Path]:
     """The paths given, and what is in those that are folders of scans."""
     from predictive_model.importers import is_recording
-    from predictive_model.importers.archives import is_litter, read_file
+    from predictive_model.importers.archives import LISTS, is_litter, read_file
     from predictive_model.importers.importer import IMPORTERS
 
     # Of what another package calls a scan, a folder too, nothing is known here.
@@ -292,7 +292,7 @@ def _scans_among(files: list[Path], format: str | None) -> list[Path]:
             continue
         there = [path for path in sorted(file.iterdir()) if not is_litter(path.name)]
         found = [path for path in there if is_recording(path)]
-        others = [path for path in there if path not in found]
+        others = [path for path in there if path not in found and path.suffix not in LISTS]
         for path in others:
             if path.is_symlink() and not path.exists():
                 read_file(path)  # says where the link leads
