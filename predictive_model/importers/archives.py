@@ -91,14 +91,14 @@ def read_members(path: Path, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
         raise FileNotFoundError(f"{path}: no such file or folder{leads_to}")
     if path.is_dir():
         for name, file in folder_members(path):
-            if _is_wanted(name, wanted, lambda: not file.exists()):  # noqa: B023
+            if wanted(name) or (_may_be_folder(name) and not file.exists()):
                 yield name, read_file(file)
         return
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 for name, info in zip_members(archive, path).items():
-                    if _is_wanted(name, wanted, lambda: info is None):  # noqa: B023
+                    if wanted(name) or (_may_be_folder(name) and info is None):
                         yield name, read_zip_member(archive, info, f"{path}: {name}")
         else:
             yield from _tar_members(path, wanted)
@@ -282,11 +282,9 @@ _LEADS_OUT = (
 )
 
 
-def _is_wanted(name: str, wanted: Wanted, is_broken: Callable[[], bool]) -> bool:
-    """Whether to read a file. A broken link without an ending may be one to a folder of files."""
-    if wanted(name):
-        return True
-    return not (name.endswith("/") or PurePosixPath(name).suffix or is_litter(name)) and is_broken()
+def _may_be_folder(link: str) -> bool:
+    """Whether a link, if it leads nowhere, may have led to a folder of wanted files."""
+    return not (link.endswith("/") or PurePosixPath(link).suffix or is_litter(link))
 
 
 def _tar_members(path: Path, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
@@ -307,7 +305,7 @@ def _tar_members(path: Path, wanted: Wanted) -> Iterator[tuple[str, bytes]]:
                 yield name, cast("IO[bytes]", stream.extractfile(info)).read()
     others: dict[str, list[str]] = {}  # names of a file beside its own
     for name, target in follow_links(links, names).items():
-        if _is_wanted(name, wanted, lambda: target is None):  # noqa: B023
+        if wanted(name) or (_may_be_folder(name) and target is None):
             if target is None:
                 raise UnreadableError(f"{path}: {name}: {_LEADS_OUT}")
             others.setdefault(target, []).append(name)
