@@ -31,6 +31,7 @@ SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (rb"Rar!\x1a\x07", "a RAR archive", UNPACK),
     (rb"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", UNPACK),
     (rb"\x28\xb5\x2f\xfd", "compressed by Zstandard", UNPACK),
+    (rb"\x04\x22\x4d\x18|LZIP|\x1f\x9d", "compressed by LZ4, lzip or compress", UNPACK),
     (rb"\x1f\x8b", "compressed by gzip", UNPACK),
     (rb"\xfd7zXZ\x00", "compressed by xz", UNPACK),
     (rb"BZh[1-9]", "compressed by bzip2", UNPACK),

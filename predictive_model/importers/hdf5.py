@@ -29,6 +29,10 @@ def why_hdf5_fails(path: Path, error: Exception, remedy: str = COPY_AGAIN) -> st
             f"another program has it open to write, or its disk has no locks ({said}); close it "
             "there, or set HDF5_USE_FILE_LOCKING=FALSE if nobody writes to it"
         )
+    if "consistency flags" in said:
+        return (
+            "what wrote it did not close it; close that, or if it has ended, `h5clear -s` the file"
+        )
     if "truncated file" in said:
         return f"it is cut short ({said}); {COPY_AGAIN}"
     if isinstance(error, PermissionError):

@@ -17,7 +17,9 @@ TIERS: tuple[Tier, ...] = ("train", "validation", "test")
 # A neuron that hardly ever responds would be blown up by dividing by its standard deviation:
 # below this fraction of the population's mean standard deviation it is left as it is.
 QUIET_NEURON_FRACTION = 0.01
-OTHER_SCALE = 32  # pixels from 0 to 1 differ from those from 0 to 255 by 255
+# Of standard deviations: pixels from 0 to 1 differ from those from 0 to 255 by 255, those of 12
+# bits by 16. Within one scale images may be much fainter than others, but not much stronger.
+SCALES = (1 / 32, 8)
 
 
 class RecordingError(ValueError):
@@ -59,13 +61,13 @@ class Normalisation:
         Raises
         ------
         RecordingError
-            If their standard deviation is more than :data:`OTHER_SCALE` times that of the train
-            tier's, or less than that part of it, and their mean is elsewhere too.
+            If their standard deviation is out of :data:`SCALES` times that of the train tier's,
+            and their mean is elsewhere too.
         """
         mean, std = float(images.mean()), float(images.std())
         ratio = std / self.image_std
         elsewhere = abs(mean - self.image_mean) > self.image_std
-        if elsewhere and not 1 / OTHER_SCALE <= ratio <= OTHER_SCALE:
+        if elsewhere and not SCALES[0] <= ratio <= SCALES[1]:
             raise RecordingError(
                 f"images: mean {mean:.3g} and standard deviation {std:.3g}, expected the scale of "
                 f"the images that the encoder was fitted to, of mean {self.image_mean:.3g} and "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -29,6 +28,7 @@ from regularized_training.tasks.labelled_files import (
     Parts,
     check_same_classes,
     class_name,
+    composed,
     parts_of,
     printable,
     split_of,
@@ -111,7 +111,8 @@ def read_image_folder(
     listed = bool(class_of) and "val" in images
     if listed:
         images["val"] = {
-            (class_of.get(below[-1], below[0]), *below): p for below, p in images["val"].items()
+            (class_of.get(composed(below[-1]), below[0]), *below): p
+            for below, p in images["val"].items()
         }
     test = "val" if listed or "test" not in images else "test"
     for split in ("train", test):
@@ -132,7 +133,7 @@ def read_image_folder(
     classes = tuple(sorted(set(names["train"].values())))
     check_same_classes(path, classes, names[test].values(), test)
     for split in sorted(images.keys() - {"train", test}):
-        choice.leave_out(split, f"as {test} is there", ["/".join(n) for n in images[split]])
+        choice.leave_out(split, f"as {test} is read", ["/".join(n) for n in images[split]])
     choice.warn(path)
     train_images, train_labels = _stack(images["train"], names["train"], classes, f"{path}/train")
     test_images, test_labels = _stack(images[test], names[test], classes, f"{path}/{test}")
@@ -161,9 +162,8 @@ def read_superclasses(content: bytes, file: Path | str, classes: Sequence[str]) 
         raise TaskError(f"{file}: not JSON ({error})") from error
     if not isinstance(groups, dict) or not groups:
         raise TaskError(f'{file}: expected an object of names, such as {{"maple": "trees"}}')
-    named = {unicodedata.normalize("NFC", name): group for name, group in groups.items()}
     try:
-        return superclasses_of(classes, named)
+        return superclasses_of(classes, {composed(name): group for name, group in groups.items()})
     except TaskError as error:
         raise TaskError(f"{file}: {error}") from error
 
@@ -271,7 +271,7 @@ def _annotated(data: bytes, file: Path) -> dict[str, str]:
     """Class of each image, from lines of a file's name, its class, and a box."""
     try:
         lines = [line.split("\t") for line in decoded(data).splitlines() if line.strip()]
-        return {fields[0]: fields[1] for fields in lines}
+        return {composed(fields[0]): fields[1] for fields in lines}
     except (ValueError, IndexError) as error:
         raise TaskError(
             f"{file}: expected lines of an image's name, a tab and its class ({error})"

@@ -56,6 +56,8 @@ class LabelledFiles:
             return False
         if parts[-1] in (ANNOTATIONS, SUPERCLASSES):
             return not hidden
+        if hidden and parts[-1].endswith(".icloud"):
+            raise TaskError(f"{name}: is in iCloud and not on this disk; download it in the Finder")
         at, ending = split_of(parts), f".{parts[-1].rpartition('.')[2].lower()}"
         if ending in SUFFIXES:
             if not hidden and at < len(parts):
@@ -66,7 +68,7 @@ class LabelledFiles:
             return False
         elif ending in ARCHIVE_ENDINGS:
             self._pass_over("archives within, to be unpacked", name)
-        elif at < len(parts):
+        elif any(part in SPLIT_FOLDERS for part in parts[:-1]):
             self._pass_over("no pictures by their names", name)
         return False
 
@@ -116,7 +118,12 @@ def class_name(folder: str, path: Path) -> str:
             f"as {content.decode('latin-1')!r}); rename its folders in train and test, such as by "
             "`convmv -f latin1 -t utf8 -r --notest`"
         ) from error
-    return unicodedata.normalize("NFC", folder)
+    return composed(folder)
+
+
+def composed(name: str) -> str:
+    """A name in the composed form (NFC) of Unicode."""
+    return unicodedata.normalize("NFC", name)
 
 
 def check_same_classes(

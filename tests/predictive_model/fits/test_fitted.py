@@ -81,9 +81,9 @@ def test_inputs_of_another_shape_are_refused(scan, fitted_whole, change, message
         fitted_whole.predict(images, **given)
 
 
-@pytest.mark.parametrize("change", [lambda x: x / 255, lambda x: (x - 110) / 60])
+@pytest.mark.parametrize("change", [lambda x: x / 255, lambda x: x * 16, lambda x: (x - 110) / 60])
 def test_images_on_another_scale_are_refused(scan, fitted_small, change):
-    """Pixels from 0 to 1, or z-scored ones, for an encoder of pixels from 0 to 255."""
+    """Pixels from 0 to 1, of 12 bits, or z-scored, for an encoder of pixels from 0 to 255."""
     images = change(scan.images[:20].astype(np.float32))
     with pytest.raises(ValueError, match="images: mean .* expected the scale of the images"):
         fitted_small.predict(images)

@@ -70,6 +70,7 @@ def test_a_file_that_is_not_beside_it_is_named(session: Path) -> None:
     ("error", "said"),
     [
         (BlockingIOError("unable to lock file, errno = 11"), "another program has it open"),
+        (OSError("open for write (may use <h5clear> to clear consistency flags)"), "what wrote it"),
         (OSError("truncated file: eof = 5"), "it is cut short .*copy or download it again"),
         (PermissionError(13, "Permission denied"), "may not be read"),
         (OSError("bad object header"), "bad object header; copy or download"),

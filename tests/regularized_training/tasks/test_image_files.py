@@ -111,12 +111,18 @@ def test_other_files_are_passed_over_and_counted_if_they_may_have_been_meant(
     (folder / "train" / "cat" / "7.heic").write_bytes(b"of a telephone")
     (folder / "train" / "cat" / ".7.png").write_bytes(b"hidden")
     (folder / "train" / "dog" / "more.zip").write_bytes(b"an archive within")
+    (folder / "train" / "fox.lnk").write_bytes(b"a shortcut of Windows to a class")
     for split in ("train", "test"):
         (folder / split / "fox").mkdir()
     with pytest.warns(ReadingNote) as notes:
         assert_same(read_image_folder(folder, grey=True), expected)
     said = "; ".join(str(note.message) for note in notes)
-    for passed_over in ("cover.png", "train/cat/7.heic", "train/cat/.7.png", "train/dog/more.zip"):
+    for passed_over in (
+        "1 (outside {train,test}/CLASS), such as cover.png",
+        "1 (hidden), such as train/cat/.7.png",
+        "2 (no pictures by their names), such as train/cat/7.heic",
+        "1 (archives within, to be unpacked), such as train/dog/more.zip",
+    ):
         assert passed_over in said
     assert "2 folders of classes hold no picture, such as test/fox" in said
 
@@ -165,6 +171,12 @@ def test_classes_and_splits_may_be_links(folder: Path, tmp_path: Path) -> None:
     for name in CLASSES:
         (linked / "train" / name).symlink_to(folder / "train" / name)
     assert_same(read_image_folder(linked, grey=True), read_image_folder(folder, grey=True))
+
+
+def test_a_picture_that_is_in_icloud_is_named(folder: Path) -> None:
+    (folder / "train" / "cat" / ".0.png.icloud").write_bytes(b"bplist00")
+    with pytest.raises(TaskError, match=r"train/cat/\.0\.png\.icloud: is in iCloud"):
+        read_image_folder(folder, grey=True)
 
 
 def test_where_there_is_no_image_what_is_there_is_said(tmp_path: Path) -> None:
