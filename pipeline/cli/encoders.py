@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.options import CheckOnly, EncoderOf, EncoderScale, Overwrite
-from pipeline.cli.printing import err
+from pipeline.cli.printing import err, shown_notes
 from pipeline.cli.session import Session, reporting_errors
 
 
@@ -117,6 +117,14 @@ def import_stimuli(
     name: Annotated[
         str | None, typer.Option("--name", help="By which experiment files may refer to them.")
     ] = None,
+    keep_values: Annotated[
+        bool,
+        typer.Option(
+            "--keep-values",
+            help="Leave an .npy file's values as they are, for encoders that were fitted to images "
+            "from 0 to 1 or z-scored ones; by default 0 to 1 is taken to 0 to 255.",
+        ),
+    ] = False,
 ) -> None:
     """Import grey stimuli without labels: cropped centrally and resized, never stretched.
 
@@ -124,7 +132,8 @@ def import_stimuli(
 
     Example: `neuroteach import stimuli photographs.tar --number 1000 --name photographs`
     """
-    stimuli = _read_stimuli(source, (height, width), number)
+    with shown_notes():
+        stimuli = _read_stimuli(source, (height, width), number, keep_values=keep_values)
     err.print(f"{len(stimuli)} images of {height} x {width}, {source.name}")
     with Session():
         from schemas.base import schema, transaction
@@ -166,18 +175,22 @@ def import_rsm(
     err.print("imported" if added else "was there already")
 
 
-def _read_stimuli(source: Path, shape: tuple[int, int], number: int | None) -> Any:
-    import numpy as np
-
-    from predictive_model.importers.pictures import picture_files, read_pictures
+def _read_stimuli(
+    source: Path, shape: tuple[int, int], number: int | None, *, keep_values: bool = False
+) -> Any:
+    from predictive_model.importers.pictures import (
+        picture_files,
+        read_image_array,
+        read_pictures,
+    )
     from predictive_model.recordings.stimuli import fit_images
     from regularized_training.tasks.image_files import read_image_folder
     from regularized_training.tasks.image_task import balanced_indices
 
     if source.is_dir() and (files := picture_files(source)):
         return read_pictures(files[:number], shape)
-    if source.suffix == ".npy":
-        return fit_images(np.load(source, allow_pickle=False)[:number], shape)
+    if source.suffix.lower() == ".npy":
+        return read_image_array(source, shape, number, keep_values=keep_values)
     task = read_image_folder(source, grey=True)
     images = task.train_images
     if number is not None and number < len(images):

@@ -12,7 +12,7 @@ import typer
 from pipeline.cli.database import print_brought, shown_progress
 from pipeline.cli.encoders import import_encoder, import_rsm, import_stimuli
 from pipeline.cli.options import CheckOnly
-from pipeline.cli.printing import err, plain
+from pipeline.cli.printing import err, plain, shown_notes
 from pipeline.cli.session import Session, reporting_errors
 from pipeline.database.settings import load_settings
 
@@ -178,7 +178,8 @@ def import_images(
         set_name = cast("image_files.TorchvisionName", source)
         task = image_files.read_torchvision(set_name, folder, grey=grey, download=download)
     else:
-        task = image_files.read_image_folder(source, grey=grey, size=size)
+        with shown_notes():
+            task = image_files.read_image_folder(source, grey=grey, size=size)
     if superclasses is not None:
         if not superclasses.is_file():
             raise FileNotFoundError(f"{superclasses}: no such file; expected a JSON object")
@@ -279,6 +280,7 @@ def _named_values(options: Sequence[str]) -> dict[str, Any]:
 def _scans_among(files: list[Path], format: str | None) -> list[Path]:
     """The paths given, and what is in those that are folders of scans."""
     from predictive_model.importers import is_recording
+    from predictive_model.importers.archives import LISTS, is_litter, read_file
     from predictive_model.importers.importer import IMPORTERS
 
     # Of what another package calls a scan, a folder too, nothing is known here.
@@ -288,7 +290,15 @@ def _scans_among(files: list[Path], format: str | None) -> list[Path]:
         if as_they_are or not file.is_dir() or is_recording(file):
             paths.append(file)
             continue
-        found = [path for path in sorted(file.iterdir()) if is_recording(path)]
+        there = [path for path in sorted(file.iterdir()) if not is_litter(path.name)]
+        found = [path for path in there if is_recording(path)]
+        others = [path for path in there if path not in found and path.suffix not in LISTS]
+        for path in others:
+            if path.is_symlink() and not path.exists():
+                read_file(path)  # says where the link leads
+        if found and others:
+            said = f"{len(others)} are no recordings and passed over, such as {others[0].name}"
+            err.print(plain(f"note: {file}: {said}"))
         if not found:
             raise ValueError(
                 f"{file}: holds neither a file tree of `data` and `meta` nor .npz, .zip or .nwb "

@@ -46,6 +46,8 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from predictive_model.text import read_text
+
 if TYPE_CHECKING:
     from upath import UPath  # takes longer to import than all the rest: where it is needed
 
@@ -335,8 +337,10 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 def _read(file: Path) -> dict[str, object]:
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(read_text(file))
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
         raise SettingsError(f"{file}: not valid TOML ({error})") from error
     if "home" in values:
         raise SettingsError(f"{file}: home is set by {HOME_VARIABLE}, not in the file")
@@ -371,8 +375,8 @@ def read_secret(name: str, environment: Mapping[str, str]) -> SecretStr | None:
     if not file:
         return SecretStr(value) if value else None
     try:
-        content = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
+        content = read_text(Path(file)).rstrip("\n")
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise SettingsError(f"{name}{FILE_SUFFIX}: {file} cannot be read ({reason})") from error
     if not content:

@@ -20,6 +20,7 @@ from predictive_model.config import Config, Seed, what_is_wrong
 from predictive_model.encoders.config import EncoderConfig
 from predictive_model.fits.config import FitConfig
 from predictive_model.recipes import read_recipe
+from predictive_model.text import read_text
 from regularized_training.lessons.config import LI, lesson_config
 from regularized_training.networks.calls import require_network
 from regularized_training.networks.compared import compared_layers
@@ -427,8 +428,8 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected {what} (TOML)")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(read_text(path))
+    except ValueError as error:
         raise ExperimentError(f"{path}: not valid TOML ({error})") from error
 
 

@@ -37,6 +37,7 @@ from pipeline.transfer.objects import (
     references_of,
 )
 from pipeline.transfer.rows import INSTALL, Row, RowError, check_row, key_of, types_of
+from predictive_model.file_kinds import why_unreadable
 from schemas.model import Column, Kind, Table
 from schemas.stored import LONGEST_NAME, StoreError, check_attachment, check_path
 
@@ -100,9 +101,12 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(file)
         except _UNREADABLE as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise ArchiveError(f"{file}: cannot be read ({error.strerror})") from error
+            why = why_unreadable(file, "it is cut short", "copy it again", expected="zip archive")
             raise ArchiveError(
-                f"{file}: not a ZIP file, or cut short; expected an archive that `neuroteach "
-                "database backup` or `neuroteach export experiment` wrote"
+                f"{file}: not a ZIP file, or cut short: {why}; expected an archive that "
+                "`neuroteach database backup` or `neuroteach export experiment` wrote"
             ) from error
         try:
             self._entries = self._checked_entries()
@@ -203,6 +207,8 @@ class Archive:
         """An entry to be read, whose size and checksum are checked on the way."""
 
         def damaged(error: Exception) -> ArchiveError:
+            if isinstance(error, OSError) and error.errno is not None:  # the disk's
+                return self._error(f"{name:.80} cannot be read ({error.strerror})")
             return self._error(f"{name:.80} is damaged ({error})")
 
         try:

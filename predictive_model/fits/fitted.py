@@ -110,8 +110,8 @@ class FittedEncoder:
         Raises
         ------
         ValueError
-            If the images have another shape than those the encoder was fitted to, or pupil or
-            behaviour do not have one row for each image.
+            If the images have another shape or scale than those the encoder was fitted to, or
+            pupil or behaviour do not have one row for each image.
         """
         check_images(images)
         if images.shape[1:] != self.image_shape:
@@ -120,6 +120,7 @@ class FittedEncoder:
                 "images this encoder was fitted to; crop or resize them"
             )
         norm, n = self.normalisation, len(images)
+        norm.check_scale(images)
         encoder = self.encoder.to(device)
         shifter_input = behaviour_input = None
         if encoder.shifter is not None:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from predictive_model.encoders.config import EncoderConfig, ShifterConfig
 from predictive_model.encoders.encoder import Encoder, Population, build_encoder, data_key
+from predictive_model.file_kinds import why_unreadable
 from predictive_model.fits.fitted import FittedEncoder
 from predictive_model.recipes import read_recipe
 from predictive_model.recordings.recording import Normalisation, check_name
@@ -214,7 +215,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         # A zip file, or a pickle as older versions wrote it.
         saved = content.startswith((b"PK", b"\x80\x02"))
         kind = "a damaged or incomplete file" if saved else "no file that torch.save wrote"
-        raise PublishedEncoderError(f"{path}: {kind}; copy or download it again") from error
+        why = why_unreadable(content, kind, "copy or download it again", expected="a zip|NumPy")
+        raise PublishedEncoderError(f"{path}: {why}") from error
     if not isinstance(state, Mapping):
         raise PublishedEncoderError(
             f"{path}: holds one {type(state).__name__}, expected a state dict, tensors by name"

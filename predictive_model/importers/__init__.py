@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from predictive_model.file_kinds import kind_of
 from predictive_model.importers import importer as importers
 from predictive_model.importers.importer import IMPORTERS, Importer, find_importer
 from predictive_model.importers.npy import UNREADABLE
@@ -66,7 +67,9 @@ def recognise_format(path: Path | str) -> str:
     other = None if ending else _recognised_by_others(path)
     found = other or _by_content(path, ending)
     if found is None:
-        raise RecordingError(f"{path}: is not known as a recording; expected {EXPECTED}")
+        kind = kind_of(path)
+        it = f"it is {kind[0]}; {kind[1]}; " if kind else ""
+        raise RecordingError(f"{path}: is not known as a recording; {it}expected {EXPECTED}")
     return found
 
 

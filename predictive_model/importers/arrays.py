@@ -40,7 +40,9 @@ from typing import Any, BinaryIO, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from predictive_model.file_kinds import why_unreadable
 from predictive_model.importers import npy, pixels
+from predictive_model.importers.archives import UnreadableError, check_zip_member
 from predictive_model.importers.importer import Importer
 from predictive_model.importers.npy import UNREADABLE
 from predictive_model.importers.report import ScanReport, count_tiers
@@ -178,6 +180,7 @@ def _shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, NDArray]]
         archive = zipfile.ZipFile(path)
     except UNREADABLE as error:
         raise _unreadable(path, error) from error
+    _check_compression(path)
     with archive:
         members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
         _check_members(path, set(members))
@@ -238,6 +241,7 @@ def _load(path: Path) -> dict[str, NDArray]:
     if not zipfile.is_zipfile(path):
         # NumPy would take it for a pickle, and advise to trust it.
         raise _unreadable(path, "it is no archive of arrays, or only a part of one")
+    _check_compression(path)
     try:
         with np.load(path, allow_pickle=False) as archive:
             names = set(archive.files)
@@ -251,10 +255,23 @@ def _load(path: Path) -> dict[str, NDArray]:
     return arrays
 
 
+def _check_compression(path: Path) -> None:
+    """Refuse arrays that are encrypted, or compressed in a way that Python does not know."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                check_zip_member(member, f"{path}: {member.filename}")
+    except zipfile.BadZipFile as error:
+        raise _unreadable(path, error) from error
+    except UnreadableError as error:
+        raise RecordingError(str(error)) from error
+
+
 def _unreadable(path: Path, error: Exception | str) -> RecordingError:
+    why = why_unreadable(path, error, "copy it again", expected="a zip")
     return RecordingError(
-        f"{path}: cannot be read as an .npz file of plain arrays ({error}); write it with "
-        "numpy.savez_compressed"
+        f"{path}: cannot be read as an .npz file of plain arrays: {why}; expected what "
+        "numpy.savez_compressed writes"
     )
 
 

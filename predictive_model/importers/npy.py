@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
+from predictive_model.file_kinds import N_BYTES, why_unreadable
 from predictive_model.recordings.recording import RecordingError
 
 # What NumPy and zipfile raise for files that are damaged, or that are something else.
@@ -57,9 +58,10 @@ def read_header(file: BinaryIO, size: int, label: str) -> Header:
         else:
             raise ValueError(f"version {version} of the format")
     except UNREADABLE as error:
-        raise RecordingError(
-            f"{label}: cannot be read as an .npy file ({error}); write it with numpy.save"
-        ) from error
+        why = why_unreadable(
+            _start(file), error, "write it with numpy.save", expected="NumPy array"
+        )
+        raise RecordingError(f"{label}: cannot be read as an .npy file: {why}") from error
     if dtype.hasobject:
         raise RecordingError(
             f"{label}: holds pickled objects, which are never loaded; save numbers or text"
@@ -73,6 +75,15 @@ def read_header(file: BinaryIO, size: int, label: str) -> Header:
             "damaged or was not written to its end"
         )
     return Header(shape, dtype, fortran_order)
+
+
+def _start(file: BinaryIO) -> bytes:
+    """The first bytes of a file, as far as they can be read."""
+    try:
+        file.seek(0)
+        return file.read(N_BYTES)
+    except UNREADABLE:
+        return b"\xff"
 
 
 def read_array(file: BinaryIO, size: int, label: str) -> NDArray:

@@ -44,9 +44,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hdmf.backends.warnings import BrokenLinkWarning
 from numpy.typing import NDArray
 from pynwb import NWBHDF5IO, NWBFile
 
+from predictive_model.importers.archives import note
+from predictive_model.importers.hdf5 import (
+    COPY_AGAIN,
+    load_filters,
+    missing_files,
+    why_hdf5_fails,
+)
 from predictive_model.importers.importer import Importer
 from predictive_model.importers.nwb_activity import Activity, find_activity
 from predictive_model.importers.nwb_behaviour import Behaviour, find_behaviour
@@ -183,25 +191,26 @@ def _opened(path: Path) -> Iterator[NWBFile]:
     """An NWB file whose data are read only where they are sliced."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected an NWB file")
+    load_filters()
     with contextlib.ExitStack() as stack:
-        with warnings.catch_warnings():
-            # They are about the versions of cached schemas, which nobody here can mend.
+        # Others are about the versions of cached schemas, which nobody here can mend.
+        with warnings.catch_warnings(record=True) as broken:
             warnings.simplefilter("ignore")
+            warnings.simplefilter("always", BrokenLinkWarning)
             try:
                 io = stack.enter_context(NWBHDF5IO(str(path), "r"))
                 file = io.read()
             except Exception as error:  # HDF5, hdmf and pynwb raise whatever they met
-                said = " ".join(str(error).split())[:200]
-                raise RecordingError(
-                    f"{path}: cannot be read as an NWB file ({said}); check it with "
-                    "`pynwb-validate`"
-                ) from error
+                why = why_hdf5_fails(path, error, "check it with `pynwb-validate`")
+                raise RecordingError(f"{path}: cannot be read as an NWB file: {why}") from error
+        if broken:
+            missing = ", ".join(missing_files(path)) or "links that lead nowhere"
+            note(f"{path}: data in {missing} are not seen, as they are not found")
         try:
             yield file
         except OSError as error:
-            raise RecordingError(
-                f"{path}: is damaged ({error}); copy or download it again"
-            ) from error
+            why = why_hdf5_fails(path, error, f"it is damaged: {COPY_AGAIN}")
+            raise RecordingError(f"{path}: cannot be read: {why}") from error
 
 
 def _find(

@@ -60,3 +60,34 @@ def are_grey_values(images: NDArray) -> bool:
         and images.max(initial=0) <= 255
         and (images == np.floor(images)).all()
     )
+
+
+def as_grey_values(images: NDArray) -> tuple[NDArray, str]:
+    """Images on the scale from 0, black, to 255, white, and what was done to bring them there.
+
+    Whole values from 0 to 255 become uint8. Of any type, values from 0 to 1 are multiplied by 255,
+    and of unsigned integers of 16 bits the upper 8 are kept. All others, such as z-scored ones,
+    are left as they are, as float32.
+
+    Examples
+    --------
+    >>> as_grey_values(np.array([0.0, 0.5, 1.0]))
+    (array([  0. , 127.5, 255. ], dtype=float32), 'values from 0 to 1 were taken to 0 to 255')
+    """
+    low, high = images.min(initial=0), images.max(initial=0)
+    if low >= 0 and 0 < high <= 1:
+        scaled = images.astype(np.float32) * 255
+        kept = scaled.astype(np.uint8) if are_grey_values(scaled) else scaled
+        return kept, "values from 0 to 1 were taken to 0 to 255"
+    if images.dtype == np.uint16 and high >= 4096:
+        return (images >> 8).astype(np.uint8), "of 16 bits the upper 8 were kept"
+    if images.dtype.kind in "iu" and low >= 0 and high <= 255:
+        return images.astype(np.uint8), ""
+    if are_grey_values(images):
+        return images.astype(np.uint8), ""
+    if low < 0 or high > 255:
+        return images.astype(np.float32), (
+            f"values from {low:g} to {high:g} were left as they are, for encoders of images on "
+            "that scale"
+        )
+    return images.astype(np.float32), ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import zipfile
 from collections.abc import Iterator
 from functools import cached_property
@@ -12,11 +11,10 @@ from typing import BinaryIO, Protocol, cast
 
 from numpy.typing import NDArray
 
-from predictive_model.importers import npy
+from predictive_model import text
+from predictive_model.file_kinds import why_unreadable
+from predictive_model.importers import archives, npy
 from predictive_model.recordings.recording import RecordingError
-
-# What file managers leave in folders and archives.
-LITTER = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 class _Source(Protocol):
@@ -74,9 +72,13 @@ class Tree:
             raise RecordingError(f"{self.label(name)}: longer than {at_most} bytes")
         with self._open(name) as file:
             try:
-                return file.read().decode("utf-8")
+                content = file.read()
             except npy.UNREADABLE as error:
                 raise RecordingError(f"{self.label(name)}: is damaged ({error})") from error
+        try:
+            return text.decoded(content)
+        except ValueError as error:
+            raise RecordingError(f"{self.label(name)}: {error}") from error
 
     def label(self, name: str) -> str:
         """A file's name for messages."""
@@ -88,6 +90,8 @@ class Tree:
             raise FileNotFoundError(f"{self.label(name)}: no such file")
         try:
             file = self._source.open(name)
+        except archives.UnreadableError as error:
+            raise RecordingError(str(error)) from error
         except npy.UNREADABLE as error:
             raise RecordingError(f"{self.label(name)}: cannot be opened ({error})") from error
         with file:
@@ -98,12 +102,10 @@ class _Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sizes: dict[str, int] = {}
-        for parent, folders, files in os.walk(path):
-            folders[:] = [f for f in folders if not f.startswith((".", "__MACOSX"))]
-            for file in files:
-                name = (Path(parent) / file).relative_to(path).as_posix()
-                if not _is_litter(name):
-                    self.sizes[name] = (Path(parent) / file).stat().st_size
+        for name, file in archives.folder_members(path):
+            hidden = any(part.startswith(".") for part in name.split("/")[:-1])
+            if not (hidden or name.endswith("/") or archives.is_litter(name)):
+                self.sizes[name] = archives.file_size(file)
 
     def open(self, name: str) -> BinaryIO:
         return (self.path / name).open("rb")
@@ -113,24 +115,28 @@ class _Zip:
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         self.path = path
         self._archive = archive
-        self._members: dict[str, zipfile.ZipInfo] = {}
+        names: set[str] = set()
         for member in archive.infolist():
-            name = PurePosixPath(member.filename)
-            if "\\" in member.filename or name.is_absolute() or ".." in name.parts:
+            name = archives.member_name(member)
+            where = PurePosixPath(name)
+            if where.is_absolute() or ".." in where.parts or ":" in name.partition("/")[0]:
                 raise RecordingError(
                     f"{path}: the archive's member {member.filename!r} points outside it; do not "
                     "trust where it comes from"
                 )
-            if member.is_dir() or _is_litter(member.filename):
-                continue
-            if member.filename in self._members:
+            if name in names and not (name.endswith("/") or archives.is_litter(name)):
                 raise RecordingError(f"{path}: holds {member.filename!r} twice; pack it again")
-            self._members[member.filename] = member
+            names.add(name)
+        self._members = {
+            name: member
+            for name, member in archives.zip_members(archive, path).items()
+            if not (name.endswith("/") or archives.is_litter(name))
+        }
         root = self._root()
         self._members = {
             name.removeprefix(root): m for name, m in self._members.items() if name.startswith(root)
         }
-        self.sizes = {name: member.file_size for name, member in self._members.items()}
+        self.sizes = {name: m.file_size if m else 0 for name, m in self._members.items()}
 
     def _root(self) -> str:
         """The one folder that everything is packed in, or nothing."""
@@ -149,7 +155,8 @@ class _Zip:
         return f"{roots.pop()}/" if roots else ""
 
     def open(self, name: str) -> BinaryIO:
-        return cast("BinaryIO", self._archive.open(self._members[name]))
+        label = f"{self.path}: {name}"
+        return cast("BinaryIO", archives.open_zip_member(self._archive, self._members[name], label))
 
 
 @contextlib.contextmanager
@@ -163,21 +170,21 @@ def open_tree(path: Path) -> Iterator[Tree]:
     RecordingError
         If it is no archive, a damaged one, or one whose names point outside it.
     """
-    if path.is_dir():
-        yield Tree(_Folder(path))
-        return
+    try:
+        if path.is_dir():
+            yield Tree(_Folder(path))
+            return
+        with _opened_zip(path) as archive:
+            yield Tree(_Zip(path, archive))
+    except archives.UnreadableError as error:
+        raise RecordingError(str(error)) from error
+
+
+def _opened_zip(path: Path) -> zipfile.ZipFile:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder; expected a Sensorium file tree")
     try:
-        archive = zipfile.ZipFile(path)
+        return zipfile.ZipFile(path)
     except npy.UNREADABLE as error:
-        raise RecordingError(
-            f"{path}: cannot be read as a zip archive ({error}); copy or download it again"
-        ) from error
-    with archive:
-        yield Tree(_Zip(path, archive))
-
-
-def _is_litter(name: str) -> bool:
-    file = name.rpartition("/")[2]
-    return name.startswith(LITTER[0]) or file in LITTER[1:] or file.startswith("._")
+        why = why_unreadable(path, error, "copy or download it again", expected="zip archive")
+        raise RecordingError(f"{path}: cannot be read as a zip archive: {why}") from error

@@ -19,6 +19,9 @@ TIERS: tuple[Tier, ...] = ("train", "validation", "test")
 # A neuron that hardly ever responds would be blown up by dividing by its standard deviation:
 # below this fraction of the population's mean standard deviation it is left as it is.
 QUIET_NEURON_FRACTION = 0.01
+# Of standard deviations: pixels from 0 to 1 differ from those from 0 to 255 by 255, those of 12
+# bits by 16. Within one scale images may be much fainter than others, but not much stronger.
+SCALES = (1 / 32, 8)
 
 
 class RecordingError(ValueError):
@@ -53,6 +56,26 @@ class Normalisation:
     def images(self, images: NDArray) -> NDArray[np.float32]:
         """Z-scored images, (n, channels, height, width) float32."""
         return (images.astype(np.float32) - self.image_mean) / self.image_std
+
+    def check_scale(self, images: NDArray) -> None:
+        """Refuse images on another scale, such as 0 to 1 where the train tier's were 0 to 255.
+
+        Raises
+        ------
+        RecordingError
+            If their standard deviation is out of :data:`SCALES` times that of the train tier's,
+            and their mean is elsewhere too.
+        """
+        mean, std = float(images.mean()), float(images.std())
+        ratio = std / self.image_std
+        elsewhere = abs(mean - self.image_mean) > self.image_std
+        if elsewhere and not SCALES[0] <= ratio <= SCALES[1]:
+            raise RecordingError(
+                f"images: mean {mean:.3g} and standard deviation {std:.3g}, expected the scale of "
+                f"the images that the encoder was fitted to, of mean {self.image_mean:.3g} and "
+                f"standard deviation {self.image_std:.3g}; bring them to it: `neuroteach import "
+                "stimuli` takes 0 to 1 to 0 to 255, and with --keep-values leaves them"
+            )
 
     def responses(self, responses: NDArray[np.float32]) -> NDArray[np.float32]:
         """Responses in units of each neuron's standard deviation, (trial, neuron)."""

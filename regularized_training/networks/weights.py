@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from predictive_model.file_kinds import why_unreadable
 from regularized_training.networks.config import NetworkConfig, file_digest
 
 
@@ -30,9 +31,13 @@ def read_weights(file: Path, expected: str = "torch's weights") -> dict[str, Any
             return dict(safetensors.torch.load_file(file))
         state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged archives make torch raise nearly anything
-        raise ValueError(
-            f"{file}: cannot be read as torch's weights ({type(error).__name__}); download it again"
-        ) from error
+        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+            raise ValueError(
+                f"{file}: holds Python objects, which can run any code when they are read, and was "
+                "not read; save the weights alone, by torch.save(model.state_dict(), path)"
+            ) from error
+        why = why_unreadable(file, type(error).__name__, "download it again", expected="a zip")
+        raise ValueError(f"{file}: cannot be read as torch's weights: {why}") from error
     return state if isinstance(state, dict) else {}
 
 

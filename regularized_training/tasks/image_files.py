@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import io
 import json
-import lzma
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from predictive_model.file_kinds import kind_of
+from predictive_model.importers.archives import UnreadableError, read_members
+from predictive_model.importers.decoding import PictureError, PictureReader
+from predictive_model.text import decoded
 from regularized_training.tasks.image_task import (
     ImageTask,
     TaskError,
     balanced_indices,
     superclasses_of,
 )
+from regularized_training.tasks.labelled_files import (
+    ANNOTATIONS,
+    SUPERCLASSES,
+    LabelledFiles,
+    Parts,
+    check_same_classes,
+    class_name,
+    composed,
+    parts_of,
+    printable,
+    split_of,
+)
 
 TorchvisionName = Literal["CIFAR10", "CIFAR100", "MNIST", "FashionMNIST", "SVHN"]
-
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-ANNOTATIONS = "val_annotations.txt"  # of Tiny ImageNet
-SUPERCLASSES = "superclasses.json"
-SPLIT_FOLDERS = ("train", "test", "val")  # `val` is read as the test images where `test` is missing
+# Where torchvision looks below its root, if not in a folder of the set's name; SVHN lies in it.
+TORCHVISION_FOLDERS = {
+    "CIFAR10": "cifar-10-batches-py",
+    "CIFAR100": "cifar-100-python",
+    "SVHN": "",
+}
 
 
 def read_image_folder(
@@ -74,49 +84,59 @@ def read_image_folder(
         the train and test images differ.
     """
     path = Path(path)
-    found: dict[str, list[tuple[tuple[str, ...], NDArray[np.uint8]]]] = {}
+    choice, reader = LabelledFiles(), PictureReader()
+    images: dict[str, dict[Parts, NDArray[np.uint8]]] = {}  # of each split
     class_of: dict[str, str] = {}  # of images in val, by name, where a list says so
     groups: tuple[bytes, Path] | None = None
     tops = set()
     n_read = 0
-    for parts, data in _members(path):
-        if parts[-1] == ANNOTATIONS:
-            class_of = _annotated(data, path.joinpath(*parts))
-            continue
-        if parts[-1] == SUPERCLASSES:
-            groups = data, path.joinpath(*parts)
-            continue
-        split_at = next((i for i, part in enumerate(parts) if part in SPLIT_FOLDERS), len(parts))
-        if len(parts) < split_at + 3:  # train/<class>/<file> at least
-            continue
-        tops.add(parts[:split_at])
-        pixels = _decode(data, path.joinpath(*parts), grey, size)
-        found.setdefault(parts[split_at], []).append((parts[split_at + 1 :], pixels))
-        n_read += 1
-        if progress is not None:
-            progress(n_read)
-    listed = bool(class_of) and "val" in found
+    try:
+        for name_, data in read_members(path, choice):
+            parts = parts_of(name_)
+            if parts[-1] == ANNOTATIONS:
+                class_of = _annotated(data, path / name_)
+            elif parts[-1] == SUPERCLASSES:
+                groups = data, path / name_
+            else:
+                at = split_of(parts)
+                tops.add(parts[:at])
+                image = reader.read(data, f"{path}/{name_}", "L" if grey else "RGB")
+                images.setdefault(parts[at], {})[parts[at + 1 :]] = _pixels(image, size)
+                n_read += 1
+                if progress is not None:
+                    progress(n_read)
+        reader.warn_of_decisions(path)
+    except (UnreadableError, PictureError) as error:
+        raise TaskError(printable(str(error))) from error
+    listed = bool(class_of) and "val" in images
     if listed:
-        found["val"] = [
-            ((class_of.get(below[-1], below[0]), below[-1]), pixels)
-            for below, pixels in found["val"]
-        ]
-    test = "val" if listed or "test" not in found else "test"
+        images["val"] = {
+            (class_of.get(composed(below[-1]), below[0]), *below): p
+            for below, p in images["val"].items()
+        }
+    test = "val" if listed or "test" not in images else "test"
     for split in ("train", test):
-        if split not in found:
-            raise TaskError(f"{path}: no images below {split}/<class>/, expected train and test")
+        if split not in images:
+            raise TaskError(
+                f"{path}: no images below {split}/<class>/, expected train and test"
+                + choice.instead()
+            )
     if len(tops) > 1:
         places = ", ".join(sorted("/".join(top) or "." for top in tops))
         raise TaskError(f"{path}: several train or test folders, in {places}; expected one set")
-    classes = tuple(sorted({below[0] for below, _ in found["train"]}))
-    missing = {below[0] for below, _ in found[test]} ^ set(classes)
-    if missing:
-        raise TaskError(
-            f"{path}: {len(missing)} classes, such as {min(missing)!r}, are only in one of train "
-            f"and {test}; expected the same classes in both"
-        )
-    train_images, train_labels = _stack(found["train"], classes, f"{path}/train")
-    test_images, test_labels = _stack(found[test], classes, f"{path}/{test}")
+    names = {
+        split: {
+            folder: class_name(folder, path) for folder in {below[0] for below in images[split]}
+        }
+        for split in ("train", test)
+    }
+    classes = tuple(sorted(set(names["train"].values())))
+    check_same_classes(path, classes, names[test].values(), test)
+    for split in sorted(images.keys() - {"train", test}):
+        choice.leave_out(split, f"as {test} is read", ["/".join(n) for n in images[split]])
+    choice.warn(path)
+    train_images, train_labels = _stack(images["train"], names["train"], classes, f"{path}/train")
+    test_images, test_labels = _stack(images[test], names[test], classes, f"{path}/{test}")
     return ImageTask(
         name=name or path.name.split(".")[0],
         train_images=train_images,
@@ -137,13 +157,13 @@ def read_superclasses(content: bytes, file: Path | str, classes: Sequence[str]) 
         If it is none or does not fit the classes; names `file`.
     """
     try:
-        groups = json.loads(content)
+        groups = json.loads(decoded(content))
     except ValueError as error:
         raise TaskError(f"{file}: not JSON ({error})") from error
     if not isinstance(groups, dict) or not groups:
         raise TaskError(f'{file}: expected an object of names, such as {{"maple": "trees"}}')
     try:
-        return superclasses_of(classes, groups)
+        return superclasses_of(classes, {composed(name): group for name, group in groups.items()})
     except TaskError as error:
         raise TaskError(f"{file}: {error}") from error
 
@@ -167,6 +187,8 @@ def read_torchvision(
     ------
     FileNotFoundError
         If it is not below `root` and was not to be, or could not be, downloaded.
+    TaskError
+        If what is there is something else, such as a web page.
     """
     from torchvision import datasets  # half a second to import, and seldom needed
 
@@ -178,9 +200,8 @@ def read_torchvision(
         chosen = {"split": "train" if train else "test"} if name == "SVHN" else {"train": train}
         try:
             sets.append(make(str(root), download=download, **chosen))
-        except (RuntimeError, OSError) as error:
-            remedy = "the download failed" if download else "put it there or pass download=True"
-            raise FileNotFoundError(f"{name}: not found in {root}; {remedy} ({error})") from error
+        except Exception as error:  # torchvision raises whatever it met
+            raise _no_torchvision_set(name, Path(root), download, error) from error
     images, labels = zip(*(_torchvision_arrays(found) for found in sets), strict=True)
     if grey:
         images = tuple(luma(part) for part in images)
@@ -246,108 +267,62 @@ def luma(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return out
 
 
-def _members(path: Path) -> Iterator[tuple[tuple[str, ...], bytes]]:
-    """Path and bytes of every image file and list of classes or superclasses, in any order."""
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file or folder; expected a set of images there")
-    if path.is_dir():
-        for file in path.rglob("*"):
-            parts = file.relative_to(path).parts
-            if _is_wanted(parts) and file.is_file():
-                yield parts, file.read_bytes()
-        return
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                for entry in archive.namelist():
-                    if _is_wanted(parts := _parts(entry)):
-                        yield parts, archive.read(entry)
-            return
-        # One pass, as seeking back in compressed data means decompressing it again. The file is
-        # not left to tarfile to decompress: that would take a truncated one for a shorter one.
-        with (
-            _open_decompressed(path) as decompressed,
-            tarfile.open(fileobj=decompressed, mode="r|") as stream,
-        ):
-            for info in stream:
-                parts = _parts(info.name)
-                data = stream.extractfile(info) if _is_wanted(parts) else None
-                if data is not None:
-                    yield parts, data.read()
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error) as error:
-        raise TaskError(
-            f"{path}: not a complete folder, tar or zip file ({error}); copy or download it again"
-        ) from error
-
-
 def _annotated(data: bytes, file: Path) -> dict[str, str]:
     """Class of each image, from lines of a file's name, its class, and a box."""
     try:
-        lines = [line.split("\t") for line in data.decode("utf-8").splitlines() if line.strip()]
-        return {fields[0]: fields[1] for fields in lines}
-    except (UnicodeDecodeError, IndexError) as error:
+        lines = [line.split("\t") for line in decoded(data).splitlines() if line.strip()]
+        return {composed(fields[0]): fields[1] for fields in lines}
+    except (ValueError, IndexError) as error:
         raise TaskError(
             f"{file}: expected lines of an image's name, a tab and its class ({error})"
         ) from error
 
 
-def _parts(entry: str) -> tuple[str, ...]:
-    """Folders and name of an archive's entry."""
-    return tuple(part for part in entry.split("/") if part not in ("", "."))
-
-
-def _open_decompressed(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        start = file.read(6)
-    if start.startswith(b"\xfd7zXZ"):
-        return lzma.open(path)
-    if start.startswith(b"\x1f\x8b"):
-        return cast(IO[bytes], gzip.open(path))
-    if start.startswith(b"BZh"):
-        return bz2.open(path)
-    return path.open("rb")
-
-
-def _is_wanted(parts: tuple[str, ...]) -> bool:
-    """Whether a path names an image or a list of classes or superclasses, and is not hidden.
-
-    macOS adds hidden ``._name.jpg`` that are no images.
-    """
-    if not parts or any(part.startswith(".") for part in parts):
-        return False
-    name = parts[-1]
-    return name.lower().endswith(IMAGE_SUFFIXES) or name in (ANNOTATIONS, SUPERCLASSES)
-
-
-def _decode(data: bytes, member: Path, grey: bool, size: int | None) -> NDArray[np.uint8]:
-    """Pixels of an image file, (channels, height, width)."""
-    try:
-        with Image.open(io.BytesIO(data)) as file:
-            image: Image.Image = file.convert("L" if grey else "RGB")
-    except Exception as error:  # damaged bytes make Pillow's decoders raise nearly anything
-        raise TaskError(
-            f"{member}: cannot be decoded ({error}); replace or remove this image"
-        ) from error
+def _pixels(image: Image.Image, size: int | None) -> NDArray[np.uint8]:
+    """Pixels of a grey or colour image, (channels, height, width), cropped and resized if asked."""
     if size is not None:
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     pixels = np.asarray(image)
-    return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def _stack(
-    images: list[tuple[tuple[str, ...], NDArray[np.uint8]]], classes: tuple[str, ...], place: str
+    images: Mapping[Parts, NDArray[np.uint8]],
+    class_of_folder: Mapping[str, str],
+    classes: Sequence[str],
+    place: str,
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images in the order of their paths, and the class of each."""
-    images.sort(key=lambda found: found[0])
-    sizes = sorted({pixels.shape[1:] for _, pixels in images})
+    sizes = sorted({pixels.shape[1:] for pixels in images.values()})
     if len(sizes) > 1:
         raise TaskError(
             f"{place}: images of {len(sizes)} sizes, from {sizes[0]} to {sizes[-1]}; pass `size` "
             "to crop and resize all of them to one"
         )
     index = {name: i for i, name in enumerate(classes)}
-    labels = np.array([index[below[0]] for below, _ in images], np.int64)
-    return np.stack([pixels for _, pixels in images]), labels
+    # By the classes' names first, as one may have several folders.
+    order = sorted(images, key=lambda below: (class_of_folder[below[0]], *below[1:], below[0]))
+    labels = np.array([index[class_of_folder[below[0]]] for below in order], np.int64)
+    return np.stack([images[below] for below in order]), labels
+
+
+def _no_torchvision_set(
+    name: str, root: Path, download: bool, error: Exception
+) -> FileNotFoundError | TaskError:
+    """Why a set of torchvision cannot be read: another file in its place, damage, or nothing."""
+    folder = root / TORCHVISION_FOLDERS.get(name, name)
+    files = folder.glob("*.mat") if folder == root else folder.rglob("*")
+    found = [file for file in sorted(files) if file.is_file()]
+    for file in found:
+        if (kind := kind_of(file)) and not kind[0].startswith(("compressed", "a tar", "a MATLAB")):
+            return TaskError(f"{file}: it is {kind[0]}; {kind[1]}")
+    if not found:
+        remedy = "the download failed" if download else "put it there or pass download=True"
+        return FileNotFoundError(f"{name}: not found in {root}; {remedy} ({error})")
+    return TaskError(
+        f"{name}: what is in {folder} is incomplete or damaged ({error}); remove it, and put it "
+        "there anew or pass download=True"
+    )
 
 
 def _torchvision_arrays(found: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from predictive_model.file_kinds import why_unreadable
 from predictive_model.recordings.recording import Recording, check_images
 from regularized_training.teachers.config import V1_MEAN, V1_SD
 from regularized_training.teachers.teacher import SimilarityTeacher, teaching_images
@@ -109,7 +110,10 @@ def read_rsm(
             found = {n: archive[n] for n in (images, pairs, distances, similarity) if n in archive}
             there = ", ".join(archive)
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: cannot be read as an .npz file of arrays ({error})") from error
+        # NumPy takes what is no archive for a pickle, and advises to trust it.
+        said = error if zipfile.is_zipfile(path) else "it is no archive, or only a part of one"
+        why = why_unreadable(path, said, "write it with numpy.savez", expected="a zip")
+        raise ValueError(f"{path}: cannot be read as an .npz file of arrays: {why}") from error
     needed = [images, *([similarity] if similarity in found else [pairs, distances])]
     missing = [name for name in needed if name not in found]
     if missing:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.installed_package import installed_package
 from tests.pipeline.cli.invoked import Run, one_line_error
@@ -194,3 +195,30 @@ def test_of_several_scans_those_that_the_database_has_otherwise_stay_out_whole(
     again = run("import", "scan", a, c)
     said = [line for line in again.stderr.splitlines() if "note: " not in line]
     assert said[2:] == ["a.npz: was there already", "c.npz: was there already"]
+
+
+def test_in_a_folder_of_scans_litter_is_passed_over_and_a_broken_link_is_not(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "scans").mkdir()
+    scan_file(tmp_path / "scans" / "a.npz")
+    (tmp_path / "scans" / "._a.npz").write_bytes(b"left by macOS")
+    (tmp_path / "scans" / "a.mat").write_bytes(b"MATLAB 5.0 MAT-file")
+    result = run("import", "scan", tmp_path / "scans", "--dry-run")
+    assert result.exit_code == 0
+    assert "1 are no recordings and passed over, such as a.mat" in result.stderr
+    (tmp_path / "scans" / "b.npz").symlink_to("gone.npz")
+    message = one_line_error(run("import", "scan", tmp_path / "scans", "--dry-run"))
+    assert "b.npz: is a link to gone.npz, where nothing is" in message
+
+
+def test_how_images_were_read_is_printed_as_a_line(run: Run, tmp_path: Path) -> None:
+    deep = np.arange(120, dtype=np.uint16).reshape(10, 12) * 512
+    for split in ("train", "test"):
+        for name in ("cat", "dog"):
+            (tmp_path / "set" / split / name).mkdir(parents=True)
+            Image.fromarray(deep).save(tmp_path / "set" / split / name / "1.png")
+    # Nothing is imported: the list of superclasses is not there.
+    result = run("import", "images", tmp_path / "set", "--superclasses", tmp_path / "gone.json")
+    notes = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 1 and "4 pictures have 16 bits a channel" in notes[0]

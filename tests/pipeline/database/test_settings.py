@@ -62,6 +62,21 @@ def test_the_environment_goes_before_the_file_and_the_file_before_the_default(
     assert load_settings(environment | {"NEUROTEACH_SCHEMA": ""}).schema_name == "from_file"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_are_read_as_editors_of_windows_save_them(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "settings.toml").write_bytes('device = "cpu"\r\n'.encode(encoding))
+    (tmp_path / "secret").write_bytes(f"{HUSH}\r\n".encode(encoding))
+    settings = load_settings(
+        {
+            "NEUROTEACH_HOME": str(tmp_path),
+            "NEUROTEACH_DATABASE": "postgresql://me@lab/brain",
+            f"{SECRETS['database_password']}_FILE": str(tmp_path / "secret"),
+        }
+    )
+    assert settings.device == "cpu"
+    assert revealed(settings.server_address.password) == HUSH
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
@@ -199,7 +214,7 @@ def test_no_secret_shows_in_what_settings_say_of_themselves() -> None:
 
 @pytest.mark.parametrize(
     "content, message",
-    [(None, "cannot be read .No such file"), ("\n", "is empty"), (b"\xff\xfe", "not a text file")],
+    [(None, "cannot be read .No such file"), ("\n", "is empty"), (b"\xff\xfa", "not a text file")],
 )
 def test_a_secret_file_that_holds_none_is_named(
     tmp_path: Path, content: str | bytes | None, message: str

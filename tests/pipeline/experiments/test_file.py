@@ -454,6 +454,16 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_experiment(tmp_path / "study.toml", "smoke")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_is_read_as_editors_of_windows_save_it(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "study.toml"
+    path.write_bytes('title = "Größe"\r\n[scales.smoke]\r\n'.encode(encoding))
+    assert scales_of(path) == ["smoke"]
+    path.write_bytes('title = "Größe"\n'.encode("latin-1"))
+    with pytest.raises(ExperimentError, match="line 1 holds .*Latin-1 reads it as 'ö'"):
+        scales_of(path)
+
+
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "study.toml"
     path.write_bytes(b"title = '\xff\xfe'")

@@ -81,6 +81,20 @@ def test_inputs_of_another_shape_are_refused(scan, fitted_whole, change, message
         fitted_whole.predict(images, **given)
 
 
+@pytest.mark.parametrize("change", [lambda x: x / 255, lambda x: x * 16, lambda x: (x - 110) / 60])
+def test_images_on_another_scale_are_refused(scan, fitted_small, change):
+    """Pixels from 0 to 1, of 12 bits, or z-scored, for an encoder of pixels from 0 to 255."""
+    images = change(scan.images[:20].astype(np.float32))
+    with pytest.raises(ValueError, match="images: mean .* expected the scale of the images"):
+        fitted_small.predict(images)
+
+
+def test_faint_and_dark_images_are_predicted(scan, fitted_small):
+    images = scan.images[:20].astype(np.float32)
+    for seen in (128 + (images - 128) / 100, images / 8):
+        assert np.isfinite(fitted_small.predict(seen)).all()
+
+
 def test_inputs_in_double_precision_are_taken(scan, fitted_whole):
     double = scan.pupil[:4].astype(np.float64)
     np.testing.assert_array_equal(

@@ -353,7 +353,9 @@ def test_flipped_bits_in_an_archive_are_noticed(tmp_path: Path) -> None:
         np.testing.assert_array_equal(scan.images, whole.images)
 
 
-@pytest.mark.parametrize("name", ["../evil.npy", "/etc/evil.npy", "data/../../evil", "data\\evil"])
+@pytest.mark.parametrize(
+    "name", ["../evil.npy", "/etc/evil.npy", "data/../../evil", "..\\evil", "C:\\evil"]
+)
 def test_an_archive_that_points_outside_itself_is_refused(tmp_path: Path, name: str) -> None:
     path = zipped(published(tmp_path))
     with zipfile.ZipFile(path, "a") as archive:

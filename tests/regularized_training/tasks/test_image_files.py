@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 import tarfile
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from predictive_model.importers.archives import ReadingNote
 from regularized_training.tasks.image_files import (
     luma,
     read_image_folder,
@@ -92,13 +95,103 @@ def test_grey_is_the_luma_of_pillow(folder: Path) -> None:
     np.testing.assert_array_equal(grey.train_images, luma(colour.train_images))
 
 
-def test_other_files_are_passed_over(folder: Path) -> None:
+def test_other_files_are_passed_over_and_counted_if_they_may_have_been_meant(
+    folder: Path,
+) -> None:
     expected = read_image_folder(folder, grey=True)
     (folder / "train" / "boxes.txt").write_text("0 0 1 1")
     (folder / "train" / "cat" / "boxes.txt").write_text("0 0 1 1")
     (folder / "train" / "cat" / "._0.png").write_bytes(b"left by macOS")
+    (folder / "train" / "cat" / "Thumbs.db").write_bytes(b"left by Windows")
+    (folder / "train" / "__MACOSX").mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ReadingNote)
+        assert_same(read_image_folder(folder, grey=True), expected)
     (folder / "cover.png").write_bytes(b"not below a class")
-    assert_same(read_image_folder(folder, grey=True), expected)
+    (folder / "train" / "cat" / "7.heic").write_bytes(b"of a telephone")
+    (folder / "train" / "cat" / ".7.png").write_bytes(b"hidden")
+    (folder / "train" / "dog" / "more.zip").write_bytes(b"an archive within")
+    (folder / "train" / "fox.lnk").write_bytes(b"a shortcut of Windows to a class")
+    for split in ("train", "test"):
+        (folder / split / "fox").mkdir()
+    with pytest.warns(ReadingNote) as notes:
+        assert_same(read_image_folder(folder, grey=True), expected)
+    said = "; ".join(str(note.message) for note in notes)
+    for passed_over in (
+        "1 (outside {train,test}/CLASS), such as cover.png",
+        "1 (hidden), such as train/cat/.7.png",
+        "2 (no pictures by their names), such as train/cat/7.heic",
+        "1 (archives within, to be unpacked), such as train/dog/more.zip",
+    ):
+        assert passed_over in said
+    assert "2 folders of classes hold no picture, such as test/fox" in said
+
+
+def test_names_of_any_case_and_kind_of_picture_are_seen(folder: Path) -> None:
+    n = len(read_image_folder(folder, grey=True).train_images)
+    for name in ("7.PNG", "8.JPEG", "9.jfif", "10.Tif"):
+        format = {".PNG": "PNG", ".Tif": "TIFF"}.get(Path(name).suffix, "JPEG")
+        Image.new("RGB", (12, 10), "red").save(folder / "train" / "cat" / name, format)
+    assert len(read_image_folder(folder, grey=True).train_images) == n + 4
+
+
+@pytest.mark.parametrize("kind", ["", ".tar", ".zip"])
+def test_one_class_in_two_forms_of_unicode_is_one(folder: Path, kind: str) -> None:
+    """macOS decomposes names: e and an accent, where others write one letter."""
+    (folder / "train" / "cat").rename(folder / "train" / "Café")
+    (folder / "test" / "cat").rename(folder / "test" / "Cafe\u0301")
+    (folder / "superclasses.json").write_bytes(
+        json.dumps({"Cafe\u0301": "a", "dog": "b", "train": "b"}).encode("utf-8-sig")
+    )
+    task = read_image_folder(pack(folder, kind, "") if kind else folder, grey=True)
+    assert task.classes == ("Café", "dog", "train")
+    np.testing.assert_array_equal(np.bincount(task.test_labels), [2, 2, 2])
+    assert task.superclasses == ("a", "b", "b")
+
+
+def test_a_class_whose_name_is_not_utf8_is_named(folder: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    for split in ("train", "test"):
+        (folder / split / "cat").rename(folder / split / name)
+    for source in (folder, pack(folder, ".tar", "")):
+        with pytest.raises(TaskError, match=r"class caf\\xe9 .*Latin-1 reads it as 'café'.*conv"):
+            read_image_folder(source, grey=True)
+
+
+def test_classes_that_differ_only_in_case_are_pointed_at(folder: Path) -> None:
+    (folder / "test" / "dog").rename(folder / "test" / "Dog")
+    with pytest.raises(TaskError, match="2 classes, such as 'Dog'.*in capital or other letters"):
+        read_image_folder(folder, grey=True)
+
+
+def test_classes_and_splits_may_be_links(folder: Path, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    (linked / "train").mkdir(parents=True)
+    (linked / "test").symlink_to(folder / "test")
+    for name in CLASSES:
+        (linked / "train" / name).symlink_to(folder / "train" / name)
+    assert_same(read_image_folder(linked, grey=True), read_image_folder(folder, grey=True))
+
+
+def test_a_picture_that_is_in_icloud_is_named(folder: Path) -> None:
+    (folder / "train" / "cat" / ".0.png.icloud").write_bytes(b"bplist00")
+    with pytest.raises(TaskError, match=r"train/cat/\.0\.png\.icloud: is in iCloud"):
+        read_image_folder(folder, grey=True)
+
+
+def test_where_there_is_no_image_what_is_there_is_said(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "n01440764.tar").write_bytes(b"")  # as ImageNet comes
+    with pytest.raises(TaskError, match=r"found train/n01440764.tar \(archives within, to be unp"):
+        read_image_folder(tmp_path, grey=True)
+
+
+def test_how_pictures_were_read_is_said(folder: Path) -> None:
+    deep = np.arange(120, dtype=np.uint16).reshape(10, 12) * 512
+    Image.fromarray(deep).save(folder / "train" / "cat" / "0.png")
+    with pytest.warns(ReadingNote, match="1 pictures have 16 bits a channel.*cat/0.png"):
+        task = read_image_folder(folder, grey=True)
+    np.testing.assert_array_equal(task.train_images[0, 0], deep >> 8)
 
 
 def test_progress_counts_every_image(folder: Path) -> None:
@@ -292,6 +385,22 @@ def test_mnist_is_read_from_torchvisions_files(tmp_path: Path) -> None:
     np.testing.assert_array_equal(task.train_images[:, 0], written["train"][0])
     np.testing.assert_array_equal(task.test_labels, written["t10k"][1])
     assert len(task.classes) == 10
+
+
+def test_a_web_page_in_place_of_mnist_is_told_from_a_set_that_is_not_there(
+    tmp_path: Path,
+) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for prefix in ("train", "t10k"):
+        for rest in ("images-idx3-ubyte", "labels-idx1-ubyte"):
+            (raw / f"{prefix}-{rest}").write_bytes(b"<!DOCTYPE html><html>Forbidden</html>")
+    with pytest.raises(TaskError, match="images-idx3-ubyte: it is a web page"):
+        read_torchvision("MNIST", tmp_path, grey=True)
+    for file in raw.iterdir():
+        file.write_bytes(b"\x01\x02\x03\x04")
+    with pytest.raises(TaskError, match="MNIST: what is in .* is incomplete or damaged"):
+        read_torchvision("MNIST", tmp_path, grey=True)
 
 
 def test_torchvision_set_that_is_not_there(tmp_path: Path) -> None:
