@@ -63,6 +63,8 @@ class Connection(dj.Connection):
         Number that the server gave to the session.
     connected_at : float
         When it began, as of ``time.monotonic()``.
+    closed : bool
+        Whether :meth:`close` was called.
     worker : int or None
         In whose name jobs are reserved; in the session's, if None.
     on_reconnect : callable
@@ -73,12 +75,14 @@ class Connection(dj.Connection):
 
     session: int
     connected_at: float
+    closed = False
     worker: int | None = None
     _in_transaction: bool
 
     def __init__(self, address: ServerAddress, config: Any, *, patience: float = PATIENCE) -> None:
         self.address = address
         self.patience = patience
+        self._gone = False  # waited for in vain: whoever tidies up does not wait again
         self.on_reconnect: Callable[[Connection], None] = lambda connection: None
         self.before_commit: Callable[[Connection], None] = lambda connection: None
         super().__init__(
@@ -168,21 +172,28 @@ class Connection(dj.Connection):
     def close(self) -> None:
         """End the session; nothing opens another."""
         super().close()
+        self.closed = True
         # Tables still hold this connection, and a query would reconnect.
         self.__dict__["query"] = _refuse
 
+    def give_up(self, reason: str) -> ServerGoneError:
+        """What to raise once the server was waited for in vain; nothing waits for it again."""
+        self._gone = True
+        return ServerGoneError(
+            f"the database server was not there for {self.patience:.0f} s ({reason}); run this "
+            "again when it is back: computations resume from their checkpoints"
+        )
+
     def _reconnect(self) -> None:
-        deadline, wait = time.monotonic() + self.patience, _FIRST_WAIT
-        told = False
+        patience = 0.0 if self._gone else self.patience
+        deadline, wait = time.monotonic() + patience, _FIRST_WAIT
+        told = self._gone
         while True:
             try:
                 self.connect()
             except Exception as error:  # each driver has its own
                 if time.monotonic() > deadline:
-                    raise ServerGoneError(
-                        f"the database server was not there for {self.patience:.0f} s: "
-                        f"{one_line(error)}"
-                    ) from error
+                    raise self.give_up(one_line(error)) from error
                 if not told:
                     log.warning(
                         "the database server does not answer; waiting up to %.0f s", self.patience
@@ -191,6 +202,7 @@ class Connection(dj.Connection):
                 time.sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT)
             else:
+                self._gone = False
                 self.on_reconnect(self)
                 if told:
                     log.warning("the database server is back")
@@ -227,9 +239,7 @@ def one_line(error: Exception) -> str:
 
 
 def _refuse(*args: object, **kwargs: object) -> None:
-    raise DatabaseError(
-        "the database was closed; call pipeline.database.opening.open_database() again"
-    )
+    raise DatabaseError("the database was closed; call neuroteach.open_database() again")
 
 
 def open_session(address: ServerAddress, adapter: Any) -> Any:

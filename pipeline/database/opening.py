@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.database import migrations
-from pipeline.database.connection import PATIENCE, Connection, DatabaseError, locked, one_line
+from pipeline.database.connection import PATIENCE, Connection, DatabaseError, Lost, locked, one_line
 from pipeline.database.settings import ServerAddress, Settings, load_settings
 from schemas import base, tables
 from schemas.catalogue import Catalogue
+from schemas.laboratory import without_variables_of_datajoint
 
 if TYPE_CHECKING:
     from pipeline.database.embedded import EmbeddedPostgres
@@ -39,7 +40,8 @@ class Database:
 
     def close(self) -> None:
         """Close the session. An embedded server stays up for the next one."""
-        tables.deactivate()
+        if base.schema.connection is self.connection:  # and not one that was opened since
+            tables.deactivate()
         self.connection.close()
 
     def __enter__(self) -> Database:
@@ -47,6 +49,9 @@ class Database:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+_opened: Database | None = None  # last; the tables are bound to it until it is closed
 
 
 def open_database(
@@ -57,6 +62,8 @@ def open_database(
     patience: float = PATIENCE,
 ) -> Database:
     """Connect, start the embedded server if need be, and bind all tables.
+
+    Tables are bound to one database at a time.
 
     Parameters
     ----------
@@ -73,7 +80,7 @@ def open_database(
     ------
     DatabaseError
         If the server cannot be reached, or the tables are of another version, or are not there
-        and may not be made.
+        and may not be made, or if another database is open in this process.
 
     Examples
     --------
@@ -81,7 +88,9 @@ def open_database(
     >>> with open_database() as database:  # doctest: +SKIP
     ...     print(Scan())
     """
+    global _opened
     settings = settings or load_settings()
+    _require_same(settings)
     connection = connect(settings, patience=patience)
     try:
         with _quiet():
@@ -89,7 +98,7 @@ def open_database(
     except BaseException as error:
         tables.deactivate()
         connection.close()
-        if isinstance(error, base.dj.DataJointError):
+        if isinstance(error, base.dj.DataJointError) and not isinstance(error, Lost):
             raise DatabaseError(
                 f"{settings.database_for_display}: tables of schema {settings.schema_name!r} "
                 f"cannot be used ({one_line(error)}); whoever owns the schema can make them by "
@@ -102,7 +111,26 @@ def open_database(
         checkpoints=settings.checkpoints,
         alive=settings.worker_alive,
     )
-    return Database(settings, connection)
+    _opened = Database(settings, connection)
+    return _opened
+
+
+def _require_same(settings: Settings) -> None:
+    """Refuse a second database, whose tables would take the place of those in use."""
+    if _opened is None or _opened.connection.closed:
+        return
+
+    def place(of: Settings) -> tuple[str, str, str]:
+        return of.database_for_display, of.schema_name, str(of.store)
+
+    here, asked = place(_opened.settings), place(settings)
+    if here != asked:
+        name = "{}, schema {!r}, store {}".format
+        raise DatabaseError(
+            f"{name(*here)} is open in this process, so {name(*asked)} cannot be; close the first "
+            "(`with neuroteach.open_database() as database:` does so at its end, or "
+            "`database.close()`), or open the other one in a process of its own"
+        )
 
 
 def connect(settings: Settings, *, patience: float = PATIENCE) -> Connection:
@@ -220,7 +248,8 @@ def embedded_server(settings: Settings) -> EmbeddedPostgres | None:
 
 
 def _connected(settings: Settings, address: ServerAddress, patience: float) -> Connection:
-    config = base.dj.settings.Config()
+    with without_variables_of_datajoint():
+        config = base.dj.settings.Config()
     config.loglevel = "ERROR"  # first, since every change sets the logger's level to it
     config.safemode = False
     config.stores = {"default": "main", "main": settings.store_for_datajoint()}

@@ -20,7 +20,7 @@ from pipeline.database.settings import Settings
 from pipeline.experiments.adding import set_priority
 from pipeline.experiments.selection import Selection
 from pipeline.workers import lease as leases
-from pipeline.workers import populate
+from pipeline.workers import populate, rounds
 from pipeline.workers.lease import (
     GONE,
     SILENT,
@@ -427,7 +427,7 @@ def test_urgent_experiments_are_computed_first(database: Database) -> None:
 def test_work_that_becomes_urgent_goes_before_what_is_under_way(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(populate, "LOOK", 0.0)
+    monkeypatch.setattr(rounds, "LOOK", 0.0)
     plan("usual", seeds=(0, 1, 2))
     plan("late", seeds=(7,))
     after_two: list[int] = []
@@ -448,7 +448,7 @@ def test_work_that_became_ready_goes_before_less_urgent_that_is_under_way(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fit that the urgent networks wait for is with another worker for a while."""
-    monkeypatch.setattr(populate, "LOOK", 0.0)
+    monkeypatch.setattr(rounds, "LOOK", 0.0)
     plan("usual", seeds=(0, 1, 2), teachers=("none",))
     plan("urgent", seeds=(7,), teachers=("none",))
     set_priority("urgent", "smoke", 1)
