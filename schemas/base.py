@@ -76,6 +76,8 @@ class Schema(_Schema):  # dj.Schema refuses to be made where DJ_THREAD_SAFE is s
         if not self.is_activated():
             for table in (cls, *_parts(cls)):
                 table._connection = table._heading = table.database = _not_there
+            for part in _parts(cls):
+                part._master = cls
         return cls
 
     def tables(self) -> Iterator[tuple[Any, Mapping[str, Any]]]:
@@ -84,7 +86,6 @@ class Schema(_Schema):  # dj.Schema refuses to be made where DJ_THREAD_SAFE is s
             about = {**names, "self": master, master.__name__: master}
             yield master, about
             for part in _parts(master):
-                part._master = master
                 yield part, {**about, "master": master, "self": part}
 
     def bind(self, catalogue: Catalogue) -> None:

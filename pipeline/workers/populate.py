@@ -321,7 +321,7 @@ def compute(key: dict[str, Any], table: type[base.Computed]) -> None:
         If it failed.
     """
     result = PopulateResult()
-    wanted = Wanted(table(), (table().key_source & key,))
+    wanted = Wanted(table(), ((table().key_source & key).proj(),))
     _retry(wanted)
     told = False
     with working() as lease:

@@ -1,0 +1,22 @@
+"""How threads wait for one another, set before PyTorch is loaded.
+
+Threads of GNU's OpenMP, which PyTorch brings along, spin for milliseconds before they sleep. Alone
+that is fast; where others want the cores too, one spins while the one it waits for is not let in,
+and a training takes ten times as long (``benchmarks/busy_machine.py``). Here they spin for a few
+microseconds, which is as long as they wait on cores of their own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+
+SPINS = "10000"
+# Whoever has set one of these has made a choice.
+WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
+
+
+def spin_briefly(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Let threads spin briefly, unless the environment says how they wait."""
+    if not any(name in environment for name in WAITING):
+        environment["GOMP_SPINCOUNT"] = SPINS
