@@ -20,3 +20,10 @@ def spin_briefly(environment: MutableMapping[str, str] = os.environ) -> None:
     """Let threads spin briefly, unless the environment says how they wait."""
     if not any(name in environment for name in WAITING):
         environment["GOMP_SPINCOUNT"] = SPINS
+
+
+def n_cores() -> int:
+    """Cores that this process may use, which a batch system may have limited."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -27,7 +27,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.2, 3.0  # seconds between attempts
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 _USER_TIMEOUT = 25_000  # milliseconds: the same for who was sent something and does not confirm it
 _TRIES = 10  # of a query whose session is lost each time
-_FAILURES = (dj.DataJointError, psycopg2.Error, pymysql.err.Error)
+FAILURES = (dj.DataJointError, psycopg2.Error, pymysql.err.Error)
 # What MySQL and MariaDB say last in a session that they end: shutdown, killed, idle for too long.
 _MYSQL_ENDS = (1053, 1927, 4031)
 
@@ -140,7 +140,7 @@ class Connection(dj.Connection):
                 except psycopg2.errors.RestrictViolation as error:
                     # What PostgreSQL 18 says in place of a violated foreign key.
                     raise dj.errors.IntegrityError(*error.args) from error
-                except _FAILURES as error:
+                except FAILURES as error:
                     if error.args and error.args[0] in _MYSQL_ENDS:
                         self._conn.close()
                     if self.session_is_open:
@@ -265,6 +265,7 @@ def _open_postgres(address: ServerAddress, adapter: Any) -> Any:
             dbname=address.database,
             connect_timeout=CONNECT_TIMEOUT,
             application_name="neuroteach",
+            client_encoding="utf8",
             # A Unix socket needs no encryption; a server is asked for it and may decline.
             **({"sslmode": "disable"} if socket else {"sslmode": "prefer", **address.tls}),
             **({} if socket else {**_KEEPALIVE, "tcp_user_timeout": _USER_TIMEOUT}),

@@ -9,7 +9,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.database import migrations
-from pipeline.database.connection import PATIENCE, Connection, DatabaseError, Lost, locked, one_line
+from pipeline.database.connection import (
+    FAILURES,
+    PATIENCE,
+    Connection,
+    DatabaseError,
+    Lost,
+    locked,
+    one_line,
+)
 from pipeline.database.settings import ServerAddress, Settings, load_settings
 from schemas import base, tables
 from schemas.catalogue import Catalogue
@@ -98,11 +106,12 @@ def open_database(
     except BaseException as error:
         tables.deactivate()
         connection.close()
-        if isinstance(error, base.dj.DataJointError) and not isinstance(error, Lost):
+        if isinstance(error, FAILURES):
+            advice = "; whoever owns the schema can make them by `neuroteach init`"
             raise DatabaseError(
                 f"{settings.database_for_display}: tables of schema {settings.schema_name!r} "
-                f"cannot be used ({one_line(error)}); whoever owns the schema can make them by "
-                "`neuroteach init`"
+                f"cannot be used ({one_line(error)})"
+                f"{'' if isinstance(error, Lost) else advice}{settings.variables_heeded}"
             ) from error
         raise
     base.configure(
@@ -258,7 +267,7 @@ def _connected(settings: Settings, address: ServerAddress, patience: float) -> C
     except Exception as error:  # each driver has its own
         raise DatabaseError(
             f"{settings.database_for_display}: cannot connect ({one_line(error)}); "
-            "check NEUROTEACH_DATABASE and that the server is up"
+            f"check NEUROTEACH_DATABASE and that the server is up{settings.variables_heeded}"
         ) from error
 
 
