@@ -10,12 +10,13 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
-# The process is ours: no variable DJ_* and no datajoint.json of a laboratory is meant for it, and
-# standard output has results alone.
+# The process is ours: no variable DJ_* and no datajoint.json of a laboratory is meant for it,
+# standard output has results alone, and figures go to files.
 ENVIRONMENT = {
     "DJ_IGNORE_CONFIG_FILE": "true",
     "DJ_LOG_STREAM": "stderr",
     "DJ_LOG_LEVEL": "ERROR",
+    "MPLBACKEND": "agg",
 }
 
 

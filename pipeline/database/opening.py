@@ -8,6 +8,8 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import psycopg2
+
 from pipeline.database import migrations
 from pipeline.database.connection import (
     FAILURES,
@@ -30,7 +32,7 @@ log = logging.getLogger("neuroteach")
 
 # One number for all users of a database, so that they wait for one another: "neurteac" in ASCII.
 ACTIVATION_LOCK = 0x6E65757274656163
-MYSQL_LOCK_TIMEOUT = 300  # seconds
+LOCK_TIMEOUT = 300  # seconds
 
 
 class Database:
@@ -282,16 +284,24 @@ def activation_lock(connection: Connection) -> Iterator[None]:
         lost meanwhile.
     """
     if connection.adapter.backend == "postgresql":
-        connection.query(f"SELECT pg_advisory_lock({ACTIVATION_LOCK})")
+        connection.query(f"SET lock_timeout = '{LOCK_TIMEOUT}s'")
+        try:
+            connection.query(f"SELECT pg_advisory_lock({ACTIVATION_LOCK})")
+            taken = True
+        except psycopg2.errors.LockNotAvailable:
+            taken = False
+        finally:
+            connection.query("SET lock_timeout TO DEFAULT")
         release = f"SELECT pg_advisory_unlock({ACTIVATION_LOCK})"
     else:
-        lock = f"SELECT GET_LOCK('neuroteach', {MYSQL_LOCK_TIMEOUT})"
-        if connection.query(lock).fetchone() != (1,):
-            raise DatabaseError(
-                f"another process has been making or upgrading tables for {MYSQL_LOCK_TIMEOUT} s; "
-                "run this again when it has ended"
-            )
+        lock = f"SELECT GET_LOCK('neuroteach', {LOCK_TIMEOUT})"
+        taken = connection.query(lock).fetchone() == (1,)
         release = "SELECT RELEASE_LOCK('neuroteach')"
+    if not taken:
+        raise DatabaseError(
+            f"another process has been making or upgrading tables for {LOCK_TIMEOUT} s; "
+            "run this again when it has ended"
+        )
     lost = DatabaseError(
         "the database server ended the session while tables were made or upgraded; run this again"
     )

@@ -292,19 +292,29 @@ def test_who_makes_tables_and_loses_the_lock_stops(settings: Settings) -> None:
             pass
 
 
+def waits_in_vain_for_the_lock(settings: Settings) -> None:
+    with closing(connect(settings)) as other, closing(connect(settings)) as connection:
+        with (
+            activation_lock(other),
+            pytest.raises(DatabaseError, match="another process has been making .* for 1 s"),
+            activation_lock(connection),
+        ):
+            raise AssertionError("both have it")
+        with activation_lock(connection):
+            pass
+
+
+def test_who_waits_too_long_for_the_lock_makes_no_tables(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "LOCK_TIMEOUT", 1)
+    waits_in_vain_for_the_lock(settings)
+
+
 @pytest.mark.xdist_group("servers")
 def test_who_waits_too_long_for_the_lock_of_mysql_makes_no_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "MYSQL_LOCK_TIMEOUT", 1)
+    monkeypatch.setattr(opening, "LOCK_TIMEOUT", 1)
     with mariadb_over_tcp() as server:
-        settings = server.settings(tmp_path, "locked")
-        with closing(connect(settings)) as other, closing(connect(settings)) as connection:
-            with (
-                activation_lock(other),
-                pytest.raises(DatabaseError, match="another process"),
-                activation_lock(connection),
-            ):
-                raise AssertionError("both have it")
-            with activation_lock(connection):
-                pass
+        waits_in_vain_for_the_lock(server.settings(tmp_path, "locked"))
