@@ -1,9 +1,10 @@
 """How threads wait for one another, set before PyTorch is loaded.
 
-Threads of GNU's OpenMP, which PyTorch brings along, spin for milliseconds before they sleep. Alone
-that is fast; where others want the cores too, one spins while the one it waits for is not let in,
-and a training takes ten times as long (``benchmarks/busy_machine.py``). Here they spin for a few
-microseconds, which is as long as they wait on cores of their own.
+Threads of GNU's OpenMP, which PyTorch brings along, spin 300,000 times, some milliseconds, before
+they sleep. Where others want the cores too, one spins while the one it waits for is not let in, and
+a training takes ten times as long. Threads that sleep at once lose when nothing else runs, since
+waking them takes longer than most of their waits. So here they spin a fraction of a millisecond:
+``benchmarks/busy_machine.py`` compares.
 """
 
 from __future__ import annotations
