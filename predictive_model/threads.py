@@ -3,7 +3,7 @@
 Threads of GNU's OpenMP, which PyTorch brings along, spin 300,000 times, some milliseconds, before
 they sleep. Where others want the cores too, one spins while the one it waits for is not let in, and
 a training takes ten times as long. Threads that sleep at once lose when nothing else runs, since
-waking them takes longer than most of their waits. So here they spin a fraction of a millisecond:
+waking them takes longer than most of their waits. So here they spin for some microseconds:
 ``benchmarks/busy_machine.py`` compares.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import MutableMapping
 
-SPINS = "10000"
+SPINS = "1000"
 # Whoever has set one of these has made a choice.
 WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 
