@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check
 
 .PHONY: demo test test-faults lint bench clean
 
@@ -13,26 +15,33 @@ $(STAMP): pyproject.toml
 	@echo "installing into $(VENV), which takes a few minutes the first time"
 	@# What comes with Python 3.11 takes minutes longer to find out which releases go together.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=26'
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -e '.[dev]'
+	$(PIP) -e .
 	@touch $(STAMP)
+
+# What tests and lint need besides: pytest, servers to test against, linters, validators.
+$(DEV_STAMP): $(STAMP)
+	@echo "installing what tests need"
+	$(PIP) -e '.[dev]'
+	@touch $(DEV_STAMP)
 
 demo: $(STAMP)  ## the main job on a simulated brain, in .demo/
 	@BIN=$(BIN) sh experiments/demo.sh
 
-test: $(STAMP)  ## all tests
+test: $(DEV_STAMP)  ## all tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -q
 
-test-faults: $(STAMP)  ## kill, cut, fill and damage on purpose; ends with a table of what was found
+test-faults: $(DEV_STAMP)  ## kill, cut, fill and damage on purpose; ends with a table of what was found
 	$(BIN)/python -m pytest tests/faults -m faults -q
 
-lint: $(STAMP)  ## style and types
+lint: $(DEV_STAMP)  ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 bench: $(STAMP)  ## compare with named peers; nothing else should run meanwhile
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -e '.[bench]'
-	@for script in training_throughput joint_step similarity score_intervals noise_evaluation attacks encoder_fit populate_overhead answers; do \
+	$(PIP) -e '.[bench]'
+	@for script in training_throughput joint_step similarity score_intervals noise_evaluation attacks \
+			encoder_fit populate_overhead answers busy_machine; do \
 		echo; $(BIN)/python -m benchmarks.$$script || exit 1; done
 
 clean:  ## remove the environment and the demo's files

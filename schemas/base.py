@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.metadata
+import inspect
 import os
 import platform
 import subprocess
@@ -22,6 +23,7 @@ from typing import Any, ClassVar
 
 import datajoint as dj
 from datajoint.jobs import Job
+from datajoint.schemas import _Schema
 
 from predictive_model.parts import OURS, Origin, Part
 from schemas.catalogue import Catalogue, StoredHeading
@@ -42,24 +44,49 @@ PROVENANCE = """
 class NotActivatedError(RuntimeError):
     """A table was used before the database was opened."""
 
+    def __init__(self) -> None:
+        super().__init__(
+            "the tables are not bound to a database yet; call neuroteach.open_database() first"
+        )
 
-class Schema(dj.Schema):
+
+class _NotThere:
+    """In place of the connection and the heading of a table while no database was opened yet."""
+
+    def _refuse(self, *asked: object) -> Any:
+        raise NotActivatedError
+
+    __getattr__ = __getitem__ = __contains__ = __iter__ = __repr__ = _refuse
+
+
+_not_there = _NotThere()
+
+
+class Schema(_Schema):  # dj.Schema refuses to be made where DJ_THREAD_SAFE is set
     """The schema that all tables register with, whatever database it is bound to later."""
 
     catalogue: Catalogue | None = None
 
     database: str | None
 
+    def __call__(self, cls: Any, *, context: Any = None) -> Any:
+        """Register a table; until a database is open, whatever is asked of it says so."""
+        context = context or inspect.currentframe().f_back.f_locals  # type: ignore[union-attr]
+        super().__call__(cls, context=context)
+        if not self.is_activated():
+            for table in (cls, *_parts(cls)):
+                table._connection = table._heading = table.database = _not_there
+            for part in _parts(cls):
+                part._master = cls
+        return cls
+
     def tables(self) -> Iterator[tuple[Any, Mapping[str, Any]]]:
         """Each table with the names that its definition may refer to, masters before parts."""
         for master, names in self.declare_list:
             about = {**names, "self": master, master.__name__: master}
             yield master, about
-            parts: list[Any] = [v for v in vars(master).values() if isinstance(v, type)]
-            for part in parts:
-                if issubclass(part, dj.Part):
-                    part._master = master
-                    yield part, {**about, "master": master, "self": part}
+            for part in _parts(master):
+                yield part, {**about, "master": master, "self": part}
 
     def bind(self, catalogue: Catalogue) -> None:
         """Bind all tables to those of a catalogue, asking the database nothing."""
@@ -77,15 +104,18 @@ class Schema(dj.Schema):
         self.connection = self.database = self.catalogue = None
 
 
+def _parts(master: type) -> list[Any]:
+    found = [v for v in vars(master).values() if isinstance(v, type)]
+    return [part for part in found if issubclass(part, dj.Part)]
+
+
 schema = Schema()
 
 
 def require_active() -> None:
     """Raise a clear error if the tables are not bound to a database."""
     if schema.database is None:
-        raise NotActivatedError(
-            "the tables are not bound to a database yet; call neuroteach.open_database() first"
-        )
+        raise NotActivatedError
 
 
 # -- how rows are computed ---------------------------------------------------------------------
@@ -197,6 +227,13 @@ class _Jobs:
         return table._jobs
 
 
+class MadeByAnotherError(BaseException):
+    """Somebody else has inserted the row of a key while it was computed here.
+
+    Not an `Exception`, so that DataJoint does not report it as a failure.
+    """
+
+
 class Computed(dj.Computed):
     """A table whose rows are computed outside of any transaction and inserted in one.
 
@@ -222,6 +259,30 @@ class Computed(dj.Computed):
         """
         return dj.U(*cls().primary_key) & plan
 
+    def populate(
+        self, *restrictions: Any, reserve_jobs: bool = True, refresh: bool = True, **options: Any
+    ) -> Any:
+        """Compute all that is missing, as DataJoint does, and reserve each key, as workers do.
+
+        With ``refresh`` also what failed before is tried again.
+        """
+        if reserve_jobs and refresh:
+            missing = self._jobs_to_do(restrictions)
+            self.jobs.errors.restrict(missing, semantic_check=False).delete_quick()
+        return super().populate(
+            *restrictions, reserve_jobs=reserve_jobs, refresh=refresh, **options
+        )
+
+    def _populate1(self, key: dict[str, Any], jobs: Job | None, *args: Any, **options: Any) -> Any:
+        """Compute one key; a row that somebody else has made meanwhile is as good as ours."""
+        try:
+            return super()._populate1(key, jobs, *args, **options)
+        except MadeByAnotherError:
+            self.connection.cancel_transaction()
+            if jobs is not None:
+                jobs.complete(key)
+            return False
+
     def fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
         """Settings that the computation takes; small, since DataJoint hashes them twice."""
         return ()
@@ -243,8 +304,17 @@ class Computed(dj.Computed):
         return found, {**made, **(found.provenance or {})}
 
     def make_insert(self, key: dict[str, Any], found: Found, provenance: dict[str, Any]) -> None:
-        """Insert the row and those of its parts."""
-        insert_rows(self, [{**key, **found.row, **provenance}])
+        """Insert the row and those of its parts.
+
+        Raises
+        ------
+        MadeByAnotherError
+            If the row is there by now.
+        """
+        try:
+            insert_rows(self, [{**key, **found.row, **provenance}])
+        except dj.errors.DuplicateError as error:
+            raise MadeByAnotherError from error
         for name, rows in found.parts.items():
             insert_rows(getattr(self, name)(), [{**key, **row} for row in rows])
 

@@ -10,12 +10,13 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
-# The process is ours: a laboratory's DataJoint settings are not meant for it, and standard output
-# has results alone.
+# The process is ours: no variable DJ_* and no datajoint.json of a laboratory is meant for it,
+# standard output has results alone, and figures go to files.
 ENVIRONMENT = {
     "DJ_IGNORE_CONFIG_FILE": "true",
     "DJ_LOG_STREAM": "stderr",
     "DJ_LOG_LEVEL": "ERROR",
+    "MPLBACKEND": "agg",
 }
 
 
@@ -53,8 +54,9 @@ class LazyGroup(TyperGroup):
 
 def load(name: str, target: str) -> Any:
     """The command that a function or a Typer of a module is."""
-    for variable, value in ENVIRONMENT.items():
-        os.environ.setdefault(variable, value)
+    for variable in [name for name in os.environ if name.upper().startswith("DJ_")]:
+        del os.environ[variable]
+    os.environ.update(ENVIRONMENT)
     module, _, attribute = target.partition(":")
     found = getattr(importlib.import_module(module), attribute)
     if isinstance(found, typer.Typer):

@@ -67,7 +67,7 @@ class Session:
         self.database.close()
         self._embedded.__exit__(None, None, None)
         if isinstance(error, _failures()):
-            raise _refused(error) from error
+            raise _refused(error, self.database.settings.variables_heeded) from error
 
 
 @contextlib.contextmanager
@@ -88,8 +88,8 @@ def _failures() -> tuple[type[Exception], ...]:
     return dj.DataJointError, psycopg2.Error, pymysql.Error
 
 
-def _refused(error: Exception) -> RuntimeError:
-    return RuntimeError(f"the database refused: {' '.join(str(error).split())}")
+def _refused(error: Exception, remark: str = "") -> RuntimeError:
+    return RuntimeError(f"the database refused: {' '.join(str(error).split())}{remark}")
 
 
 @contextlib.contextmanager

@@ -49,6 +49,17 @@ def without_variables_of_postgres() -> Iterator[None]:
             os.environ.update(theirs)
 
 
+def variables_of_postgres() -> str:
+    """What the environment tells libpq of servers, as a remark in an error; nothing, if nothing."""
+    found = {name: value for name, value in sorted(os.environ.items()) if name.startswith("PG")}
+    if "PGPASSWORD" in found:
+        found["PGPASSWORD"] = "..."
+    if not found:
+        return ""
+    named = ", ".join(f"{name}={value}" for name, value in found.items())
+    return f"; libpq also heeds {named} of the environment: unset what is not meant for this server"
+
+
 @dataclass(frozen=True)
 class PostgresBinaries:
     """A folder of PostgreSQL programs, and their major version."""

@@ -27,7 +27,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.2, 3.0  # seconds between attempts
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 _USER_TIMEOUT = 25_000  # milliseconds: the same for who was sent something and does not confirm it
 _TRIES = 10  # of a query whose session is lost each time
-_FAILURES = (dj.DataJointError, psycopg2.Error, pymysql.err.Error)
+FAILURES = (dj.DataJointError, psycopg2.Error, pymysql.err.Error)
 # What MySQL and MariaDB say last in a session that they end: shutdown, killed, idle for too long.
 _MYSQL_ENDS = (1053, 1927, 4031)
 
@@ -63,6 +63,8 @@ class Connection(dj.Connection):
         Number that the server gave to the session.
     connected_at : float
         When it began, as of ``time.monotonic()``.
+    closed : bool
+        Whether :meth:`close` was called.
     worker : int or None
         In whose name jobs are reserved; in the session's, if None.
     on_reconnect : callable
@@ -73,12 +75,14 @@ class Connection(dj.Connection):
 
     session: int
     connected_at: float
+    closed = False
     worker: int | None = None
     _in_transaction: bool
 
     def __init__(self, address: ServerAddress, config: Any, *, patience: float = PATIENCE) -> None:
         self.address = address
         self.patience = patience
+        self._gone = False  # waited for in vain: whoever tidies up does not wait again
         self.on_reconnect: Callable[[Connection], None] = lambda connection: None
         self.before_commit: Callable[[Connection], None] = lambda connection: None
         super().__init__(
@@ -136,7 +140,7 @@ class Connection(dj.Connection):
                 except psycopg2.errors.RestrictViolation as error:
                     # What PostgreSQL 18 says in place of a violated foreign key.
                     raise dj.errors.IntegrityError(*error.args) from error
-                except _FAILURES as error:
+                except FAILURES as error:
                     if error.args and error.args[0] in _MYSQL_ENDS:
                         self._conn.close()
                     if self.session_is_open:
@@ -168,21 +172,28 @@ class Connection(dj.Connection):
     def close(self) -> None:
         """End the session; nothing opens another."""
         super().close()
+        self.closed = True
         # Tables still hold this connection, and a query would reconnect.
         self.__dict__["query"] = _refuse
 
+    def give_up(self, reason: str) -> ServerGoneError:
+        """What to raise once the server was waited for in vain; nothing waits for it again."""
+        self._gone = True
+        return ServerGoneError(
+            f"the database server was not there for {self.patience:.0f} s ({reason}); run this "
+            "again when it is back: computations resume from their checkpoints"
+        )
+
     def _reconnect(self) -> None:
-        deadline, wait = time.monotonic() + self.patience, _FIRST_WAIT
-        told = False
+        patience = 0.0 if self._gone else self.patience
+        deadline, wait = time.monotonic() + patience, _FIRST_WAIT
+        told = self._gone
         while True:
             try:
                 self.connect()
             except Exception as error:  # each driver has its own
                 if time.monotonic() > deadline:
-                    raise ServerGoneError(
-                        f"the database server was not there for {self.patience:.0f} s: "
-                        f"{one_line(error)}"
-                    ) from error
+                    raise self.give_up(one_line(error)) from error
                 if not told:
                     log.warning(
                         "the database server does not answer; waiting up to %.0f s", self.patience
@@ -191,6 +202,7 @@ class Connection(dj.Connection):
                 time.sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT)
             else:
+                self._gone = False
                 self.on_reconnect(self)
                 if told:
                     log.warning("the database server is back")
@@ -227,9 +239,7 @@ def one_line(error: Exception) -> str:
 
 
 def _refuse(*args: object, **kwargs: object) -> None:
-    raise DatabaseError(
-        "the database was closed; call pipeline.database.opening.open_database() again"
-    )
+    raise DatabaseError("the database was closed; call neuroteach.open_database() again")
 
 
 def open_session(address: ServerAddress, adapter: Any) -> Any:
@@ -255,6 +265,7 @@ def _open_postgres(address: ServerAddress, adapter: Any) -> Any:
             dbname=address.database,
             connect_timeout=CONNECT_TIMEOUT,
             application_name="neuroteach",
+            client_encoding="utf8",
             # A Unix socket needs no encryption; a server is asked for it and may decline.
             **({"sslmode": "disable"} if socket else {"sslmode": "prefer", **address.tls}),
             **({} if socket else {**_KEEPALIVE, "tcp_user_timeout": _USER_TIMEOUT}),

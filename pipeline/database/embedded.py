@@ -233,14 +233,19 @@ class EmbeddedPostgres:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock.acquire(poll_interval=POLL)
         except Timeout:
             raise EmbeddedPostgresError(
                 f"another process has held {self._lock.lock_file} for {_LOCK_TIMEOUT:.0f} s. "
                 "See which one with: lsof " + self._lock.lock_file
             ) from None
+        except OSError as error:
+            raise EmbeddedPostgresError(
+                f"the folder of the database, {self.root}, cannot be made or written "
+                f"({error.strerror}); set NEUROTEACH_HOME to a folder that you may write to"
+            ) from error
         try:
             yield
         finally:

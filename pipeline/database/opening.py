@@ -8,11 +8,22 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import psycopg2
+
 from pipeline.database import migrations
-from pipeline.database.connection import PATIENCE, Connection, DatabaseError, locked, one_line
+from pipeline.database.connection import (
+    FAILURES,
+    PATIENCE,
+    Connection,
+    DatabaseError,
+    Lost,
+    locked,
+    one_line,
+)
 from pipeline.database.settings import ServerAddress, Settings, load_settings
 from schemas import base, tables
 from schemas.catalogue import Catalogue
+from schemas.laboratory import without_variables_of_datajoint
 
 if TYPE_CHECKING:
     from pipeline.database.embedded import EmbeddedPostgres
@@ -21,7 +32,7 @@ log = logging.getLogger("neuroteach")
 
 # One number for all users of a database, so that they wait for one another: "neurteac" in ASCII.
 ACTIVATION_LOCK = 0x6E65757274656163
-MYSQL_LOCK_TIMEOUT = 300  # seconds
+LOCK_TIMEOUT = 300  # seconds
 
 
 class Database:
@@ -39,7 +50,8 @@ class Database:
 
     def close(self) -> None:
         """Close the session. An embedded server stays up for the next one."""
-        tables.deactivate()
+        if base.schema.connection is self.connection:  # and not one that was opened since
+            tables.deactivate()
         self.connection.close()
 
     def __enter__(self) -> Database:
@@ -47,6 +59,9 @@ class Database:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+_opened: Database | None = None  # last; the tables are bound to it until it is closed
 
 
 def open_database(
@@ -57,6 +72,8 @@ def open_database(
     patience: float = PATIENCE,
 ) -> Database:
     """Connect, start the embedded server if need be, and bind all tables.
+
+    Tables are bound to one database at a time.
 
     Parameters
     ----------
@@ -73,7 +90,7 @@ def open_database(
     ------
     DatabaseError
         If the server cannot be reached, or the tables are of another version, or are not there
-        and may not be made.
+        and may not be made, or if another database is open in this process.
 
     Examples
     --------
@@ -81,7 +98,9 @@ def open_database(
     >>> with open_database() as database:  # doctest: +SKIP
     ...     print(Scan())
     """
+    global _opened
     settings = settings or load_settings()
+    _require_same(settings)
     connection = connect(settings, patience=patience)
     try:
         with _quiet():
@@ -89,11 +108,12 @@ def open_database(
     except BaseException as error:
         tables.deactivate()
         connection.close()
-        if isinstance(error, base.dj.DataJointError):
+        if isinstance(error, FAILURES):
+            advice = "; whoever owns the schema can make them by `neuroteach init`"
             raise DatabaseError(
                 f"{settings.database_for_display}: tables of schema {settings.schema_name!r} "
-                f"cannot be used ({one_line(error)}); whoever owns the schema can make them by "
-                "`neuroteach init`"
+                f"cannot be used ({one_line(error)})"
+                f"{'' if isinstance(error, Lost) else advice}{settings.variables_heeded}"
             ) from error
         raise
     base.configure(
@@ -102,7 +122,26 @@ def open_database(
         checkpoints=settings.checkpoints,
         alive=settings.worker_alive,
     )
-    return Database(settings, connection)
+    _opened = Database(settings, connection)
+    return _opened
+
+
+def _require_same(settings: Settings) -> None:
+    """Refuse a second database, whose tables would take the place of those in use."""
+    if _opened is None or _opened.connection.closed:
+        return
+
+    def place(of: Settings) -> tuple[str, str, str]:
+        return of.database_for_display, of.schema_name, str(of.store)
+
+    here, asked = place(_opened.settings), place(settings)
+    if here != asked:
+        name = "{}, schema {!r}, store {}".format
+        raise DatabaseError(
+            f"{name(*here)} is open in this process, so {name(*asked)} cannot be; close the first "
+            "(`with neuroteach.open_database() as database:` does so at its end, or "
+            "`database.close()`), or open the other one in a process of its own"
+        )
 
 
 def connect(settings: Settings, *, patience: float = PATIENCE) -> Connection:
@@ -220,7 +259,8 @@ def embedded_server(settings: Settings) -> EmbeddedPostgres | None:
 
 
 def _connected(settings: Settings, address: ServerAddress, patience: float) -> Connection:
-    config = base.dj.settings.Config()
+    with without_variables_of_datajoint():
+        config = base.dj.settings.Config()
     config.loglevel = "ERROR"  # first, since every change sets the logger's level to it
     config.safemode = False
     config.stores = {"default": "main", "main": settings.store_for_datajoint()}
@@ -229,7 +269,7 @@ def _connected(settings: Settings, address: ServerAddress, patience: float) -> C
     except Exception as error:  # each driver has its own
         raise DatabaseError(
             f"{settings.database_for_display}: cannot connect ({one_line(error)}); "
-            "check NEUROTEACH_DATABASE and that the server is up"
+            f"check NEUROTEACH_DATABASE and that the server is up{settings.variables_heeded}"
         ) from error
 
 
@@ -244,16 +284,24 @@ def activation_lock(connection: Connection) -> Iterator[None]:
         lost meanwhile.
     """
     if connection.adapter.backend == "postgresql":
-        connection.query(f"SELECT pg_advisory_lock({ACTIVATION_LOCK})")
+        connection.query(f"SET lock_timeout = '{LOCK_TIMEOUT}s'")
+        try:
+            connection.query(f"SELECT pg_advisory_lock({ACTIVATION_LOCK})")
+            taken = True
+        except psycopg2.errors.LockNotAvailable:
+            taken = False
+        finally:
+            connection.query("SET lock_timeout TO DEFAULT")
         release = f"SELECT pg_advisory_unlock({ACTIVATION_LOCK})"
     else:
-        lock = f"SELECT GET_LOCK('neuroteach', {MYSQL_LOCK_TIMEOUT})"
-        if connection.query(lock).fetchone() != (1,):
-            raise DatabaseError(
-                f"another process has been making or upgrading tables for {MYSQL_LOCK_TIMEOUT} s; "
-                "run this again when it has ended"
-            )
+        lock = f"SELECT GET_LOCK('neuroteach', {LOCK_TIMEOUT})"
+        taken = connection.query(lock).fetchone() == (1,)
         release = "SELECT RELEASE_LOCK('neuroteach')"
+    if not taken:
+        raise DatabaseError(
+            f"another process has been making or upgrading tables for {LOCK_TIMEOUT} s; "
+            "run this again when it has ended"
+        )
     lost = DatabaseError(
         "the database server ended the session while tables were made or upgraded; run this again"
     )

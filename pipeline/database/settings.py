@@ -46,6 +46,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from pipeline.database.binaries import variables_of_postgres
 from predictive_model.text import read_text
 
 if TYPE_CHECKING:
@@ -70,6 +71,15 @@ _DATABASES = (
     "expected embedded:FOLDER, postgresql://USER@HOST:PORT/DATABASE or mysql://USER@HOST:PORT, "
     "then perhaps ?sslmode=verify-full&sslrootcert=FILE"
 )
+
+
+_EXPECTED = {
+    "database": _DATABASES,
+    "store": "expected a folder or s3://BUCKET/PREFIX, without keys in it",
+    "store_endpoint": "expected https://HOST:PORT or nothing",
+    "schema": "expected at most 41 of a to z, 0 to 9 and _, a letter first",
+    "device": "expected auto, cpu, cuda or cuda:NUMBER",
+}
 
 
 class SettingsError(ValueError):
@@ -117,7 +127,7 @@ class Settings(BaseModel):
             return str(Path(str(value)).expanduser().absolute())
         bucket, _, prefix = rest.partition("/")
         if scheme != "s3" or not bucket or ".." in prefix.split("/") or "@" in bucket:
-            raise ValueError("expected a folder or s3://BUCKET/PREFIX, without keys in it")
+            raise ValueError(_EXPECTED["store"])
         return str(value).rstrip("/")
 
     @functools.cached_property
@@ -196,6 +206,11 @@ class Settings(BaseModel):
     def checkpoints(self) -> UPath:
         """Folder of the checkpoints of unfinished computations of this schema."""
         return self.store_root() / "_checkpoints" / self.schema_name
+
+    @property
+    def variables_heeded(self) -> str:
+        """A remark on variables of libpq, which a shared PostgreSQL may owe an error to."""
+        return variables_of_postgres() if self.database.startswith("postgresql:") else ""
 
     @property
     def database_for_display(self) -> str:
@@ -308,15 +323,15 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         If a setting is unknown or its value cannot work.
     """
     env = os.environ if environment is None else environment
-    home = Path(env.get(HOME_VARIABLE) or Path.home() / ".neuroteach").expanduser().absolute()
+    home = _home(env)
     file = home / "settings.toml"
     values: dict[str, object] = {
         "database": f"embedded:{home / 'database'}",
         "store": home / "store",
     }
-    if file.is_file():
-        values.update(_seen_from(home, _read(file)))
-    given = {key: env[name] for key, name in VARIABLES.items() if env.get(name)}
+    written = _read(file) if file.is_file() else {}
+    values.update(_seen_from(home, written))
+    given = {key: env[name].strip() for key, name in VARIABLES.items() if env.get(name, "").strip()}
     values.update(_seen_from(Path.cwd(), given))
     values.update({key: read_secret(name, env) for key, name in SECRETS.items()})
     if (values["store_access_key"] is None) != (values["store_secret_key"] is None):
@@ -329,19 +344,41 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
+        if name not in VARIABLES:
+            raise SettingsError(
+                f"{name}: no such setting; {file} may have {', '.join(VARIABLES)}"
+            ) from error
+        found = given.get(name, written.get(name))
+        # One of these may hold a password.
+        shown = "what is set" if name == "database" else f"{found!r}"
+        where = VARIABLES[name] if name in given else str(file)
         raise SettingsError(
-            f"{name}: {first['msg'].removeprefix('Value error, ')}; set it in {file} or by "
-            f"{VARIABLES.get(name, 'nothing else')}"
+            f"{name}: {shown} in {where} cannot work, {_EXPECTED[name]}; mend it there, or leave "
+            f"it out for the default, or set {VARIABLES[name]}"
         ) from error
+
+
+def _home(env: Mapping[str, str]) -> Path:
+    given = env.get(HOME_VARIABLE, "").strip()
+    try:
+        home = (Path(given) if given else Path.home() / ".neuroteach").expanduser().absolute()
+    except RuntimeError as error:  # as in a container whose user has no entry among the users
+        raise SettingsError(
+            f"{HOME_VARIABLE}: {given or 'not set'}, and the user has no home folder; set it to a "
+            "folder that you may write to"
+        ) from error
+    if home.exists() and not home.is_dir():
+        raise SettingsError(f"{HOME_VARIABLE}: {home} is a file, expected a folder")
+    return home
 
 
 def _read(file: Path) -> dict[str, object]:
     try:
         values = tomllib.loads(read_text(file))
-    except OSError as error:
-        raise SettingsError(f"{file}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise SettingsError(f"{file}: not valid TOML ({error})") from error
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be read ({error.strerror})") from error
     if "home" in values:
         raise SettingsError(f"{file}: home is set by {HOME_VARIABLE}, not in the file")
     misplaced = sorted(set(values) & set(SECRETS))

@@ -3,9 +3,10 @@
 A worker reserves jobs in the name of a number that it drew, and holds one for as long as it beats.
 One that falls silent loses it to another: after ``GONE`` if its database session has ended too,
 else after ``SILENT``. Before that, after ``HOLD``, it stops at the next line of progress until it
-is heard again. It cannot write any more once it was given up: a worker makes sure of its
-reservation in the transaction that inserts its row. So a job is never inserted twice, and computed
-by two at once at most from one line of progress of a worker that nobody hears to the next.
+is heard again, for as long as any lost server is waited for. It cannot write any more once it was
+given up: a worker makes sure of its reservation in the transaction that inserts its row. So a job
+is never inserted twice, and computed by two at once at most from one line of progress of a worker
+that nobody hears to the next.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class Lease:
         For people who look at the workers.
     on_beat : callable
         Called after each heartbeat that was heard.
+    clock, sleep : callable
+        By which the worker waits until it is heard again.
     """
 
     def __init__(
@@ -62,6 +65,8 @@ class Lease:
         *,
         device: str = "cpu",
         on_beat: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._connection = connection
         self._device = device
@@ -69,7 +74,8 @@ class Lease:
         self._jobs: str | None = None  # queue whose job is being computed
         self._given_up = threading.Event()
         self._ended = threading.Event()
-        self._heard = time.monotonic()
+        self._clock, self._sleep = clock, sleep
+        self._heard = clock()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Lease:
@@ -96,9 +102,14 @@ class Lease:
         Raises
         ------
         WorkerLostError
+        ServerGoneError
+            If it was waited for in vain, for as long as the connection waits for a lost server.
         """
-        while time.monotonic() - self._heard > HOLD and not self._given_up.is_set():
-            time.sleep(0.1)
+        asked = self._clock()
+        while self._clock() - self._heard > HOLD and not self._given_up.is_set():
+            if self._clock() - asked > self._connection.patience:
+                raise self._connection.give_up("no heartbeat of this worker was heard")
+            self._sleep(0.1)
         if self._given_up.is_set():
             raise WorkerLostError("this worker was silent for so long that its job was given away")
 
@@ -141,7 +152,7 @@ class Lease:
             f"INSERT INTO {table} ({columns}) VALUES ({', '.join(['%s'] * len(names))}, {now}, "
             f"{now})"
         )
-        self._heard = time.monotonic()
+        self._heard = self._clock()
         # It is there already if only the answer was lost, and the query was executed again.
         with contextlib.suppress(base.dj.errors.DuplicateError):
             connection.query(statement, (worker, *values, connection.session))
@@ -153,7 +164,7 @@ class Lease:
     def _beat(self) -> None:
         wait = BEAT
         while not self._ended.wait(wait):
-            asked = time.monotonic()
+            asked = self._clock()
             try:
                 heard = self._touch()
             except Exception as error:

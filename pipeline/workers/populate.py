@@ -7,7 +7,8 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,14 +17,14 @@ from pipeline.experiments.selection import ALL, Selection
 from pipeline.workers import queues
 from pipeline.workers.lease import Lease, WorkerLostError, put_back, release_lost
 from pipeline.workers.queues import SERVER_LOST, STOPPED, Failure, Progress, Wanted
+from pipeline.workers.rounds import LOOK, Rounds, Turn
 from schemas import base, checkpoints, tables
-from schemas.experiment import Experiment
 
 log = logging.getLogger("neuroteach")
 
 WAIT = 1.0  # seconds between looks at what others are computing
-LOOK = 5.0  # seconds between looks for new work, for more urgent work, and for dead workers
 PROGRESS_AGE = 1.0  # seconds for which what others compute is left out of the progress
+LOSSES = 5  # times that a worker computes a key whose row it could not insert for want of a session
 
 
 @dataclass
@@ -32,6 +33,7 @@ class PopulateResult:
 
     computed: dict[str, int] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    losses: Counter[str] = field(default_factory=Counter)  # of sessions, by table and key
 
 
 def populate(
@@ -72,7 +74,7 @@ def populate(
     base.require_active()
     base.code_version()  # now, before the files can change under a long computation
     result = PopulateResult()
-    rounds = _Rounds(selection)
+    rounds = Rounds(selection)
     connection = base.schema.connection
     for one in rounds.all_tables:
         tables.forget_vanished(one.table)
@@ -81,7 +83,7 @@ def populate(
             before = queues.signature(connection)
             computed = 0
             for place, asked in enumerate(rounds.tables()):
-                turn = _Turn(result, keep_going, rounds, ends=place > 0)
+                turn = Turn(result.computed, keep_going, rounds, ends=place > 0)
                 for one in asked:
                     if not turn.is_over():
                         populate_table(one, result, on_progress, turn.goes_on, lease)
@@ -99,7 +101,7 @@ def populate(
 
 
 def _wait_for_change(
-    connection: Any, before: Any, rounds: _Rounds, keep_going: Callable[[], bool]
+    connection: Any, before: Any, rounds: Rounds, keep_going: Callable[[], bool]
 ) -> None:
     """Until something was computed, planned or given up by others; asks little meanwhile."""
     looked = time.monotonic()
@@ -160,71 +162,6 @@ def _wait(seconds: float, keep_going: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
-class _Turn:
-    """One pass over the tables; of all but the most urgent it ends soon after something was done.
-
-    More urgent work may have become ready, as when another worker finished what it builds on.
-    """
-
-    def __init__(
-        self, result: PopulateResult, keep_going: Callable[[], bool], rounds: _Rounds, *, ends: bool
-    ) -> None:
-        self._result, self._keep_going, self._rounds = result, keep_going, rounds
-        self._ends = ends
-        self._started, self._before = time.monotonic(), sum(result.computed.values())
-
-    @property
-    def computed(self) -> int:
-        return sum(self._result.computed.values()) - self._before
-
-    def is_over(self) -> bool:
-        late = time.monotonic() - self._started > LOOK
-        return (self._ends and late and self.computed > 0) or self._rounds.have_changed()
-
-    def goes_on(self) -> bool:
-        return self._keep_going() and not self.is_over()
-
-
-class _Rounds:
-    """Tables to fill, for the most urgent experiments first."""
-
-    def __init__(self, selection: Selection) -> None:
-        self._everything = selection.everything
-        self.all_tables = queues.wanted(selection)
-        self._looked, self._known, self._changed = 0.0, _priorities(), False
-        self._urgent: list[list[Wanted]] | None = None
-
-    def tables(self) -> list[list[Wanted]]:
-        """A list of tables with their restrictions for each priority; the last is of all."""
-        if self._urgent is None or self.have_changed():
-            self._known, self._changed = _priorities(), False
-            levels = sorted({row["priority"] for row in self._known})[:-1]
-            urgent = levels if self._everything else []
-            of_level = [Experiment & f"priority <= {level}" for level in urgent]
-            self._urgent = [
-                [
-                    Wanted(one.table, (type(one.table).planned(asked.proj()),))
-                    for one in self.all_tables
-                ]
-                for asked in of_level
-            ]
-        return [*self._urgent, self.all_tables]
-
-    def have_changed(self) -> bool:
-        """Whether there are other experiments or priorities since; looks now and then."""
-        if not self._everything:
-            return False
-        if time.monotonic() - self._looked > LOOK:
-            self._looked, now = time.monotonic(), _priorities()
-            self._changed = now != self._known
-        return self._changed
-
-
-def _priorities() -> list[dict[str, Any]]:
-    query = Experiment.proj("priority")
-    return query.to_dicts(order_by=("experiment", "scale"))
-
-
 def populate_table(
     wanted: Wanted,
     result: PopulateResult,
@@ -250,11 +187,9 @@ def populate_table(
     _queue_missing(wanted)
     while keep_going():
         outcome = _one_key(wanted, lease)
-        if outcome is None:
-            continue
         lost = [key for key, error in outcome["error_list"] if error.startswith(SERVER_LOST)]
         if lost:
-            release_lost_jobs(table)
+            _try_again(wanted, lost, result)
         done = outcome["success_count"]
         computed += done
         result.computed[wanted.name] = result.computed.get(wanted.name, 0) + done
@@ -272,12 +207,33 @@ def populate_table(
     return computed
 
 
-def _one_key(wanted: Wanted, lease: Lease) -> dict[str, Any] | None:
-    """What DataJoint's populate came to with one key; None if it has to be tried again.
+def _try_again(wanted: Wanted, keys: Sequence[Mapping[str, Any]], result: PopulateResult) -> None:
+    """Make keys pending whose session was lost at the end; a failure of those that it meets often.
+
+    Else a server that ends each session too soon would have them computed for ever.
+    """
+    release_lost_jobs(wanted.table)
+    for key in keys:
+        name = f"{wanted.name} {dict(key)}"
+        result.losses[name] += 1
+        n = result.losses[name]
+        log.warning("%s: the connection was lost, time %d of %d", name, n, LOSSES)
+        if n >= LOSSES and key not in wanted.table:
+            message = (
+                f"DatabaseError: the connection was lost {n} times while the row was inserted; see "
+                "in the server's log why it ends sessions, then `neuroteach populate --retry`"
+            )
+            wanted.table.jobs.error(key, message)
+            result.failures.append(Failure(wanted.name, dict(key), message))
+
+
+def _one_key(wanted: Wanted, lease: Lease) -> dict[str, Any]:
+    """What DataJoint's populate came to with one key, if there was any.
 
     One key at a time, so that progress shows and a request to stop is heard.
     """
     table = wanted.table
+    nothing: dict[str, Any] = {"success_count": 0, "error_list": []}
     try:
         with lease.computing(table.jobs):
             outcome: dict[str, Any] = table.populate(
@@ -289,19 +245,23 @@ def _one_key(wanted: Wanted, lease: Lease) -> dict[str, Any] | None:
             )
         if any(str(error).startswith("KeyboardInterrupt") for _, error in outcome["error_list"]):
             raise KeyboardInterrupt  # which DataJoint takes for an error of this key alone
+        for _, error in outcome["error_list"]:
+            if str(error).startswith("ServerGoneError: "):
+                release_lost_jobs(table)
+                raise ServerGoneError(str(error).removeprefix("ServerGoneError: "))
     except (SystemExit, KeyboardInterrupt):
         _abandon(table)
         release_lost_jobs(table)
         raise
     except ServerGoneError:
         raise
-    except Lost:  # while the row was being committed, which it may have been or not
-        _abandon(table)
-        return None
+    except Lost as error:  # while the row was being committed, which it may have been or not
+        keys = _abandon(table)
+        return nothing | {"error_list": [(key, f"LostConnectionError: {error}") for key in keys]}
     except WorkerLostError:
         _abandon(table)
         lease.renew()
-        return None
+        return nothing
     outcome["error_list"] = [(key, str(error)) for key, error in outcome["error_list"]]
     return outcome
 
@@ -322,10 +282,15 @@ class _Shown:
         self._report(self._far)
 
 
-def _abandon(table: Any) -> None:
-    if table.connection.in_transaction:
-        table.connection.cancel_transaction()
+def _abandon(table: Any) -> list[dict[str, Any]]:
+    """Undo and put back what this process was about to write; returns the keys."""
+    connection = table.connection
+    if connection.in_transaction:
+        connection.cancel_transaction()
+    mine = {"status": "reserved", "connection_id": connection.connection_id}
+    keys: list[dict[str, Any]] = (table.jobs & mine).keys()
     put_back(table.jobs)
+    return keys
 
 
 def _queue_missing(wanted: Wanted) -> None:
@@ -346,17 +311,33 @@ def _queue_missing(wanted: Wanted) -> None:
 def compute(key: dict[str, Any], table: type[base.Computed]) -> None:
     """Compute one key now, reserved like any other; nothing, if its row is there.
 
+    What another worker computes is waited for, and what failed before is tried again.
+
     Raises
     ------
+    LookupError
+        If what it is computed from is not there.
     RuntimeError
         If it failed.
     """
     result = PopulateResult()
-    wanted = Wanted(table(), (table().key_source & key,))
+    wanted = Wanted(table(), ((table().key_source & key).proj(),))
+    _retry(wanted)
+    told = False
     with working() as lease:
-        populate_table(wanted, result, lambda progress: None, lambda: True, lease)
-    if result.failures:
-        raise RuntimeError(f"{table.__name__}: {result.failures[0].message.splitlines()[0]}")
+        while True:
+            populate_table(wanted, result, lambda progress: None, lambda: True, lease)
+            failed = result.failures or queues.failures([wanted])
+            if failed:
+                raise RuntimeError(f"{table.__name__}: {failed[0].message.splitlines()[0]}")
+            if wanted.table & key:
+                return
+            if not queues.any_job([wanted], "'reserved', 'pending'"):
+                raise LookupError(f"{table.__name__}: {key} cannot be computed from what is there")
+            if not told:
+                log.warning("%s is being computed by another worker; waiting", table.__name__)
+                told = True
+            time.sleep(WAIT)
 
 
 def progress(selection: Selection = ALL) -> list[Progress]:
@@ -392,13 +373,15 @@ def release_lost_jobs(table: Any) -> None:
 def retry_failures(selection: Selection = ALL) -> int:
     """Make failed computations pending again; returns how many."""
     base.require_active()
-    n = 0
-    for one in queues.wanted(selection):
-        failed = one.jobs & "status = 'error'"
-        n += one.table.connection.query(
-            f"UPDATE {one.table.jobs.full_table_name} SET status = 'pending'{failed.where_clause()}"
-        ).rowcount
-    return n
+    return sum(_retry(one) for one in queues.wanted(selection))
+
+
+def _retry(wanted: Wanted) -> int:
+    failed = wanted.jobs & "status = 'error'"
+    done = wanted.table.connection.query(
+        f"UPDATE {wanted.table.jobs.full_table_name} SET status = 'pending'{failed.where_clause()}"
+    )
+    return int(done.rowcount)
 
 
 def until_orphaned() -> Callable[[], bool]:

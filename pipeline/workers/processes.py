@@ -21,6 +21,7 @@ from pipeline.database.settings import VARIABLES
 from pipeline.experiments.selection import Selection
 from pipeline.workers import populate as population
 from pipeline.workers.queues import Progress
+from predictive_model.threads import n_cores
 from schemas import base
 
 if TYPE_CHECKING:
@@ -200,9 +201,8 @@ def run(
     for option, value in (("--experiment", selection.experiment), ("--scale", selection.scale)):
         words += [option, value] if value is not None else []
     words += ["--forever"] if forever else []
-    # Processes that each use all cores get in each other's way.
-    threads = str(max(1, (os.cpu_count() or 1) // n))
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    # Processes that each use all cores get in each other's way. What a person has set stays.
+    environment = {"OMP_NUM_THREADS": str(max(1, n_cores() // n)), **os.environ}
     processes: list[subprocess.Popen[bytes]] = []
     display = _Display(console)
 

@@ -104,17 +104,20 @@ def test_the_fixture_declares_what_opening_a_database_declares(
     database: Database, new_settings: Callable[[Path], Settings], tmp_path: Path
 ) -> None:
     replayed = Catalogue(database.connection, database.settings.schema_name)
+    declared, names = replayed.tables, replayed.names
+    database.close()
     other = new_settings(tmp_path / "other")
     open_database(other).close()
     with open_database(database.settings) as again:
         opened = Catalogue(again.connection, other.schema_name)
         found = {
             name: repr(table).replace(replayed.schema, opened.schema)
-            for name, table in replayed.tables.items()
+            for name, table in declared.items()
         }
         assert found == {name: repr(table) for name, table in opened.tables.items()}
-        assert opened.names == replayed.names
+        assert opened.names == names
         again.connection.query(f'DROP SCHEMA "{other.schema_name}" CASCADE')
+    database.connection = open_database(database.settings).connection  # for the fixture to tidy
 
 
 def test_origins_of_columns_are_known(database: Database) -> None:

@@ -12,6 +12,7 @@ import pytest
 from pipeline.database.embedded import EmbeddedPostgres
 from pipeline.database.opening import (
     Database,
+    DatabaseError,
     connect,
     open_database,
 )
@@ -192,3 +193,36 @@ def test_variables_of_other_servers_leave_the_embedded_database_alone(
         assert postgres.stop().stopped and not postgres.running()
     finally:
         postgres.stop(force=True)
+
+
+@pytest.mark.parametrize(
+    "name, value, needs",
+    [
+        ("PGSERVICE", "nowhere", "definition of service"),
+        ("PGOPTIONS", "-c nonsense=1", "nonsense"),
+        ("PGTARGETSESSIONATTRS", "read-only", "is not read-only"),
+    ],
+)
+def test_an_error_of_a_shared_server_names_the_variables_that_libpq_heeds(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str, value: str, needs: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PGPASSWORD", "hush")
+    with pytest.raises(DatabaseError) as info:
+        connect(settings)
+    assert needs in str(info.value)
+    for part in ("libpq also heeds PG", f"{name}={value}", "PGPASSWORD=..."):
+        assert part in str(info.value)
+    assert "hush" not in str(info.value)
+
+
+def test_a_shared_servers_statements_are_as_the_environment_has_them_and_errors_say_so(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c default_transaction_read_only=on")
+    with pytest.raises(DatabaseError, match="read-only transaction.* default_transaction_read_onl"):
+        open_database(settings)
+    monkeypatch.setenv("PGOPTIONS", "")
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    with closing(connect(settings)) as connection:
+        assert connection.query("SELECT %s::text", ("λ",)).fetchone() == ("λ",)

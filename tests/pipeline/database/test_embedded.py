@@ -312,11 +312,10 @@ def test_a_path_of_140_characters_that_a_shell_would_change_is_no_obstacle(
     assert ask(make_postgres(root).start(), "SELECT 1") == 1
 
 
+@pytest.mark.root
 def test_data_below_the_closed_home_of_root_need_no_opening(
     make_postgres: Callable[[Path], EmbeddedPostgres],
 ) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
     home = Path("/root")
     before = (mode(home), home.stat().st_uid)
     if before[0] & 0o077:
@@ -359,9 +358,9 @@ def test_a_kill_in_the_middle_of_making_the_database_leaves_nothing_in_the_way(
     assert initdbs() == []
 
 
+@pytest.mark.root
 def test_a_normal_user_starts_and_stops_a_server() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("the other tests run as a normal user already")
+    """As the other tests do where they are not run by root."""
     become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     modules = "import psycopg2, psutil, filelock, pipeline.database.embedded as launcher;"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -32,10 +34,13 @@ from schemas import base
 from schemas import tables as registry
 from schemas.catalogue import Catalogue
 from schemas.recording import Scan
+from schemas.training import NetworkConfig, TrainedNetwork
 from tests.schemas.test_inputs import random_recording
 from tests.servers import cut_session, mariadb_over_tcp
 
 pytestmark = pytest.mark.database
+
+ROOT = Path(__file__).parents[3]
 
 
 def open_at_once(barrier: Any, answers: Any, settings: Settings) -> None:
@@ -84,6 +89,62 @@ def test_tables_say_that_no_database_is_open() -> None:
     ):
         with pytest.raises(base.NotActivatedError, match=r"call .*open_database\(\) first"):
             use()
+
+
+def test_two_databases_are_not_open_at_once_in_one_process(
+    database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    """Or what is asked of the first would be answered by the second."""
+    for change in ({"schema_name": "another"}, {"store": UPath(tmp_path / "elsewhere")}):
+        with pytest.raises(DatabaseError, match=r"is open in this process.*database\.close\(\)"):
+            open_database(settings.model_copy(update=change))
+    Scan.add(random_recording(), source="test")
+    with open_database(settings):  # the same, as when a cell of a notebook is run again
+        assert len(Scan()) == 1
+    database.close()
+    database.connection = open_database(settings).connection  # for the fixture to tidy
+
+
+TABLES = [Scan, TrainedNetwork, TrainedNetwork.Epoch, NetworkConfig]
+USES: dict[str, Any] = {
+    "len": lambda t: len(t()),
+    "restricted": lambda t: t & {"scan": "a"},
+    "subtracted": lambda t: t - {"scan": "a"},
+    "joined": lambda t: t * Scan,
+    "projected": lambda t: t.proj(),
+    "to_dicts": lambda t: t.to_dicts(),
+    "to_arrays": lambda t: t.to_arrays("scan"),
+    "to_pandas": lambda t: t.to_pandas(),
+    "fetch1": lambda t: t.fetch1(),
+    "keys": lambda t: t.keys(),
+    "in": lambda t: {"scan": "a"} in t(),
+    "shown": lambda t: repr(t()),
+    "heading": lambda t: t.heading.names,
+    "updated": lambda t: t.update1({"scan": "a"}),
+    "emptied": lambda t: t().delete_quick(),
+    "named": lambda t: t().full_table_name,
+    "asked": lambda t: t.connection.query("SELECT 1"),
+}
+
+
+def test_every_use_of_a_table_says_that_no_database_is_open() -> None:
+    """In a process of its own: tables that were bound once stay with the connection they had."""
+    script = (
+        "import tests.pipeline.database.test_opening as t\n"
+        "from schemas.base import NotActivatedError as Refusal\n"
+        "uses = [(table, use) for table in t.TABLES for use in t.USES.values()]\n"
+        "uses += [(t.Scan, lambda s: s.insert1({'scan': 'a'})), (t.Scan, lambda s: s.delete())]\n"
+        "network = t.TrainedNetwork\n"
+        "uses += [(network, lambda n: n.populate()), (network, lambda n: n.jobs)]\n"
+        "for table, use in uses:\n"
+        "    try:\n"
+        "        use(table)\n"
+        "        raise SystemExit(f'{table} was used')\n"
+        "    except Refusal as error:\n"
+        "        assert 'call neuroteach.open_database() first' in str(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_closed_database_can_be_followed_by_another(
@@ -140,11 +201,11 @@ def test_a_shared_store_that_is_not_mounted_is_neither_made_nor_computed_with(
     elsewhere = UPath(tmp_path / "mount" / "store")
     there = settings.model_copy(update={"store": elsewhere})
     new = there.model_copy(update={"schema_name": f"{settings.schema_name}_new"})
+    database.close()
     with pytest.raises(DatabaseError, match="mount/store is not there; is it mounted"):
         open_database(there)
     assert not elsewhere.parent.exists()
 
-    registry.deactivate()
     with open_database(new) as first:  # whose tables are made now, and so is its store
         assert elsewhere.is_dir()
         require_store(first)
@@ -231,19 +292,29 @@ def test_who_makes_tables_and_loses_the_lock_stops(settings: Settings) -> None:
             pass
 
 
+def waits_in_vain_for_the_lock(settings: Settings) -> None:
+    with closing(connect(settings)) as other, closing(connect(settings)) as connection:
+        with (
+            activation_lock(other),
+            pytest.raises(DatabaseError, match="another process has been making .* for 1 s"),
+            activation_lock(connection),
+        ):
+            raise AssertionError("both have it")
+        with activation_lock(connection):
+            pass
+
+
+def test_who_waits_too_long_for_the_lock_makes_no_tables(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "LOCK_TIMEOUT", 1)
+    waits_in_vain_for_the_lock(settings)
+
+
 @pytest.mark.xdist_group("servers")
 def test_who_waits_too_long_for_the_lock_of_mysql_makes_no_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "MYSQL_LOCK_TIMEOUT", 1)
+    monkeypatch.setattr(opening, "LOCK_TIMEOUT", 1)
     with mariadb_over_tcp() as server:
-        settings = server.settings(tmp_path, "locked")
-        with closing(connect(settings)) as other, closing(connect(settings)) as connection:
-            with (
-                activation_lock(other),
-                pytest.raises(DatabaseError, match="another process"),
-                activation_lock(connection),
-            ):
-                raise AssertionError("both have it")
-            with activation_lock(connection):
-                pass
+        waits_in_vain_for_the_lock(server.settings(tmp_path, "locked"))

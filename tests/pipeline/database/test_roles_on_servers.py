@@ -64,11 +64,12 @@ def shared(
     return made
 
 
-def test_an_admin_plans_and_a_worker_computes(
-    shared: dict[Role, Settings], server: SharedServer
-) -> None:
-    if server.backend == "mysql":
-        pytest.skip("DataJoint stores no arrays by way of MariaDB")
+# DataJoint stores no arrays by way of MariaDB, and MySQL grants for a schema as a whole.
+on_postgres_alone = pytest.mark.parametrize("server", ["postgresql"], indirect=True)
+
+
+@on_postgres_alone
+def test_an_admin_plans_and_a_worker_computes(shared: dict[Role, Settings]) -> None:
     with open_database(shared[Role.admin]):
         plan()
     with open_database(shared[Role.worker]):
@@ -137,12 +138,9 @@ def test_a_worker_can_neither_drop_nor_alter_nor_make_a_table(
         (experiment.Seed & {"seed": 11}).delete(prompt=False)
 
 
+@on_postgres_alone
 @pytest.mark.parametrize("role", [Role.worker, Role.reader])
-def test_what_was_granted_holds_for_every_table(
-    shared: dict[Role, Settings], server: SharedServer, role: Role
-) -> None:
-    if server.backend == "mysql":
-        pytest.skip("there it is granted for the schema as a whole")
+def test_what_was_granted_holds_for_every_table(shared: dict[Role, Settings], role: Role) -> None:
     allowed = {
         Role.worker: {"SELECT", "INSERT", "UPDATE", "DELETE", "REFERENCES"},
         Role.reader: {"SELECT", "REFERENCES"},

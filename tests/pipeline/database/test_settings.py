@@ -92,6 +92,7 @@ def test_files_are_read_as_editors_of_windows_save_them(tmp_path: Path, encoding
         ('database = "postgresql://h/d?slmode=require"', "^database: .* NEUROTEACH_DATABASE"),
         ('database_password = "hush"', "does not belong into it; set NEUROTEACH_DATABASE_PASS"),
         ('database = "postgresql://me:hush@h/d"', "database_password does not belong into it"),
+        ("device = 3", r"^device: 3 in .*settings.toml .*expected auto, cpu, cuda or cuda:NUMBER"),
         ('store = "gopher://hole"', "^store: .*expected a folder or s3://BUCKET/PREFIX"),
         ('store = "s3://"', "^store: .*expected a folder or s3://BUCKET/PREFIX"),
         ('store = "s3://bucket/../../etc"', "^store: .*expected a folder or s3://BUCKET"),
@@ -101,6 +102,42 @@ def test_files_are_read_as_editors_of_windows_save_them(tmp_path: Path, encoding
 def test_a_setting_that_cannot_work_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load_settings(write(tmp_path, text))
+
+
+def test_variables_that_cannot_work_are_named_with_what_they_hold(tmp_path: Path) -> None:
+    environment = {"NEUROTEACH_HOME": str(tmp_path)}
+    for name, value, expected in (
+        ("DEVICE", "gpu", "cuda:NUMBER"),
+        ("SCHEMA", "Not one", "a to z"),
+        ("STORE", "gopher://hole", "s3://BUCKET/PREFIX"),
+        ("STORE_ENDPOINT", "localhost:9000", "https://HOST:PORT"),
+    ):
+        with pytest.raises(SettingsError) as info:
+            load_settings(environment | {f"NEUROTEACH_{name}": value})
+        for part in (f"{value!r} in NEUROTEACH_{name} cannot work", expected, "for the default"):
+            assert part in str(info.value)
+        assert load_settings(environment | {f"NEUROTEACH_{name}": "  "}) == load_settings(
+            environment
+        ), "nothing is the same as not set"
+    assert load_settings(environment | {"NEUROTEACH_DEVICE": " cpu\n"}).device == "cpu"
+
+
+def test_a_home_that_is_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="NEUROTEACH_HOME: .*file is a file, expected a folder"):
+        load_settings({"NEUROTEACH_HOME": str(tmp_path / "file")})
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(SettingsError, match="NEUROTEACH_HOME: not set.* set it to a folder"):
+        load_settings({})
+
+
+def test_a_settings_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_bytes(b"\xef\xbb\xbfdevice = 'cpu'\n")
+    assert load_settings({"NEUROTEACH_HOME": str(tmp_path)}).device == "cpu"
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,16 @@ import psycopg2
 import pytest
 
 from pipeline.database import connection as connections
-from pipeline.database.connection import Lost
+from pipeline.database.connection import Lost, ServerGoneError
 from pipeline.database.opening import Database, open_database
 from pipeline.database.settings import Settings
 from pipeline.experiments.adding import set_priority
 from pipeline.experiments.selection import Selection
 from pipeline.workers import lease as leases
-from pipeline.workers import populate
+from pipeline.workers import populate, rounds
 from pipeline.workers.lease import (
     GONE,
+    HOLD,
     SILENT,
     Lease,
     WorkerLostError,
@@ -410,6 +411,58 @@ def test_a_worker_waits_until_it_is_heard_again(
         lease.check()
 
 
+def test_a_worker_that_nobody_hears_waits_as_long_as_for_any_lost_server(
+    database: Database,
+) -> None:
+    now = 1000.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    lease = Lease(database.connection, clock=lambda: now, sleep=sleep)
+    now += HOLD
+    lease.check()
+    assert now == 1000 + HOLD, "it was heard within that time"
+    now += 1
+    with pytest.raises(ServerGoneError, match="not there for 180 s .* resume from their checkpo"):
+        lease.check()
+    assert now == pytest.approx(1000 + HOLD + 1 + connections.PATIENCE, abs=0.2)
+    # Nobody waits another three minutes to write down that it was in vain.
+    database.connection._conn.close()
+    database.connection.address = database.connection.address.model_copy(update={"port": 1})
+    began = time.monotonic()
+    with pytest.raises(ServerGoneError):
+        put_back(reliability_tables.Reliability().jobs)
+    assert time.monotonic() - began < 60
+    database.connection.address = database.settings.server_address
+
+
+def test_a_row_whose_session_is_lost_each_time_is_a_failure_in_the_end(
+    database: Database, job: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As by a server that ends sessions too soon: it would be computed for ever."""
+    real, computed = reliability_tables.Reliability.make_insert, []
+
+    def cut(self: Any, *args: Any) -> None:
+        computed.append(args[0])
+        database.connection._conn.close()
+        real(self, *args)
+
+    monkeypatch.setattr(reliability_tables.Reliability, "make_insert", cut)
+    result = populate.PopulateResult()
+    with populate.working() as lease:
+        wanted = Wanted(reliability_tables.Reliability())
+        populate.populate_table(wanted, result, lambda p: None, lambda: True, lease)
+    assert len(computed) == populate.LOSSES
+    (failure,) = result.failures
+    assert "was lost 5 times while the row was inserted" in failure.message
+    assert populate.failures() == [failure]
+    assert [r.message for r in caplog.records if "time 2 of 5" in r.message]
+    populate.populate()
+    assert populate.failures() == [failure], "nor does another worker take it up unasked"
+
+
 def test_urgent_experiments_are_computed_first(database: Database) -> None:
     plan("usual", seeds=(0,), epochs=1)
     plan("urgent", seeds=(1,), epochs=2)
@@ -427,7 +480,7 @@ def test_urgent_experiments_are_computed_first(database: Database) -> None:
 def test_work_that_becomes_urgent_goes_before_what_is_under_way(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(populate, "LOOK", 0.0)
+    monkeypatch.setattr(rounds, "LOOK", 0.0)
     plan("usual", seeds=(0, 1, 2))
     plan("late", seeds=(7,))
     after_two: list[int] = []
@@ -448,7 +501,7 @@ def test_work_that_became_ready_goes_before_less_urgent_that_is_under_way(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fit that the urgent networks wait for is with another worker for a while."""
-    monkeypatch.setattr(populate, "LOOK", 0.0)
+    monkeypatch.setattr(rounds, "LOOK", 0.0)
     plan("usual", seeds=(0, 1, 2), teachers=("none",))
     plan("urgent", seeds=(7,), teachers=("none",))
     set_priority("urgent", "smoke", 1)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import re
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import matplotlib.image
 import numpy as np
+import psycopg2
 import pytest
 import torch
 
 from neuroteach import results
 from pipeline import figures
+from pipeline.database import opening
 from pipeline.database.opening import Database, open_database
 from pipeline.database.settings import Settings
 from pipeline.experiments.selection import ALL, Selection
@@ -25,7 +31,7 @@ from predictive_model.fits.fitted import predict_recording
 from predictive_model.scoring.ceilings import ceilings
 from predictive_model.scoring.score_summary import summarise
 from predictive_model.scoring.scores import score_predictions
-from schemas import base, encoding, prediction, teacher_plan, teaching
+from schemas import base, encoding, prediction, recording, teacher_plan, teaching
 from schemas import reliability as reliability_tables
 from schemas import tables as registry
 from schemas import training as trainings
@@ -280,6 +286,103 @@ def test_two_workers_compute_every_key_once(
     assert others == counts, "nothing else, such as a duplicate, was worth a line"
     assert rows_of_all_tables()["NoiseAccuracy"] == 4
     assert populate.failures() == []
+
+
+@pytest.mark.parametrize("reserving", [False, True], ids=["unreserved", "reserved"])
+def test_a_row_that_somebody_else_makes_meanwhile_is_no_failure(
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    reserving: bool,
+) -> None:
+    """As a plain populate in a notebook may, which another process runs beside this worker."""
+    plan()
+    table, context = reliability_tables.Reliability, multiprocessing.get_context("fork")
+    real, others = table.compute, []
+
+    def overtaken(self: Any, key: dict[str, Any], *settings: Any) -> Any:
+        found = real(self, key, *settings)
+        if not others:
+            others.append(context.Process(target=elsewhere, args=(database.settings,)))
+            others[0].start()
+            others[0].join(60)
+        return found
+
+    monkeypatch.setattr(table, "compute", overtaken)
+    if reserving:
+        result = populate.populate(Selection("tiny", "smoke"))
+        assert result.failures == []
+    else:
+        table.populate(reserve_jobs=False)
+    assert others[0].exitcode == 0
+    assert len(table()) == 1 and job_states(table) == []
+    assert table().fetch1("host") == "elsewhere"
+    assert "uplicate" not in capsys.readouterr().err
+
+
+def elsewhere(settings: Settings) -> None:
+    """Compute reliabilities without reserving them, as one who does not know of workers."""
+    opening._opened = None  # the parent's
+    reliability_tables.Reliability.compute = COMPUTE
+    base.platform.node = lambda: "elsewhere"
+    with open_database(settings):
+        reliability_tables.Reliability.populate(reserve_jobs=False)
+
+
+COMPUTE = reliability_tables.Reliability.compute
+
+
+def test_a_plain_populate_leaves_alone_what_another_is_computing(
+    database: Database, settings: Settings
+) -> None:
+    plan()
+    table = reliability_tables.Reliability
+    jobs = table().jobs
+    jobs.refresh(delay=-1)
+    with closing(psycopg2.connect(settings.database)) as other:
+        database.connection.query(
+            f"UPDATE {jobs.full_table_name} SET status = 'reserved', connection_id = %s, "
+            "reserved_time = CURRENT_TIMESTAMP",
+            (other.info.backend_pid,),
+        )
+        assert table.populate()["success_count"] == 0
+        assert len(table()) == 0 and job_states(table) == ["reserved"]
+    jobs.error(recording.Scan.fetch1("KEY"), "ValueError: the brain was tired")
+    assert table.populate()["success_count"] == 1, "a failure is tried again, as by DataJoint"
+    assert job_states(table) == []
+
+
+def test_one_key_is_waited_for_while_another_worker_computes_it(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `neuroteach predict` does; what failed before is tried again."""
+    plan()
+    table, key = reliability_tables.Reliability, recording.Scan.fetch1("KEY")
+    jobs = table().jobs
+    jobs.refresh(delay=-1)
+    jobs.error(key, "ValueError: the brain was tired")
+    populate.compute(key, table)
+    assert len(table()) == 1
+    table.delete(prompt=False)
+    jobs.refresh(delay=-1)
+    other, waits = psycopg2.connect(settings.database), []
+    database.connection.query(
+        f"UPDATE {jobs.full_table_name} SET status = 'reserved', connection_id = %s, "
+        "reserved_time = CURRENT_TIMESTAMP",
+        (other.info.backend_pid,),
+    )
+
+    def die_while_waited_for(seconds: float) -> None:
+        waits.append(seconds)
+        other.close()
+        time.sleep(0.1)
+
+    clock = SimpleNamespace(sleep=die_while_waited_for, monotonic=time.monotonic)
+    monkeypatch.setattr(populate, "time", clock)
+    populate.compute(key, table)
+    assert waits and len(table()) == 1
+    with pytest.raises(LookupError, match="cannot be computed from what is there"):
+        populate.compute({"scan": "nobody's"}, table)
 
 
 def test_a_failed_computation_is_reported_and_left_alone_while_others_go_on(
