@@ -90,6 +90,8 @@ def _foreign_keys(connection: Any, store: UPath, report: Report) -> None:
             _add_column(table, 'needs = "" : varchar(16)', report)
         elif "git_commit" in table.definition:
             _add_column(table, "origins = null : json", report)
+    for epochs in (training.TrainedNetwork.Epoch, training.TrainingProgress):
+        _add_column(epochs, "validation_accuracy = null : float64", report)
     _widen(training.TrainingConfig, "compared", "varchar(1024)", report)
     _widen(training.NetworkConfig, "architecture", "varchar(128)", report)
     _widen(teacher_plan.TeacherConfig, "teacher", "varchar(128)", report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -153,7 +153,7 @@ def experiments(selection: Selection) -> pd.DataFrame:
 
 
 def caveat(selection: Selection) -> str:
-    """What must be said beside every number: simulated brains and reduced scales.
+    """What must be said beside every number: simulated brains, reduced scales, choices.
 
     Without an experiment and a scale it is of all scans with trials that have an encoder, also one
     that no experiment asked for.
@@ -162,8 +162,23 @@ def caveat(selection: Selection) -> str:
     plan = encoding.FitPlan & selection.experiments
     shown = encoding.FittedEncoder.proj() if selection.everything else plan
     scans = recording.Scan & "n_trials > 0" & shown
-    scales = (Experiment & selection.named).to_arrays("scale")
-    return caveat_of(scans.to_arrays("simulated"), scales)
+    asked = read_rows(Experiment & selection.named, ["settings"])
+    said = caveat_of(scans.to_arrays("simulated"), asked["scale"])
+    return "; ".join(filter(None, [said, *_choices(asked)]))
+
+
+def _choices(experiments: pd.DataFrame) -> Iterator[str]:
+    """On which images settings were chosen, and of which experiment if there are several."""
+    several = experiments["experiment"].nunique() > 1
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, settings in zip(experiments["experiment"], experiments["settings"], strict=True):
+        for setting, part in settings.get("chosen", {}).items():
+            settings_of = found.setdefault((part, f" of {name}" if several else ""), [])
+            if setting not in settings_of:
+                settings_of.append(setting)
+    for (part, whose), names in found.items():
+        verb = "was" if len(names) == 1 else "were"
+        yield f"{' and '.join(names)}{whose} {verb} chosen on the {part} images"
 
 
 def caveat_of(simulated: Iterable[bool], scales: Iterable[str]) -> str:

@@ -27,6 +27,7 @@ from schemas.catalogue import Catalogue
 pytestmark = [pytest.mark.database, pytest.mark.xdist_group("version3")]
 
 FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "version3"
+LATER = ("part", "validation_accuracy", "validation_accuracy_sem")  # columns of results
 RESULTS = {
     "accuracy": (),
     "noise": (),
@@ -75,6 +76,7 @@ def expected(name: str) -> list[list[Any]]:
 def assert_says_the_same() -> None:
     for name, selected in RESULTS.items():
         found = getattr(results, name)(*selected)
+        found = found.drop(columns=list(LATER), errors="ignore")
         assert lines(found.to_csv(index=False)) == expected(name), name
 
 
