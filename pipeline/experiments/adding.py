@@ -58,13 +58,7 @@ def add_experiment(
             "this one another name with --name, or remove that one with `neuroteach experiment "
             "remove`"
         )
-    check_scans(settings)
-    _check_encoder(settings)
-    check_shared_core(settings)
-    if settings.teachers:
-        _check_images(settings)
-    _check_rsms(settings)
-    sources = {name: _members_of(name, source) for name, source in settings.sources.items()}
+    sources = _checked(settings)
     with transaction(experiment.Experiment.connection):
         experiment.Experiment.insert1(
             {
@@ -78,6 +72,27 @@ def add_experiment(
         )
         planning.plan(settings, key, sources)
     return True
+
+
+def check_against_database(settings: ExperimentSettings) -> dict[str, list[dict[str, Any]]]:
+    """Encoders of each source, if the database has all that an experiment needs.
+
+    Raises
+    ------
+    ExperimentError
+        If something is missing, or what is there does not do.
+    """
+    return _checked(_with_keys_of_stimuli(settings))
+
+
+def _checked(settings: ExperimentSettings) -> dict[str, list[dict[str, Any]]]:
+    check_scans(settings)
+    _check_encoder(settings)
+    check_shared_core(settings)
+    if settings.teachers:
+        _check_images(settings)
+    _check_rsms(settings)
+    return {name: _members_of(name, source) for name, source in settings.sources.items()}
 
 
 def _with_keys_of_stimuli(settings: ExperimentSettings) -> ExperimentSettings:

@@ -109,7 +109,7 @@ class ImageTask:
             name=f"{self.name}-superclasses",
             classes=names,
             superclasses=(),
-            **labels,  # type: ignore[arg-type]
+            **labels,
         )
 
     def with_validation(self) -> ImageTask:

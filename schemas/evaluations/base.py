@@ -178,6 +178,8 @@ class Evaluation(Computed):
     result: ClassVar[str] = ""
     beside: ClassVar[tuple[str, ...]] = ()  # further parents, as a definition refers to them
     asked_beside: ClassVar[tuple[str, ...]] = ()  # the same in the plan
+    # Part and column whose mean a search can rank networks by, the higher the better.
+    ranked_by: ClassVar[tuple[str, str] | None] = None
     Config: ClassVar[Any]
     Plan: ClassVar[Any]
 
