@@ -120,7 +120,7 @@ class Result:
 
     def heading(self, frame: pd.DataFrame) -> str:
         """Title of the printed table, with the part of the images if all rows are of one."""
-        parts = frame["part"].unique() if "part" in frame else ()
+        parts = list(frame["part"].unique()) if "part" in frame else []
         return f"{self.title}, {parts[0]} images" if len(parts) == 1 else self.title
 
     def why_nothing(self, selection: Selection) -> str:

@@ -105,11 +105,8 @@ class NetworkTrials(Trials[NetworkSearchSettings]):
             measured = epochs.sort_values("epoch").groupby(["scale", *key])[value].last()
         asked = read_rows(plan & self._experiment).groupby("scale").size()
         of_trials = measured.groupby("scale").agg(["mean", "count"])
-        return {
-            scale: float(row["mean"])
-            for scale, row in of_trials.iterrows()
-            if row["count"] == asked[scale]
-        }
+        whole = of_trials[of_trials["count"] == asked.reindex(of_trials.index)]
+        return {str(scale): float(mean) for scale, mean in whole["mean"].items()}
 
     def _states(self) -> dict[str, dict[str, Any]]:
         """Of trials something of which is being computed or has failed, by their scales."""
