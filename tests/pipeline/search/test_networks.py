@@ -114,10 +114,11 @@ def test_a_search_of_networks_goes_on_where_it_was_and_finds_what_it_says(
     for name in ("whole", "parts"):
         assert search.add_search(settings, name=name)
     assert not search.add_search(settings, name="whole")
-    train = loop.train
+    train, diverged = loop.train, []
 
     def sometimes(task: Any, network: Any, config: Any, *args: Any, **options: Any) -> Any:
         if config.regularizer.taught_epochs == "all":
+            diverged.append(config)
             raise loop.TrainingError("epoch 0: the loss or the weights are no longer finite")
         return train(task, network, config, *args, **options)
 
@@ -131,9 +132,10 @@ def test_a_search_of_networks_goes_on_where_it_was_and_finds_what_it_says(
     trials = search.trials_of("whole")
     assert told(trials) == told(search.trials_of("parts"))
     for trial in trials:
-        diverged = trial.parameters["training.regularizer.taught_epochs"] == "all"
-        assert trial.state == ("failed" if diverged else "complete")
-        assert trial.message.startswith("TrainingError" if diverged else "")
+        failed = trial.parameters["training.regularizer.taught_epochs"] == "all"
+        assert trial.state == ("failed" if failed else "complete")
+        assert trial.message.startswith("TrainingError" if failed else "")
+    assert len(diverged) == 2, "of each seed once: what diverged is not tried again"
     assert {trial.state for trial in trials} == {"complete", "failed"}
 
     # What ranks a trial is the accuracy of its networks on images that none of them learned.
