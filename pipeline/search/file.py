@@ -198,6 +198,11 @@ class NetworkSearchSettings(Searched):
             raise ValueError(
                 f"objective: {self.objective!r}, expected one of {', '.join(['accuracy', *ranked])}"
             )
+        if self.objective in ranked and self.objective not in self.experiment.evaluations:
+            raise ValueError(
+                f"{EVALUATIONS[self.objective].entry()}: an empty list, but it is the objective; "
+                "leave it out for its defaults, or say what to measure"
+            )
         for name, settings in self.experiment.evaluations.items():
             if name != self.objective:
                 raise ValueError(

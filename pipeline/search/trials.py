@@ -52,7 +52,7 @@ class Trials(ABC, Generic[S]):
 
     def is_own_failure(self, message: str) -> bool:
         """Whether a computation failed by the settings that it was to try."""
-        return message.startswith(self.own_failures) if self.own_failures else False
+        return message.startswith(self.own_failures)
 
 
 def first_point(settings: AnySearch) -> dict[str, Any]:
