@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def fingerprint(**parts: Any) -> str:
@@ -28,3 +29,13 @@ def array_digest(*arrays: Any) -> str:
             digest.update(f"{array.shape}{array.dtype}".encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def picture_digests(images: NDArray) -> list[str]:
+    """Hash of each picture's pixels, which those of one shape and type share only if equal.
+
+    Parameters
+    ----------
+    images : (n, ...) array
+    """
+    return [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in images]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,8 @@ class EpochRecord:
         The gamma of Eq. 10, after the epoch; empty without a teacher.
     seconds : float
         Wall time, testing included.
+    validation_accuracy : float or None
+        Of the validation part, after the epoch; None unless it is held out.
     """
 
     epoch: int
@@ -73,6 +75,7 @@ class EpochRecord:
     learning_rate: float
     layer_weights: tuple[float, ...]
     seconds: float
+    validation_accuracy: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +159,8 @@ def train(
     CheckpointError
         If the checkpoint cannot be read or is that of another training.
     """
+    if config.hold_out_validation:
+        task = task.with_validation()
     task = task.subset(config.n_train, config.n_test)
     if config.shuffled_labels:
         task = task.with_shuffled_labels(config.shuffled_labels, seed)
@@ -191,7 +196,8 @@ class Training:
     Parameters
     ----------
     task, network_config, config, seed, teacher, device
-        As of :func:`train`, but with all images of the task.
+        As of :func:`train`, but with all images of the task, and with its validation part if it was
+        taken out.
     """
 
     def __init__(
@@ -211,6 +217,12 @@ class Training:
         self.labels = torch.tensor(task.train_labels, device=device)
         self.test_images = torch.tensor(task.test_images, device=device)
         self.test_labels = torch.tensor(task.test_labels, device=device)
+        self._validation: tuple[Tensor, Tensor] | None = None
+        if task.validation_images is not None:
+            self._validation = (
+                torch.tensor(task.validation_images, device=device),
+                torch.tensor(task.validation_labels, device=device),
+            )
         init, *rest, layers = _streams(seed)
         self._rngs = {
             name: torch.Generator().manual_seed(state)
@@ -316,6 +328,9 @@ class Training:
         parallel.share_buffers(self.network)
         task_loss, similarity_loss, n_correct = totals.tolist()
         test_loss, test_accuracy = evaluate(self.network, self.test_images, self.test_labels)
+        validation_accuracy = None
+        if self._validation is not None:
+            _, validation_accuracy = evaluate(self.network, *self._validation)
         record = EpochRecord(
             epoch=epoch,
             task_loss=task_loss / n_steps / self._share.world,
@@ -326,6 +341,7 @@ class Training:
             learning_rate=learning_rate,
             layer_weights=() if self.lesson is None else self.lesson.layer_weights,
             seconds=time.perf_counter() - start,
+            validation_accuracy=validation_accuracy,
         )
         self.history.append(record)
         return record
@@ -475,10 +491,14 @@ def _fingerprint(
     teacher: SimilarityTeacher | None,
 ) -> str:
     """Hash of all that decides the outcome of a training."""
-    images = (task.train_images, task.train_labels, task.test_images, task.test_labels)
+    images = [task.train_images, task.train_labels, task.test_images, task.test_labels]
+    if task.validation_images is not None:
+        images += [task.validation_images, task.validation_labels]
+    # What was added to the record since can be missing in a checkpoint.
+    recorded = [field.name for field in fields(EpochRecord) if field.default is MISSING]
     said = () if teacher is None else (teacher.stimuli, teacher.similarity, teacher.held_out)
     return fingerprint(
-        history=[field.name for field in fields(EpochRecord)],
+        history=recorded,
         network=network_config.identity(),
         config=config.described(),
         seed=seed,

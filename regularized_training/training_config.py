@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from predictive_model.config import Config
+from predictive_model.config import Config, added
 from regularized_training.lessons.config import AnyLesson
 from regularized_training.tasks.config import AugmentConfig
 
@@ -39,6 +39,9 @@ class TrainingConfig(Config):
         Random crops and mirror images.
     n_train, n_test : int, optional
         Number of images to use, evenly over the classes and the same ones for every seed.
+    hold_out_validation : bool
+        Train without the validation part of the task, a tenth of its training images, and measure
+        accuracy on it after each epoch. By default the network learns all of them, as published.
     shuffled_labels : float
         Fraction of the training images whose labels are shuffled among them, which keeps the
         number of each class; the seed chooses them.
@@ -68,6 +71,7 @@ class TrainingConfig(Config):
     shuffled_labels: float = Field(default=0.0, ge=0, le=1)
     precision: Literal["float32", "bfloat16"] = "float32"
     regularizer: AnyLesson | None = None
+    hold_out_validation: bool = added(False, since="0.2.0")
 
     @model_validator(mode="after")
     def _check(self) -> TrainingConfig:

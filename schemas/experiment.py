@@ -10,6 +10,8 @@ import datajoint as dj
 
 from schemas.base import schema
 
+TRIAL = "trial-"  # begins the scales of experiments that are trials of a search
+
 
 @schema
 class Experiment(dj.Manual):

@@ -1,4 +1,4 @@
-"""Searches for good settings of an encoder: their trials, and what became of each.
+"""Searches for good settings of an encoder or a network: their trials, and what became of each.
 
 These rows are all there is of a search, and a search is resumed from them.
 """
@@ -16,7 +16,7 @@ from schemas.base import PROVENANCE, Computed, Found, computing, schema
 from schemas.checkpoints import checkpoint_path
 from schemas.configurations import read_config
 from schemas.encoding import EncoderConfig, FitConfig
-from schemas.experiment import Seed  # noqa: F401 - named in definitions
+from schemas.experiment import Experiment, Seed  # noqa: F401 - named in definitions
 from schemas.recording import Scan
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Search(dj.Manual):
     """
 
     class Recording(dj.Part):
-        """Scans whose encoders are searched for."""
+        """Scans whose encoders are searched for, or teach the networks that are."""
 
         definition = """
             -> master
@@ -155,6 +155,23 @@ class SearchResult(Computed):
         }
         spent = float(sum((SearchTrial.Epoch & key).to_arrays("seconds")))
         return Found(row, device=device, seconds=spent)
+
+
+@schema
+class NetworkTrial(dj.Manual):
+    """Settings of networks to be tried: each trial is an experiment, computed like any other.
+
+    What it came to stands in the rows of its networks and evaluations, on the validation part.
+    """
+
+    definition = """
+        -> Search
+        number     : int32     # 0, 1, ...
+        ---
+        parameters : json      # value of each setting that is searched
+        -> Experiment          # of the search's name, at the scale trial-NUMBER
+        proposed   : datetime  # UTC
+    """
 
 
 def _epoch_row(key: dict[str, Any], fit: int, epoch: FitEpoch) -> dict[str, Any]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import datajoint as dj
 import numpy as np
+from numpy.typing import NDArray
 
 from predictive_model.digest import array_digest
 from predictive_model.parts import Part
 from regularized_training.networks.config import NetworkConfig as NetworkSettings
+from regularized_training.tasks.config import ImagePart
 from regularized_training.tasks.image_task import ImageTask, TaskError
+from regularized_training.tasks.validation import validation_indices
 from regularized_training.training_config import TrainingConfig as TrainingSettings
 from schemas.base import (
     PROVENANCE,
@@ -100,6 +103,30 @@ class ImageSet(dj.Manual):
             )
             Superclasses.add(task)
         return True
+
+    @classmethod
+    def images_of(
+        cls, key: Mapping[str, Any], part: ImagePart
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Images of the test or the validation part, and their classes; no others are kept.
+
+        Nothing is read for the test part but its own arrays. The validation part is among the
+        training images, which have to be read to know it.
+        """
+        split = "test" if part == "test" else "train"
+        row = cls & {"image_set": key["image_set"]}
+        images, labels = map(np.asarray, row.fetch1(f"{split}_images", f"{split}_labels"))
+        if part == "test":
+            return images, labels
+        chosen = validation_indices(images, labels)
+        return images[chosen], labels[chosen]
+
+    @classmethod
+    def labels_of(cls, key: Mapping[str, Any], part: ImagePart) -> NDArray[np.int64]:
+        """Their classes alone, for which no test image is read."""
+        if part == "validation":
+            return cls.images_of(key, part)[1]
+        return np.asarray((cls & {"image_set": key["image_set"]}).fetch1("test_labels"))
 
     @classmethod
     def load(cls, key: dict[str, Any]) -> ImageTask:
@@ -241,6 +268,7 @@ EPOCH = """
             learning_rate  : float64
             layer_weights  : json
             seconds        : float64
+            validation_accuracy = null : float64  # of a network trained without that part
 """
 
 
@@ -264,8 +292,12 @@ class TrainingProgress(RunningState):
         def record(epoch: EpochRecord) -> None:
             # A resumed training may come to the same epoch again.
             cls.insert1({**key, **_epoch_row(epoch)}, skip_duplicates=True)
+            # Who chooses by the validation part should not see the other on the way.
+            part, accuracy = "validation", epoch.validation_accuracy
+            if accuracy is None:
+                part, accuracy = "test", epoch.test_accuracy
             computing().progress(
-                f"{label}: epoch {epoch.epoch + 1}, accuracy {epoch.test_accuracy:.3f}"
+                f"{label}: epoch {epoch.epoch + 1}, accuracy {accuracy:.3f} ({part})"
             )
 
         return record

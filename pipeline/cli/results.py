@@ -69,7 +69,9 @@ def _printing(result: Result) -> Any:
                 said = ""
             else:
                 said = caveat(selection)
-        print_frame(frame, format, output, title=result.title, caveat=said, table=result.table)
+        print_frame(
+            frame, format, output, title=result.heading(frame), caveat=said, table=result.table
+        )
 
     return command
 

@@ -1,4 +1,4 @@
-"""The commands that search for good settings of an encoder."""
+"""The commands that search for good settings of encoders and networks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pipeline.search.proposals import Trial
 
-search_app = typer.Typer(help="Search for good settings of an encoder.")
+search_app = typer.Typer(help="Search for good settings of encoders and networks.")
 
 Name = Annotated[str, typer.Argument(help="Name of the search.")]
 
@@ -39,7 +39,7 @@ def search_run(
     Example: `neuroteach search run experiments/searches/core.toml --trials 20`
     """
     from pipeline.search.file import read_search
-    from pipeline.search.running import add_search, run_search, trials_of
+    from pipeline.search.running import add_search, best_trial, pasted, run_search, trials_of
     from schemas import base
 
     settings, chosen = read_search(file), name or file.stem
@@ -62,12 +62,20 @@ def search_run(
                 raise typer.Exit(1) from None
             finally:
                 base.configure(progress=lambda line: None)
-    err.print(f"done; see `neuroteach search results {chosen}`")
+        if not quiet and any(trial.state == "complete" for trial in trials_of(chosen)):
+            best = best_trial(chosen)
+            measure = settings.measure.replace("_", " ")
+            err.print(f"best: trial {best.number}, {measure} {best.score:.4f}")
+            err.print(plain(pasted(best).rstrip()))
+    err.print(
+        f"done; see `neuroteach search results {chosen}`; `neuroteach search best {chosen}` "
+        "writes an experiment file"
+    )
 
 
 def _described(trial: Trial) -> str:
     """One line about a finished trial."""
-    value = trial.validation_correlation
+    value = trial.score
     said = f"{trial.state:<8}" if value is None else f"{trial.state:<8} {value:.4f}"
     settings = ", ".join(f"{name} {_short(v)}" for name, v in trial.parameters.items())
     line = f"trial {trial.number}: {said} after {trial.n_epochs} epochs"
@@ -137,7 +145,7 @@ def search_best(
     output: Output = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write the best settings as an experiment file, to fit and score them.
+    """Write the best settings as an experiment file, to compute them anew and score them.
 
     Example: `neuroteach search best core -o best.toml && neuroteach experiment add best.toml`
     """

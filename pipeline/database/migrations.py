@@ -95,6 +95,8 @@ def _foreign_keys(connection: Any, store: UPath, report: Report) -> None:
         _add_column(layers.LayerSimilarity.Layer, f"{value}_stimuli = null : float64", report)
     _widen(layers.LayerSimilarity.Layer, "layer", "varchar(255)", report)
     _widen(activations.LayerActivations.Config, "layer", "varchar(255)", report)
+    for epochs in (training.TrainedNetwork.Epoch, training.TrainingProgress):
+        _add_column(epochs, "validation_accuracy = null : float64", report)
     _widen(training.TrainingConfig, "compared", "varchar(1024)", report)
     _widen(training.NetworkConfig, "architecture", "varchar(128)", report)
     _widen(teacher_plan.TeacherConfig, "teacher", "varchar(128)", report)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 ACCURACIES = ("test_accuracy", "train_accuracy", "test_loss", "train_loss", "gap")
+VALIDATION = "validation_accuracy"
 
 
 def accuracy_by_epoch(selection: Selection) -> pd.DataFrame:
@@ -38,7 +39,8 @@ def accuracy_by_epoch(selection: Selection) -> pd.DataFrame:
         ``train_loss`` and ``test_loss`` are cross-entropies in nats, the former that of the
         epoch's steps, with dropout, augmentation and whatever labels were shuffled. ``gap`` is
         ``test_loss`` minus ``train_loss``: the generalisation error of Federer et al. 2020, who
-        take the difference the other way round. Less is better.
+        take the difference the other way round. Less is better. ``validation_accuracy`` is missing
+        for networks that were trained on the validation part too.
     """
     return _accuracies(_epochs_of_trainings(), selection)
 
@@ -52,27 +54,32 @@ def accuracy_by_seed(selection: Selection) -> pd.DataFrame:
 def _epochs_of_trainings() -> Any:
     # Renamed before any join: after one DataJoint quotes the name as MySQL does.
     return training.TrainedNetwork.Epoch.proj(
-        "test_loss", "train_accuracy", "test_accuracy", train_loss="task_loss"
+        "test_loss", "train_accuracy", "test_accuracy", VALIDATION, train_loss="task_loss"
     )
 
 
 def _accuracies(query: Any, selection: Selection) -> pd.DataFrame:
-    columns = ["epoch", "train_loss", "test_loss", "train_accuracy", "test_accuracy"]
+    columns = ["epoch", "train_loss", "test_loss", "train_accuracy", "test_accuracy", VALIDATION]
     frame = network_frame(query, training.TrainingPlan, selection, columns)
     order = ["image_set", *ORDER, "training_hash", "seed", "epoch"]
     frame = sort_frame(frame, order)
-    return frame.assign(gap=frame["test_loss"].astype(float) - frame["train_loss"].astype(float))
+    gap = frame["test_loss"].astype(float) - frame["train_loss"].astype(float)
+    return frame.assign(gap=gap, **{VALIDATION: frame[VALIDATION].astype(float)})
 
 
 def accuracy(selection: Selection) -> pd.DataFrame:
     """Losses and accuracies after the last epoch: mean and standard error over seeds."""
     by_seed = accuracy_by_seed(selection).drop(columns="epoch")
-    return sort_frame(over_seeds(by_seed, ACCURACIES), ["image_set", *ORDER, "setting"])
+    return sort_frame(
+        over_seeds(by_seed, (*ACCURACIES, VALIDATION)), ["image_set", *ORDER, "setting"]
+    )
 
 
 def accuracy_table(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each condition: mean ± SEM over seeds."""
     means = [name.removesuffix("_sem") for name in map(str, frame) if name.endswith("_sem")]
+    if frame[VALIDATION].isna().all():
+        means.remove(VALIDATION)
     return summary_table(frame, dict.fromkeys(means, "{:.3f}"))
 
 

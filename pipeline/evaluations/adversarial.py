@@ -13,7 +13,14 @@ from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import styled
 from pipeline.figures.drawing import legend_below, log_scales, new_figure, with_caveat
 from pipeline.results.conditions import HASHES, numbered
-from pipeline.results.frames import ORDER, network_frame, over_seeds, sort_frame
+from pipeline.results.frames import (
+    ORDER,
+    network_frame,
+    on_part,
+    over_seeds,
+    sort_frame,
+    with_part,
+)
 from pipeline.results.registry import Compared, Drawing, Result, register
 from pipeline.results.tables import summary_table
 from schemas.evaluations.adversarial import AdversarialDistance
@@ -45,8 +52,9 @@ def adversarial_by_seed(selection: Selection) -> pd.DataFrame:
     for name in ("median", "median_correct"):
         frame[name] = frame[name].astype(float).fillna(np.inf)
     frame["median_correct"] = frame["median_correct"].mask(none_right)
-    attack = frame["method"].str.replace("_", " ")
-    names = numbered(attack + " " + frame["norm"], frame[["attack_hash"]])
+    frame = with_part(frame, AdversarialDistance)
+    attack = on_part(frame["method"].str.replace("_", " ") + " " + frame["norm"], frame)
+    names = numbered(attack, frame[["attack_hash"]])
     return frame.assign(attack_name=names)
 
 

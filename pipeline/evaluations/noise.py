@@ -10,7 +10,14 @@ from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import error_bars, styled
 from pipeline.figures.drawing import from_zero, legend_below, new_figure, with_caveat
 from pipeline.results.conditions import network_names, numbered, settings
-from pipeline.results.frames import ORDER, network_frame, over_seeds, sort_frame
+from pipeline.results.frames import (
+    ORDER,
+    network_frame,
+    on_part,
+    over_seeds,
+    sort_frame,
+    with_part,
+)
 from pipeline.results.registry import Compared, Drawing, NothingToShowError, Result, register
 from pipeline.results.tables import mean_sem, with_seeds
 from schemas.evaluations.noise import NoiseAccuracy
@@ -33,8 +40,9 @@ def noise_by_seed(selection: Selection) -> pd.DataFrame:
     measured = ["noise", "clamped", "level", "accuracy", "confidence", "calibration_error"]
     columns = [*measured, "n_images", "noise_hash"]
     frame = network_frame(query, NoiseAccuracy.Plan, selection, columns, ["noise"])
+    frame = with_part(frame, NoiseAccuracy)
     clamped = frame["clamped"].astype(bool)
-    names = frame["noise"].where(clamped, frame["noise"] + ", not clamped")
+    names = on_part(frame["noise"].where(clamped, frame["noise"] + ", not clamped"), frame)
     return frame.assign(noise_name=numbered(names, frame[["noise_hash"]]))
 
 

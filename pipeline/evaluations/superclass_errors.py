@@ -66,7 +66,7 @@ SUPERCLASS_ERRORS = register(
     Result(
         name="superclass-errors",
         place=20,
-        title="Errors within the right superclass",
+        title="Errors within the right superclass, test images",
         question="How many errors stay within the right superclass?",
         read=superclass_errors,
         by_seed=superclass_errors_by_seed,

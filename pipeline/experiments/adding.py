@@ -14,7 +14,7 @@ from pipeline.experiments.selection import Selection
 from predictive_model.recordings.recording import check_name
 from schemas import base, encoding, experiment, recording, tables, teaching, training
 from schemas.base import now, transaction
-from schemas.evaluations.base import EVALUATIONS
+from schemas.evaluations.base import EVALUATIONS, part_of
 
 DEFAULT_PRIORITY = 5
 LONGEST_SCALE = 16  # as wide as a database's column
@@ -56,19 +56,15 @@ def add_experiment(
     present = (experiment.Experiment & key).to_dicts()
     if present:
         if _same(present[0]["settings"], settings):
+            # What settings were chosen on may have been said since.
+            experiment.Experiment.update1({**key, "settings": described})
             return False
         raise ExperimentError(
             f"experiment {name!r} at scale {scale!r} is in the database with other settings; give "
             "this one another name with --name, or remove that one with `neuroteach experiment "
             "remove`"
         )
-    check_scans(settings)
-    _check_encoder(settings)
-    check_shared_core(settings)
-    if settings.teachers:
-        _check_images(settings)
-    _check_rsms(settings)
-    sources = {name: _members_of(name, source) for name, source in settings.sources.items()}
+    sources = _checked(settings)
     with transaction(experiment.Experiment.connection):
         experiment.Experiment.insert1(
             {
@@ -82,6 +78,27 @@ def add_experiment(
         )
         planning.plan(settings, key, sources)
     return True
+
+
+def check_against_database(settings: ExperimentSettings) -> dict[str, list[dict[str, Any]]]:
+    """Encoders of each source, if the database has all that an experiment needs.
+
+    Raises
+    ------
+    ExperimentError
+        If something is missing, or what is there does not do.
+    """
+    return _checked(_with_keys_of_stimuli(settings))
+
+
+def _checked(settings: ExperimentSettings) -> dict[str, list[dict[str, Any]]]:
+    check_scans(settings)
+    _check_encoder(settings)
+    check_shared_core(settings)
+    if settings.teachers:
+        _check_images(settings)
+    _check_rsms(settings)
+    return {name: _members_of(name, source) for name, source in settings.sources.items()}
 
 
 def _with_keys_of_stimuli(settings: ExperimentSettings) -> ExperimentSettings:
@@ -103,7 +120,8 @@ def _with_keys_of_stimuli(settings: ExperimentSettings) -> ExperimentSettings:
 def _same(stored: dict[str, Any], settings: ExperimentSettings) -> bool:
     """Whether what was planned means the same; settings may have been added since."""
     try:
-        return ExperimentSettings.model_validate(stored) == settings
+        known = ExperimentSettings.model_validate(stored)
+        return known.model_copy(update={"chosen": settings.chosen}) == settings
     except ValidationError:
         return False
 
@@ -178,22 +196,28 @@ def _check_rsms(settings: ExperimentSettings) -> None:
 def _check_images(settings: ExperimentSettings) -> None:
     assert settings.images is not None
     _check_known(training.ImageSet, "image_set", [settings.images], "neuroteach import images")
-    images = (training.ImageSet & {"image_set": settings.images}).proj("n_train", "n_test")
-    sizes = images.fetch1()
-    asked = [
-        *(("training.n_train", t.n_train, sizes["n_train"]) for _, t in settings.variations),
-        *(("training.n_test", t.n_test, sizes["n_test"]) for _, t in settings.variations),
-        *(
-            (f"{EVALUATIONS[name].entry()}.{field}", wanted, sizes["n_test"])
-            for name, asked_for in settings.evaluations.items()
-            for one in asked_for
-            for field, wanted in EVALUATIONS[name].images_needed(one).items()
-        ),
-    ]
-    for field, wanted, there in asked:
-        if isinstance(wanted, int) and wanted > there:
+    key = {"image_set": settings.images}
+    sizes = (training.ImageSet & key).proj("n_train", "n_test").fetch1()
+    part: str
+    asked: list[tuple[str, Any, str]] = []
+    for _, one in settings.variations:
+        part = "training without validation" if one.hold_out_validation else "training"
+        asked += [("training.n_train", one.n_train, part), ("training.n_test", one.n_test, "test")]
+    for name, asked_for in settings.evaluations.items():
+        evaluation = EVALUATIONS[name]
+        for one in asked_for:
+            needed = evaluation.images_needed(one).items()
+            asked += [(f"{evaluation.entry()}.{field}", n, part_of(one)) for field, n in needed]
+    asked = [one for one in asked if isinstance(one[1], int)]
+    there = {"training": sizes["n_train"], "test": sizes["n_test"]}
+    if {part for _, _, part in asked} - set(there):
+        there["validation"] = len(training.ImageSet.images_of(key, "validation")[1])
+        there["training without validation"] = there["training"] - there["validation"]
+    for field, wanted, part in asked:
+        if wanted > there[part]:
             raise ExperimentError(
-                f"{field}: {wanted}, but image set {settings.images!r} has {there}; lower it"
+                f"{field}: {wanted}, but image set {settings.images!r} has {there[part]} {part} "
+                "images; lower it"
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import (
     Field,
@@ -25,6 +25,7 @@ from regularized_training.lessons.config import LI, lesson_config
 from regularized_training.networks.calls import require_network
 from regularized_training.networks.compared import compared_layers
 from regularized_training.networks.config import NetworkConfig, is_file_name
+from regularized_training.tasks.config import ImagePart
 from regularized_training.teachers.config import (
     DEFAULT_PREDICTABILITY,
     OF_TRIALS,
@@ -34,7 +35,7 @@ from regularized_training.teachers.kinds import TEACHERS, needs_of
 from regularized_training.training_config import TrainingConfig
 from schemas import tables
 from schemas.configurations import config_hash
-from schemas.evaluations.base import EVALUATIONS, Evaluation
+from schemas.evaluations.base import EVALUATIONS, LEARNED, Evaluation, part_of
 
 
 class ExperimentError(ValueError):
@@ -148,6 +149,9 @@ class ExperimentSettings(Config):
         teacher ``none``.
     variants : tuple of Variant
         Train all of these with each variant of network and training, instead of as they are.
+    chosen : dict of str to {"test", "validation"}
+        Settings that were chosen by what networks did, such as ``alpha``, and on which part of
+        the images. It changes nothing but what is said beside every result of the experiment.
     evaluations : dict of str to tuple of Config
         What is asked of every network, by the evaluation's name. In a file each has a table of its
         own, or a list of tables: ``[noise]``, ``[[attacks]]``, ``[attack_checks]``,
@@ -167,6 +171,7 @@ class ExperimentSettings(Config):
     training: TrainingConfig | None = None
     seeds: tuple[Seed, ...] = ()
     variants: tuple[Variant, ...] = ()
+    chosen: dict[Annotated[str, Field(min_length=1, max_length=64)], ImagePart] = {}
     evaluations: dict[str, tuple[Any, ...]] = {}
 
     @field_validator("teachers", mode="before")
@@ -238,7 +243,10 @@ class ExperimentSettings(Config):
             for entry in self.teachers:
                 self._check_teacher(entry, network, training)
         self._check_distinct_trainings()
+        held_out = all(training.hold_out_validation for _, training in self.variations)
         for name, settings in self.evaluations.items():
+            if not held_out and "validation" in map(part_of, settings):
+                raise ValueError(f"{EVALUATIONS[name].entry()}.{LEARNED}")
             EVALUATIONS[name].check(settings, self)
         return self
 

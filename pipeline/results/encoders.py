@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from pipeline.experiments.selection import Selection
 from pipeline.results.registry import Result, register
 from pipeline.results.rows import read_rows
 from schemas import base, encoding, prediction, recording, similarity
-from schemas.experiment import Experiment
+from schemas.experiment import TRIAL, Experiment
 
 ENCODER = ["scan", "simulated", "encoder_hash", "fit_hash", "seed"]
 
@@ -153,7 +153,7 @@ def experiments(selection: Selection) -> pd.DataFrame:
 
 
 def caveat(selection: Selection) -> str:
-    """What must be said beside every number: simulated brains and reduced scales.
+    """What must be said beside every number: simulated brains, reduced scales, choices.
 
     Without an experiment and a scale it is of all scans with trials that have an encoder, also one
     that no experiment asked for.
@@ -162,19 +162,40 @@ def caveat(selection: Selection) -> str:
     plan = encoding.FitPlan & selection.experiments
     shown = encoding.FittedEncoder.proj() if selection.everything else plan
     scans = recording.Scan & "n_trials > 0" & shown
-    scales = (Experiment & selection.named).to_arrays("scale")
-    return caveat_of(scans.to_arrays("simulated"), scales)
+    asked = read_rows(Experiment & selection.named, ["settings"])
+    said = caveat_of(scans.to_arrays("simulated"), asked["scale"])
+    return "; ".join(filter(None, [said, *_choices(asked)]))
+
+
+def _choices(experiments: pd.DataFrame) -> Iterator[str]:
+    """On which images settings were chosen, and of which experiment if there are several."""
+    several = experiments["experiment"].nunique() > 1
+    found: dict[tuple[str, str], list[str]] = {}
+    for name, settings in zip(experiments["experiment"], experiments["settings"], strict=True):
+        # The database keeps no order of names.
+        for setting, part in sorted(settings.get("chosen", {}).items()):
+            settings_of = found.setdefault((part, f" of {name}" if several else ""), [])
+            if setting not in settings_of:
+                settings_of.append(setting)
+    for (part, whose), names in found.items():
+        verb = "was" if len(names) == 1 else "were"
+        listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+        yield f"{listed}{whose} {verb} chosen on the {part} images"
 
 
 def caveat_of(simulated: Iterable[bool], scales: Iterable[str]) -> str:
     """The same of scans, each simulated or not, and of the scales at which they were used."""
-    simulated, reduced = list(simulated), sorted(set(scales) - {"paper"})
+    simulated, scales = list(simulated), set(scales)
+    trials = {scale for scale in scales if scale.startswith(TRIAL)}
+    reduced = sorted(scales - trials - {"paper"})
     notes = []
     if any(simulated):
         every = all(simulated)
         notes.append("the brain was simulated" if every else "some of the scans were simulated")
     if reduced:
         notes.append(f"at reduced scale ({', '.join(reduced)})")
+    if trials:
+        notes.append(f"{len(trials)} trials of a search")
     return "; ".join(notes)
 
 

@@ -13,6 +13,7 @@ from pipeline.results.conditions import CONDITION, HASHES, what_differs
 from pipeline.results.rows import read_rows
 from regularized_training.teachers.kinds import KINDS
 from schemas import base, recording, training
+from schemas.evaluations.base import Evaluation
 from schemas.teacher_plan import ScanGroup, TeacherConfig
 
 TEACHER_ORDER = {kind: i for i, kind in enumerate(KINDS)}
@@ -54,6 +55,31 @@ def network_frame(
     if frame.empty:  # of which pandas takes all columns for numbers
         frame = frame.astype({name: object for name in (*_TEXT, *text) if name in frame})
     return sort_frame(frame, ["image_set", *ORDER, "seed"])
+
+
+def with_part(frame: pd.DataFrame, evaluation: type[Evaluation]) -> pd.DataFrame:
+    """The frame with a column ``part``: on which images each row was measured.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With the hash of the evaluation's settings.
+    evaluation : table
+        One whose settings may choose the part.
+    """
+    assert evaluation.settings is not None
+    key = evaluation.settings.key
+    rows = read_rows(evaluation.Config, ["config"])
+    parts = {
+        name: config.get("part", "test")
+        for name, config in zip(rows[key], rows["config"], strict=True)
+    }
+    return frame.assign(part=frame[key].map(parts).astype(object))
+
+
+def on_part(names: pd.Series[str], frame: pd.DataFrame) -> pd.Series[str]:
+    """Names of what was measured, which say so where it was not on the test images."""
+    return names.where(frame["part"] == "test", names + ", " + frame["part"] + " images")
 
 
 def _conditions_of(keys: pd.DataFrame) -> pd.DataFrame:

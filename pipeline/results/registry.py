@@ -118,6 +118,11 @@ class Result:
     further: Mapping[str, Read] = field(default_factory=dict)
     place: int = 100
 
+    def heading(self, frame: pd.DataFrame) -> str:
+        """Title of the printed table, with the part of the images if all rows are of one."""
+        parts = list(frame["part"].unique()) if "part" in frame else []
+        return f"{self.title}, {parts[0]} images" if len(parts) == 1 else self.title
+
     def why_nothing(self, selection: Selection) -> str:
         """Why there are no rows, and what to do."""
         base.require_active()

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import optuna
 
-from pipeline.search.file import SearchSettings
-from predictive_model.fits.search_space import Choices, Range, is_whole
+from pipeline.search.file import Searched
+from predictive_model.search_space import Choices, Range, is_whole
 
 State = Literal["complete", "pruned", "failed", "running", "waiting", "error"]
 
@@ -28,8 +28,10 @@ class Trial:
         where something else than its settings was in the way.
     parameters : dict
         Values by dotted names.
-    validation_correlation : float or None
-        See :class:`~predictive_model.fits.search_trial.TrialOutcome`.
+    score : float or None
+        What trials of its search are ranked by: the validation correlation of encoders, see
+        :class:`~predictive_model.fits.search_trial.TrialOutcome`, or the validation accuracy of
+        networks.
     n_epochs : int or None
     seconds : float or None
     message : str
@@ -39,13 +41,13 @@ class Trial:
     number: int
     state: State
     parameters: dict[str, Any]
-    validation_correlation: float | None = None
+    score: float | None = None
     n_epochs: int | None = None
     seconds: float | None = None
     message: str = ""
 
 
-def propose(settings: SearchSettings, trials: Sequence[Trial], number: int) -> dict[str, Any]:
+def propose(settings: Searched, trials: Sequence[Trial], number: int) -> dict[str, Any]:
     """Parameters of a trial, from all that is known of the others.
 
     The same for the same settings, trials and number: by the tree-structured Parzen estimator of
@@ -53,14 +55,14 @@ def propose(settings: SearchSettings, trials: Sequence[Trial], number: int) -> d
 
     Parameters
     ----------
-    settings : SearchSettings
+    settings : Searched
     trials : sequence of Trial
         Those that are not finished are counted as bad, to keep away from them.
     number : int
         Of the new trial.
     """
     names = sorted(settings.space)  # of their order in the file the database keeps nothing
-    distributions = {name: _distribution(name, settings.space[name]) for name in names}
+    distributions = {name: _distribution(name, settings) for name in names}
     seed = np.random.SeedSequence([settings.sampler_seed, number]).generate_state(1)[0]
     sampler = optuna.samplers.TPESampler(
         n_startup_trials=settings.random_trials,
@@ -80,12 +82,13 @@ def propose(settings: SearchSettings, trials: Sequence[Trial], number: int) -> d
     return {name: _from_optuna(settings.space[name], drawn[name]) for name in names}
 
 
-def _distribution(name: str, dimension: Choices | Range) -> Any:
+def _distribution(name: str, settings: Searched) -> Any:
+    dimension = settings.space[name]
     if isinstance(dimension, Choices):
         # As text: of values Optuna takes scalars only, and holds 1, 1.0 and true for the same.
         return optuna.distributions.CategoricalDistribution([as_text(c) for c in dimension.choices])
     low, high, step = dimension.low, dimension.high, dimension.step
-    if is_whole(name):
+    if is_whole(name, settings.roots):
         return optuna.distributions.IntDistribution(
             int(low), int(high), log=dimension.log, step=1 if step is None else int(step)
         )
@@ -103,7 +106,7 @@ def _from_optuna(dimension: Choices | Range, value: Any) -> Any:
     return json.loads(value) if isinstance(dimension, Choices) else value
 
 
-def _told(trial: Trial, settings: SearchSettings, distributions: Mapping[str, Any]) -> Any:
+def _told(trial: Trial, settings: Searched, distributions: Mapping[str, Any]) -> Any:
     """A trial as Optuna knows it.
 
     Trials that Optuna is told failed it leaves out of account, and would propose their like again.
@@ -119,8 +122,8 @@ def _told(trial: Trial, settings: SearchSettings, distributions: Mapping[str, An
             for name, value in trial.parameters.items()
         },
         distributions=dict(distributions),
-        value=trial.validation_correlation if complete else None,
+        value=trial.score if complete else None,
         intermediate_values=(
-            {trial.n_epochs: trial.validation_correlation} if pruned else None  # type: ignore[dict-item]
+            {trial.n_epochs: trial.score} if pruned else None  # type: ignore[dict-item]
         ),
     )

@@ -1,4 +1,4 @@
-"""Search for settings that predict validation trials best. Its trials are rows of the database."""
+"""Search for settings that do best on validation data. Its trials are rows of the database."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.experiments.adding import check_scans, check_shared_core
-from pipeline.experiments.file import ExperimentSettings
-from pipeline.search.file import SearchError, SearchSettings, experiment_file
-from pipeline.search.proposals import Trial, as_text, propose
+from pipeline.search.encoders import EncoderTrials
+from pipeline.search.file import (
+    AnySearch,
+    SearchError,
+    SearchSettings,
+    experiment_file,
+    search_of,
+    toml_value,
+)
+from pipeline.search.networks import NetworkTrials, tested
+from pipeline.search.proposals import Trial, propose
+from pipeline.search.trials import Trials
 from pipeline.workers.populate import (
     WAIT,
     PopulateResult,
@@ -20,17 +28,16 @@ from pipeline.workers.populate import (
     populate_table,
     working,
 )
-from pipeline.workers.queues import Progress, Wanted
-from predictive_model.fits.search_space import Choices, Range, configs_at
+from pipeline.workers.queues import Progress
 from predictive_model.recordings.recording import check_name
-from schemas import base, checkpoints, encoding, experiment, recording
+from schemas import base, checkpoints, recording
 from schemas.base import now as _now
-from schemas.search import Search, SearchResult, SearchTrial
+from schemas.search import Search
 
 # -- planning and computing --------------------------------------------------------------------
 
 
-def add_search(settings: SearchSettings, *, name: str) -> bool:
+def add_search(settings: AnySearch, *, name: str) -> bool:
     """Insert a search.
 
     Returns
@@ -43,25 +50,20 @@ def add_search(settings: SearchSettings, *, name: str) -> bool:
     SearchError
         If another search has this name.
     ExperimentError
-        If a scan is missing, or lacks what an encoder of the space needs.
+        If a scan or an image set is missing, or lacks what the space needs.
     """
     base.require_active()
     check_name(name)
     described = settings.model_dump(mode="json")
     present = (Search & {"search": name}).to_dicts()
     if present:
-        if present[0]["settings"] == described:
+        if search_of(present[0]["settings"]) == settings:
             return False
         raise SearchError(
             f"search {name!r} is in the database with other settings; give this one another name "
             "with --name"
         )
-    plain = ExperimentSettings(
-        title=settings.title, recordings=settings.recordings, share_core=settings.share_core
-    )
-    for encoder in _kinds_of_encoders(settings):
-        check_scans(plain.model_copy(update={"encoder": encoder}))
-    check_shared_core(plain)
+    scans = _trials(name, settings).check()
     with base.transaction(Search.connection):
         Search.insert1(
             {
@@ -72,24 +74,16 @@ def add_search(settings: SearchSettings, *, name: str) -> bool:
                 "added": _now(),
             }
         )
-        Search.Recording.insert([{"search": name, "scan": scan} for scan in settings.recordings])
+        Search.Recording.insert([{"search": name, "scan": scan} for scan in scans])
     return True
 
 
-def _kinds_of_encoders(settings: SearchSettings) -> list[Any]:
-    """An encoder for each of what a space may ask of a scan, so that it is asked before a trial."""
-    found = {}
-    for name, dimension in settings.space.items():
-        for value in dimension.choices if isinstance(dimension, Choices) else [dimension.low]:
-            others = {k: _first(d) for k, d in settings.space.items()}
-            encoder, _ = configs_at(others | {name: value}, settings.encoder, settings.fit)
-            needs = (encoder.shifter is None, encoder.modulator is None, encoder.behaviour_channels)
-            found[needs] = encoder
-    return list(found.values())
-
-
-def _first(dimension: Choices | Range) -> Any:
-    return dimension.choices[0] if isinstance(dimension, Choices) else dimension.low
+def _trials(name: str, settings: AnySearch | None = None) -> Trials[Any]:
+    """Trials of a search, by default of one that the database has."""
+    settings = search_settings(name) if settings is None else settings
+    if isinstance(settings, SearchSettings):
+        return EncoderTrials(name, settings)
+    return NetworkTrials(name, settings)
 
 
 def run_search(
@@ -120,73 +114,71 @@ def run_search(
     SearchError
         If a trial could not be computed for a reason that does not lie in its settings.
     """
-    settings = search_settings(name)
-    mine = Wanted(SearchResult(), (SearchTrial & {"search": name},))
-    shown = {trial.number for trial in trials_of(name) if trial.n_epochs is not None}
+    search = _trials(name)
+    shown = {trial.number for trial in search.found() if trial.n_epochs is not None}
 
     def report(progress: Progress | None = None) -> None:
-        for trial in trials_of(name):
+        for trial in search.found():
             if trial.n_epochs is not None and trial.number not in shown:
                 shown.add(trial.number)
                 on_trial(trial)
 
-    _retry(mine.table, name)
+    _retry(search)
     with working() as lease:
         while keep_going():
             result = PopulateResult()
-            computed = populate_table(mine, result, report, keep_going, lease)
+            for one in search.wanted:
+                populate_table(one, result, report, keep_going, lease)
+            computed = sum(result.computed.values())
             if computed:
-                checkpoints.remove_finished_checkpoints([SearchResult])
-            if result.failures:
-                failure = result.failures[0]
-                raise SearchError(
-                    f"trial {failure.key['number']}: {failure.message.splitlines()[0]}; fix the "
-                    "cause, then run the search again: it resumes this trial"
-                )
-            if _propose_next(name, settings, n_trials) or computed:
+                done = [type(one.table) for one in search.wanted]
+                checkpoints.remove_finished_checkpoints(done)
+            _raise_for_others(search, result)
+            if _propose_next(search, n_trials) or computed:
                 continue
-            if not others_at_work([mine]):
+            if not others_at_work(search.wanted):
                 report()  # what others finished last
                 break
             time.sleep(WAIT)
 
 
-def _retry(table: Any, name: str) -> None:
-    """Make those trials pending again that something else than their settings kept from ending."""
-    table.connection.query(
-        f"UPDATE {table.jobs.full_table_name} SET status = 'pending' "
-        "WHERE status = 'error' AND search = %s",
-        (name,),
-    )
+def _raise_for_others(search: Trials[Any], result: PopulateResult) -> None:
+    """Raise a SearchError for what failed by something else than the settings that were tried."""
+    for failure in result.failures:
+        if not search.is_own_failure(failure.message):
+            trial = failure.key.get("number")
+            raise SearchError(
+                f"{failure.table if trial is None else f'trial {trial}'}: "
+                f"{failure.message.splitlines()[0]}; fix the cause, then run the search again: it "
+                "resumes this trial"
+            )
 
 
-def _propose_next(name: str, settings: SearchSettings, n_trials: int) -> bool:
-    """Insert the next trial; False if there are enough.
+def _retry(search: Trials[Any]) -> None:
+    """Make pending again what something else than the settings kept from ending."""
+    for one in search.wanted:
+        failed = one.jobs & "status = 'error'"
+        for message in search.own_failures:
+            failed = failed & f"error_message NOT LIKE '{message}%%'"
+        one.table.connection.query(
+            f"UPDATE {one.table.jobs.full_table_name} SET status = 'pending'{failed.where_clause()}"
+        )
+
+
+def _propose_next(search: Trials[Any], n_trials: int) -> bool:
+    """Insert the next trial; False if there are enough, or if it has to wait.
 
     Of workers that do this at once one gets the number, and the others are to look again.
     """
-    trials = trials_of(name)
-    if len(trials) >= n_trials:
+    trials = search.found()
+    if len(trials) >= n_trials or not search.has_room(trials):
         return False
     # Numbers have gaps where trials were deleted.
     number = min(set(range(len(trials) + 1)) - {trial.number for trial in trials})
-    parameters = propose(settings, trials, number)
-    encoder, fit = configs_at(parameters, settings.encoder, settings.fit)
-    scans = settings.recordings if settings.share_core else ()
+    parameters = propose(search.settings, trials, number)
     try:
-        with base.transaction(SearchTrial.connection):
-            experiment.Seed.insert1({"seed": settings.encoder_seed}, skip_duplicates=True)
-            SearchTrial.insert1(
-                {
-                    "search": name,
-                    "number": number,
-                    "parameters": parameters,
-                    "encoder_hash": encoding.EncoderConfig.add(encoder),
-                    "fit_hash": encoding.FitConfig.add(fit, scans),
-                    "seed": settings.encoder_seed,
-                    "proposed": _now(),
-                }
-            )
+        with base.transaction(Search.connection):
+            search.insert(number, parameters)
     except base.dj.errors.DuplicateError:
         pass  # another worker was quicker
     return True
@@ -195,7 +187,7 @@ def _propose_next(name: str, settings: SearchSettings, n_trials: int) -> bool:
 # -- results -----------------------------------------------------------------------------------
 
 
-def search_settings(name: str) -> SearchSettings:
+def search_settings(name: str) -> AnySearch:
     """Settings of a search; LookupError if there is none of this name."""
     base.require_active()
     found = (Search & {"search": name}).to_dicts()
@@ -204,32 +196,12 @@ def search_settings(name: str) -> SearchSettings:
         raise LookupError(
             f"search {name!r} is not in the database, which has {', '.join(known) or 'none'}"
         )
-    return SearchSettings.model_validate(found[0]["settings"])
+    return search_of(found[0]["settings"])
 
 
 def trials_of(name: str) -> list[Trial]:
     """All trials of a search, by number."""
-    key = {"search": name}
-    table = SearchResult()
-    jobs = {
-        job["number"]: job for job in (table.jobs & key).proj("status", "error_message").to_dicts()
-    }
-    columns = ("state", "validation_correlation", "n_epochs", "seconds", "message")
-    results = {row["number"]: row for row in (table & key).proj(*columns).to_dicts()}
-    found = []
-    for row in (SearchTrial & key).proj("parameters").to_dicts(order_by="number"):
-        # The database keeps no order of names.
-        number, parameters = row["number"], dict(sorted(row["parameters"].items()))
-        if number in results:
-            outcome = {column: results[number][column] for column in columns}
-        else:
-            job = jobs.get(number, {"status": "pending"})
-            status = {"reserved": "running", "error": "error"}.get(job["status"], "waiting")
-            # A worker that was told to stop leaves what it was told behind as its error.
-            said = job.get("error_message") if status == "error" else None
-            outcome = {"state": status, "message": said or ""}
-        found.append(Trial(number=number, parameters=parameters, **outcome))
-    return found
+    return _trials(name).found()
 
 
 def trials(name: str) -> pd.DataFrame:
@@ -239,7 +211,8 @@ def trials(name: str) -> pd.DataFrame:
     -------
     DataFrame
         A column for each setting that is searched. ``validation_correlation`` is of single trials,
-        mean over neurons; having been selected by, the best of it promises too much.
+        mean over neurons, ``validation_accuracy`` of validation images, mean over seeds and, if so
+        asked, levels of noise; having been selected by, the best of either promises too much.
     """
     settings = search_settings(name)
     found = sorted(trials_of(name), key=_rank)
@@ -249,7 +222,7 @@ def trials(name: str) -> pd.DataFrame:
             "number": trial.number,
             "simulated": simulated,
             "state": trial.state,
-            "validation_correlation": trial.validation_correlation,
+            settings.measure: trial.score,
             **{name: _cell(value) for name, value in trial.parameters.items()},
             "n_epochs": trial.n_epochs,
             "seconds": trial.seconds,
@@ -257,13 +230,13 @@ def trials(name: str) -> pd.DataFrame:
         }
         for trial in found
     ]
-    columns = ["number", "simulated", "state", "validation_correlation", *sorted(settings.space)]
+    columns = ["number", "simulated", "state", settings.measure, *sorted(settings.space)]
     frame = pd.DataFrame(rows, columns=[*columns, "n_epochs", "seconds", "message"])
-    return frame.astype({"validation_correlation": float, "n_epochs": "Int64", "seconds": float})
+    return frame.astype({settings.measure: float, "n_epochs": "Int64", "seconds": float})
 
 
 def _rank(trial: Trial) -> tuple[bool, float, int]:
-    value = trial.validation_correlation
+    value = trial.score
     return trial.state != "complete", np.inf if value is None else -value, trial.number
 
 
@@ -292,14 +265,14 @@ def searches() -> pd.DataFrame:
         done = [t for t in found if t.state == "complete"]
         row["n_trials"] = len(found)
         row["n_complete"] = len(done)
-        row["best"] = max((t.validation_correlation or 0.0 for t in done), default=None)
+        row["best"] = max((t.score or 0.0 for t in done), default=None)
         rows.append(row)
     columns = ["search", "title", "n_trials", "n_complete", "best", "added"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def best_trial(name: str) -> Trial:
-    """The completed trial of the highest validation correlation; of equals the first.
+    """The completed trial that did best on the validation data; of equals the first.
 
     Raises
     ------
@@ -316,7 +289,7 @@ def best_trial(name: str) -> Trial:
 
 
 def best_experiment(name: str) -> str:
-    """An experiment file that fits the winner, so that its weights and test scores are computed.
+    """An experiment file that computes the winner anew, and its scores on test data.
 
     Raises
     ------
@@ -324,22 +297,22 @@ def best_experiment(name: str) -> str:
         As :func:`best_trial`.
     """
     settings, best = search_settings(name), best_trial(name)
-    encoder, fit = configs_at(best.parameters, settings.encoder, settings.fit)
-    n = len(SearchResult & {"search": name})
-    chosen = ExperimentSettings(
-        title=f"{settings.title[:200]}: the best of {n} trials",
-        recordings=settings.recordings,
-        share_core=settings.share_core,
-        encoder=encoder,
-        fit=fit,
-        encoder_seed=settings.encoder_seed,
-    )
+    n = sum(trial.n_epochs is not None for trial in trials_of(name))
+    chosen = settings.experiment_at(best.parameters)
+    chosen = chosen.model_copy(update={"title": f"{settings.title[:200]}: the best of {n} trials"})
+    measure, unseen = settings.measure.replace("_", " "), "the test tier was not looked at"
+    if not isinstance(settings, SearchSettings):
+        chosen, unseen = tested(chosen, best.parameters), "the test images decided nothing"
     said = caveat(name)
     note = f" ({said})" if said else ""
     return experiment_file(
         chosen,
-        f"Trial {best.number} of search {name!r}, the best of {n}: validation correlation "
-        f"{best.validation_correlation:.4f}{note}.\n"
-        + "".join(f"  {key} = {as_text(value)}\n" for key, value in best.parameters.items())
-        + "It was selected by this number; the test tier was not looked at.",
+        f"Trial {best.number} of search {name!r}, the best of {n}: {measure} "
+        f"{best.score:.4f}{note}.\n{pasted(best)}"
+        f"It was selected by this number; {unseen}.",
     )
+
+
+def pasted(trial: Trial) -> str:
+    """Settings of a trial, a line for each, as an experiment file has them."""
+    return "".join(f"  {key} = {toml_value(value)}\n" for key, value in trial.parameters.items())

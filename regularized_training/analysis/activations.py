@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from predictive_model.config import Config, Seed
+from predictive_model.config import Seed
 from regularized_training.lessons.similarity import flatten_features
 from regularized_training.networks.layer_reader import LayerReader
 from regularized_training.tasks.batches import to_float
 from regularized_training.tasks.chosen_images import evaluating
+from regularized_training.tasks.config import OnImages
 
 BATCH = 256
 COMPONENTS = 50  # of which t-SNE is made, as van der Maaten and Hinton 2008 do
 
 
-class ActivationConfig(Config):
+class ActivationConfig(OnImages):
     """What to say of a layer's activations.
 
     Attributes
@@ -28,7 +29,7 @@ class ActivationConfig(Config):
     layer : str
         As :class:`~regularized_training.networks.layer_reader.LayerReader` names it.
     n_shown : int
-        Test images that t-SNE places in a plane, evenly over the classes; 0 leaves it out. 1,280
+        Images that t-SNE places in a plane, evenly over the classes; 0 leaves it out. 1,280
         in the paper.
     perplexity : float
         Of t-SNE: how many neighbours of an image count.

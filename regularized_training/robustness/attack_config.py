@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from predictive_model.config import Config, Seed
+from predictive_model.config import Seed
+from regularized_training.tasks.config import OnImages
 
 Method = Literal["brendel_bethge", "pgd"]
 Norm = Literal["L2", "Linf", "L1", "L0"]
@@ -20,7 +21,7 @@ PGD_STEP_SIZES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 PGD_STEPS = (10, 30, 50, 100, 200)
 
 
-class AttackConfig(Config):
+class AttackConfig(OnImages):
     """Which attack, how strong, and on which images.
 
     Attributes
@@ -102,7 +103,7 @@ def _distinct(values: tuple[float, ...]) -> bool:
     return 0 < len(set(values)) == len(values)
 
 
-class AttackCheckConfig(Config):
+class AttackCheckConfig(OnImages):
     """How attacks are checked.
 
     Attributes

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from predictive_model.config import Config, Seed
+from predictive_model.config import Seed
 from regularized_training.tasks.batches import to_float
 from regularized_training.tasks.chosen_images import chosen_images, evaluating
+from regularized_training.tasks.config import OnImages
 
 NoiseKind = Literal["gaussian", "uniform", "salt_and_pepper"]
 BLOCK = 128  # images whose noise is drawn at once; changing it changes the noise
@@ -21,7 +22,7 @@ LARGEST = 2.0  # level; beyond it next to nothing is left of an image
 BINS = 15  # of confidence, for the calibration error
 
 
-class NoiseConfig(Config):
+class NoiseConfig(OnImages):
     """Which noise, how much of it, and on which images.
 
     Attributes

@@ -1,10 +1,14 @@
-"""How training images are varied, as a configuration."""
+"""Which images of a task are used, and how they are varied, as configurations."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
-from predictive_model.config import Config
+from predictive_model.config import Config, added
+
+ImagePart = Literal["test", "validation"]
 
 
 class AugmentConfig(Config):
@@ -20,3 +24,16 @@ class AugmentConfig(Config):
 
     padding: int = Field(default=4, ge=0)
     flip: bool = True
+
+
+class OnImages(Config):
+    """A base for the settings of evaluations that show a network images of its task.
+
+    Attributes
+    ----------
+    part : {"test", "validation"}
+        Which images: settings that are chosen by the validation part leave the test images unseen.
+        Of networks that were trained without it, see ``TrainingConfig.hold_out_validation``.
+    """
+
+    part: ImagePart = added("test", since="0.2.0")

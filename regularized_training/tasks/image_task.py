@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from regularized_training.tasks.validation import validation_indices
+
 
 class TaskError(ValueError):
     """Images or labels that cannot be used: says which, what was found and what to do."""
@@ -29,6 +31,8 @@ class ImageTask:
         Distinct names.
     superclasses : tuple of str
         The superclass of each class, in the order of `classes`; empty where there are none.
+    validation_images, validation_labels : arrays, optional
+        The validation part, once :meth:`with_validation` has taken it out of the training images.
 
     Raises
     ------
@@ -43,6 +47,8 @@ class ImageTask:
     test_labels: NDArray[np.int64]
     classes: tuple[str, ...]
     superclasses: tuple[str, ...] = ()
+    validation_images: NDArray[np.uint8] | None = None
+    validation_labels: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -60,18 +66,22 @@ class ImageTask:
                 f"superclasses: {len(self.superclasses)}, expected one for each of the "
                 f"{len(classes)} classes"
             )
-        for split in ("train", "test"):
+        for split in self._splits:
             images = np.ascontiguousarray(getattr(self, f"{split}_images"))
             _check_images(f"{split}_images", images)
             labels = np.asarray(getattr(self, f"{split}_labels"))
             _check_labels(f"{split}_labels", labels, len(images), len(classes))
             object.__setattr__(self, f"{split}_images", images)
             object.__setattr__(self, f"{split}_labels", labels.astype(np.int64))
-        if self.train_images.shape[1:] != self.test_images.shape[1:]:
-            raise TaskError(
-                f"test_images: (channels, height, width) is {self.test_images.shape[1:]}, expected "
-                f"{self.train_images.shape[1:]} as in train_images"
-            )
+            if images.shape[1:] != self.train_images.shape[1:]:
+                raise TaskError(
+                    f"{split}_images: (channels, height, width) is {images.shape[1:]}, expected "
+                    f"{self.train_images.shape[1:]} as in train_images"
+                )
+
+    @property
+    def _splits(self) -> tuple[str, ...]:
+        return ("train", "test") + (() if self.validation_images is None else ("validation",))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -91,13 +101,44 @@ class ImageTask:
             raise TaskError(f"superclasses: {self.name!r} has none; give every class its own")
         names = tuple(sorted(set(self.superclasses)))
         place = np.array([names.index(name) for name in self.superclasses], np.int64)
+        labels = {
+            f"{split}_labels": place[getattr(self, f"{split}_labels")] for split in self._splits
+        }
         return replace(
             self,
             name=f"{self.name}-superclasses",
-            train_labels=place[self.train_labels],
-            test_labels=place[self.test_labels],
             classes=names,
             superclasses=(),
+            **labels,
+        )
+
+    def with_validation(self) -> ImageTask:
+        """The same task, its validation part taken out of the training images.
+
+        To choose settings by and to stop by: which pictures it has is decided by
+        :func:`~regularized_training.tasks.validation.validation_indices`, for good.
+
+        Raises
+        ------
+        TaskError
+            If it was taken out already, or the images are too few to have one.
+        """
+        if self.validation_images is not None:
+            raise TaskError(f"{self.name!r}: the validation part was taken out already")
+        held_out = validation_indices(self.train_images, self.train_labels)
+        if not len(held_out):
+            raise TaskError(
+                f"train_images: {len(self.train_images)} of {self.name!r}, no class with two "
+                "different pictures, so that none can be held out; give it more, or train without "
+                "hold_out_validation"
+            )
+        rest = np.setdiff1d(np.arange(len(self.train_labels)), held_out)
+        return replace(
+            self,
+            train_images=self.train_images[rest],
+            train_labels=self.train_labels[rest],
+            validation_images=self.train_images[held_out],
+            validation_labels=self.train_labels[held_out],
         )
 
     def subset(self, n_train: int | None, n_test: int | None, seed: int = 0) -> ImageTask:
@@ -106,7 +147,7 @@ class ImageTask:
         Parameters
         ----------
         n_train, n_test : int or None
-            How many images to keep; None keeps all.
+            How many images to keep; None keeps all. The validation part is kept whole.
         seed : int
             Chooses the images.
 

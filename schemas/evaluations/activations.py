@@ -1,4 +1,4 @@
-"""What a layer does with the test images."""
+"""What a layer does with images."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class LayerActivations(
         },
     ),
 ):
-    """Activations of one layer over the test images: their variance, and some in a plane."""
+    """Activations of one layer over images of a task: their variance, and some in a plane."""
 
     result = """
         n_images  : int32
         variance  : float64               # over images, mean over units
-        shown = null    : <npy@main>      # (shown,) test images that were embedded
+        shown = null    : <npy@main>      # (shown,) images that were embedded, in their part
         embedding = null : <npy@main>     # (shown, 2) float32, by t-SNE
     """
 

@@ -53,7 +53,7 @@ class AdversarialDistance(
 
         definition = """
             -> master
-            image_index : int32            # among the test images
+            image_index : int32            # among those of its part
             ---
             outcome     : varchar(16)      # misclassified, adversarial, failed
             distance = null : float64      # null where the attack failed

@@ -21,14 +21,25 @@ from numpy.typing import NDArray
 
 from predictive_model.config import Config
 from predictive_model.parts import Part, origin_of, source_file
+from regularized_training.tasks.config import ImagePart
 from schemas.base import PROVENANCE, Computed, Found, computing, schema
 from schemas.configurations import config_row, read_config
-from schemas.training import ImageSet, Superclasses, TrainedNetwork, TrainingPlan
+from schemas.training import (
+    ImageSet,
+    Superclasses,
+    TrainedNetwork,
+    TrainingConfig,
+    TrainingPlan,
+)
 
 if TYPE_CHECKING:
     from torch import nn
 
 EVALUATIONS: dict[str, type[Evaluation]] = {}
+LEARNED = (
+    "part: validation, but the network was trained on these images too, so that they would say "
+    "nothing of new ones; set hold_out_validation = true in [training], or take the test part"
+)
 
 
 @dataclass(frozen=True)
@@ -77,11 +88,18 @@ class Settings:
         return config_row(self.key, settings, **values)
 
 
+def part_of(settings: Any) -> ImagePart:
+    """The part of a task's images that settings ask for; the test part if they do not say."""
+    part: ImagePart = getattr(settings, "part", "test")
+    return part
+
+
 @dataclass(frozen=True)
 class Subject:
-    """A trained network and the test images of its task, loaded when they are used."""
+    """A trained network and images of its task, of the part that is asked for, loaded when used."""
 
     key: Mapping[str, Any]
+    part: ImagePart = "test"
 
     @cached_property
     def network(self) -> nn.Module:
@@ -89,24 +107,33 @@ class Subject:
         return TrainedNetwork.load(dict(self.key))
 
     @cached_property
-    def _images(self) -> Mapping[str, Any]:
-        row: Mapping[str, Any] = (ImageSet & {"image_set": self.key["image_set"]}).fetch1()
-        return row
+    def _images(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        if self.part == "validation":
+            config = (TrainingConfig & self.key).fetch1("config")
+            if not config.get("hold_out_validation"):
+                raise ValueError(LEARNED)
+        return ImageSet.images_of(self.key, self.part)
 
-    @cached_property
+    @property
     def images(self) -> NDArray[np.uint8]:
-        """Test images, (n, channels, height, width)."""
-        return np.asarray(self._images["test_images"])
+        """Images, (n, channels, height, width).
 
-    @cached_property
+        Raises
+        ------
+        ValueError
+            If they are the validation part, and the network learned it.
+        """
+        return self._images[0]
+
+    @property
     def labels(self) -> NDArray[np.int64]:
         """Their classes, (n,)."""
-        return np.asarray(self._images["test_labels"])
+        return self._images[1]
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes."""
-        return tuple(self._images["classes"])
+        return tuple((ImageSet & {"image_set": self.key["image_set"]}).fetch1("classes"))
 
     @property
     def superclasses(self) -> tuple[str, ...]:
@@ -151,6 +178,8 @@ class Evaluation(Computed):
     result: ClassVar[str] = ""
     beside: ClassVar[tuple[str, ...]] = ()  # further parents, as a definition refers to them
     asked_beside: ClassVar[tuple[str, ...]] = ()  # the same in the plan
+    # Part and column whose mean a search can rank networks by, the higher the better.
+    ranked_by: ClassVar[tuple[str, str] | None] = None
     Config: ClassVar[Any]
     Plan: ClassVar[Any]
 
@@ -207,7 +236,7 @@ class Evaluation(Computed):
 
     @classmethod
     def images_needed(cls, settings: Any) -> Mapping[str, int | None]:
-        """Numbers of test images that settings ask for, by the name of the setting."""
+        """Numbers of images that settings ask for, by the name of the setting."""
         n = getattr(settings, "n_images", None)
         return {"n_images": n}
 
@@ -234,7 +263,7 @@ class Evaluation(Computed):
         parts = [TrainedNetwork.part(key)]
         if not type(self).__module__.startswith("schemas."):
             parts.append(self._part())
-        found = self.evaluate(Subject(key), config, device)
+        found = self.evaluate(Subject(key, part_of(config)), config, device)
         found.device = device
         found.origins = [*found.origins, *parts]
         return found

@@ -31,6 +31,7 @@ class NoiseAccuracy(
 ):
     """Accuracy and calibration of one network under noise, the same noise for every network."""
 
+    ranked_by = ("Level", "accuracy")
     result = """
         n_images : int32
     """

@@ -551,3 +551,58 @@ def test_training_leaves_global_random_state_alone(small_digits: ImageTask) -> N
     train(small_digits, NETWORK, PLAIN.model_copy(update={"epochs": 1}), seed=0)
     assert torch.equal(torch.rand(3), expected)
     assert build_network(NETWORK, 1, 10, 0).training
+
+
+# -- the validation part -----------------------------------------------------------------------
+
+
+HELD_OUT = PLAIN.model_copy(update={"hold_out_validation": True})
+
+
+def test_accuracy_on_the_validation_part_is_that_of_images_never_learned(
+    small_digits: ImageTask, tmp_path: Path
+) -> None:
+    task = small_digits.with_validation()
+    assert task.validation_images is not None and task.validation_labels is not None
+    seen: list[set[bytes]] = []
+
+    class Watched(Training):
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+            seen.append({image.numpy().tobytes() for image in self.images})
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("regularized_training.training.Training", Watched)
+        trained = train(small_digits, NETWORK, HELD_OUT, 0, checkpoint=tmp_path / "one.pt")
+    assert len(seen[0]) > 300
+    assert not seen[0] & {image.tobytes() for image in task.validation_images}
+    images, labels = map(torch.tensor, (task.validation_images, task.validation_labels))
+    _, accuracy = evaluate(trained.network(), images, labels)
+    assert trained.history[-1].validation_accuracy == accuracy
+    assert len(labels) == pytest.approx(len(small_digits.train_labels) / 10, abs=5)
+
+
+def test_all_images_are_learned_unless_it_is_held_out(small_digits: ImageTask) -> None:
+    whole = PLAIN.model_copy(update={"epochs": 1, "n_train": None})
+    [record] = train(small_digits, NETWORK, whole, 0).history
+    assert record.validation_accuracy is None
+    assert "hold_out_validation" not in TrainingConfig().described()
+
+
+def test_a_checkpoint_from_before_there_was_a_validation_part_is_resumed(
+    small_digits: ImageTask, tmp_path: Path
+) -> None:
+    file, stop = tmp_path / "old.pt", RuntimeError("stopped")
+
+    def stopped(record: EpochRecord) -> None:
+        raise stop
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        train(small_digits, NETWORK, PLAIN, 0, checkpoint=file, progress=stopped)
+    saved = torch.load(file, weights_only=True)
+    for record in saved["state"]["history"]:
+        del record["validation_accuracy"]
+    torch.save(saved, file)
+    resumed = train(small_digits, NETWORK, PLAIN, 0, checkpoint=file)
+    whole = train(small_digits, NETWORK, PLAIN, 0)
+    assert [r.task_loss for r in resumed.history] == [r.task_loss for r in whole.history]

@@ -27,7 +27,12 @@ from schemas.catalogue import Catalogue
 pytestmark = [pytest.mark.database, pytest.mark.xdist_group("version3")]
 
 FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "version3"
-LATER = ("statistics",)  # columns of results
+LATER = (  # columns of results
+    "statistics",
+    "part",
+    "validation_accuracy",
+    "validation_accuracy_sem",
+)
 RESULTS = {
     "accuracy": (),
     "noise": (),

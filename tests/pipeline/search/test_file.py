@@ -171,8 +171,8 @@ def test_every_proposal_lies_in_the_space() -> None:
 
 def test_a_search_finds_a_known_optimum_better_than_chance() -> None:
     # Scores of 30 trials each, of which 5 and all are drawn at random.
-    guided = [t.validation_correlation for t in searched(30, settings())]
-    chance = [t.validation_correlation for t in searched(30, settings(random_trials=31))]
+    guided = [t.score for t in searched(30, settings())]
+    chance = [t.score for t in searched(30, settings(random_trials=31))]
     assert sum(guided[20:]) / 10 > sum(chance[20:]) / 10 + 0.1  # type: ignore[arg-type]
     assert max(guided) > 0.95  # type: ignore[type-var]
 
@@ -193,7 +193,7 @@ def test_a_search_keeps_away_from_what_failed_was_hopeless_or_is_being_tried(sta
         for i in range(6, 12)
     ]
     if state == "pruned":
-        away = [replace(trial, validation_correlation=0.1, n_epochs=3) for trial in away]
+        away = [replace(trial, score=0.1, n_epochs=3) for trial in away]
     near = [propose(chosen, [*trials, *away], n)["fit.learning_rate"] for n in range(12, 32)]
     assert sum(rate > 0.5 for rate in near) <= 4  # of 20; half of them by chance
 

@@ -112,9 +112,7 @@ def test_a_search_goes_on_where_it_was(database: Database, cheap: list[float]) -
         assert trial.message == ("three layers are too many" if layers == 3 else "")
 
     best = best_trial("whole")
-    assert best.validation_correlation == max(
-        t.validation_correlation for t in whole if t.validation_correlation is not None
-    )
+    assert best.score == max(t.score for t in whole if t.score is not None)
     frame = search.trials("whole")
     assert frame["number"][0] == best.number
     complete = frame[frame["state"] == "complete"]["validation_correlation"]
@@ -168,16 +166,16 @@ def test_what_is_no_fault_of_the_settings_ends_the_search_and_is_tried_again(
 def test_two_workers_that_propose_at_once_get_two_numbers(
     database: Database, cheap: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = plan()
+    plan()
     propose = search.propose
 
     def while_another_is_quicker(*args: Any) -> dict[str, Any]:
         monkeypatch.setattr(search, "propose", propose)
-        assert search._propose_next("search", settings, 2)  # the other worker
+        assert search._propose_next(search._trials("search"), 2)  # the other worker
         return propose(*args)
 
     monkeypatch.setattr(search, "propose", while_another_is_quicker)
-    assert search._propose_next("search", settings, 2)
+    assert search._propose_next(search._trials("search"), 2)
     assert len(tables.SearchTrial()) == 1
     assert not tables.SearchTrial.connection.in_transaction
     run_search("search", 2)
@@ -244,7 +242,7 @@ def test_the_winner_planned_as_an_experiment_is_as_good_as_the_search_said(
     }
     encoding.SharedCore.populate()
     refitted = encoding.SharedCore.fetch1("validation_correlation")
-    assert refitted == pytest.approx(best.validation_correlation, abs=1e-5)
+    assert refitted == pytest.approx(best.score, abs=1e-5)
 
 
 # -- workers -----------------------------------------------------------------------------------

@@ -12,11 +12,18 @@ from pydantic import ValidationError
 
 from predictive_model.encoders.config import EncoderConfig, FrontEndConfig, ShifterConfig
 from predictive_model.fits.config import FitConfig
-from predictive_model.fits.search_space import Choices, Range, check_space, configs_at
+from predictive_model.search_space import Choices, Range, check_space, configs_at
 
 
 def check(space: dict[str, Choices | Range], encoder: EncoderConfig | None = None) -> None:
-    check_space(space, encoder or EncoderConfig(), FitConfig())
+    check_space(space, {"encoder": encoder or EncoderConfig(), "fit": FitConfig()})
+
+
+def at(
+    point: dict[str, Any], encoder: EncoderConfig | None = None, fit: FitConfig | None = None
+) -> tuple[EncoderConfig, FitConfig]:
+    found = configs_at(point, {"encoder": encoder or EncoderConfig(), "fit": fit or FitConfig()})
+    return found["encoder"], found["fit"]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +139,7 @@ def test_a_setting_within_another_of_the_space_is_refused() -> None:
 def test_settings_at_a_point_are_those_of_the_point_and_all_others_as_they_were() -> None:
     base = EncoderConfig(downsample=2, shifter=ShifterConfig())
     point = {"encoder.core.layers": 2, "encoder.shifter": "none", "fit.loss": "mse"}
-    encoder, fit = configs_at(point, base, FitConfig(batch_size=7))
+    encoder, fit = at(point, base, FitConfig(batch_size=7))
     assert encoder == EncoderConfig.model_validate({"core": {"layers": 2}, "downsample": 2})
     assert fit == FitConfig(batch_size=7, loss="mse")
 
@@ -143,17 +150,17 @@ def test_lists_stand_for_tuples_as_files_have_no_others() -> None:
     space = {"encoder.front_end": Choices.model_validate(read["front_end"])}
     check(space)
     chosen = space["encoder.front_end"].choices[1]
-    encoder, _ = configs_at({"encoder.front_end": chosen}, EncoderConfig(), FitConfig())
+    encoder, _ = at({"encoder.front_end": chosen})
     assert encoder == EncoderConfig(front_end=FrontEndConfig(spots=(1.0, 2.0)))
-    encoder, _ = configs_at({"encoder.front_end.spots": read["spots"]}, encoder, FitConfig())
+    encoder, _ = at({"encoder.front_end.spots": read["spots"]}, encoder)
     assert encoder.front_end is not None
     assert encoder.front_end.spots == (4.0, 8.0)
     with pytest.raises(ValueError, match="front_end.spots.0: .*valid number"):
-        configs_at({"encoder.front_end.spots": ["4"]}, encoder, FitConfig())
+        at({"encoder.front_end.spots": ["4"]}, encoder)
 
 
 def test_a_part_one_of_whose_settings_is_searched_is_there() -> None:
-    encoder, _ = configs_at({"encoder.modulator.gamma": 0.5}, EncoderConfig(), FitConfig())
+    encoder, _ = at({"encoder.modulator.gamma": 0.5})
     assert encoder.modulator is not None
     assert encoder.modulator.gamma == 0.5
 
@@ -165,5 +172,5 @@ def test_what_lies_between_possible_ends_is_possible(a: int, b: int, t: float) -
     low, high = sorted((a, b))
     check({"encoder.core.layers": Range(low=low, high=high)})
     layers = round(low + t * (high - low))
-    encoder, _ = configs_at({"encoder.core.layers": layers}, EncoderConfig(), FitConfig())
+    encoder, _ = at({"encoder.core.layers": layers})
     assert encoder.core.layers == layers

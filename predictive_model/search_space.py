@@ -1,13 +1,13 @@
-"""Search space: which settings of an encoder and its fit a search may choose."""
+"""Search space: which settings a search may choose, of an encoder or of a network."""
 
 from __future__ import annotations
 
 import difflib
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import NoneType
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import (
     Discriminator,
@@ -21,12 +21,10 @@ from pydantic import (
 )
 
 from predictive_model.config import Config, what_is_wrong
-from predictive_model.encoders.config import EncoderConfig
-from predictive_model.fits.config import FitConfig
 
-ROOTS: dict[str, type[Config]] = {"encoder": EncoderConfig, "fit": FitConfig}
 Number = StrictInt | StrictFloat
-C = TypeVar("C", bound=Config)
+# Settings that are not searched, by the first word of their dotted names.
+Roots = Mapping[str, Config]
 
 
 class Choices(Config):
@@ -94,7 +92,9 @@ Dimension = Annotated[
 
 
 def check_space(
-    space: Mapping[str, Choices | Range], encoder: EncoderConfig, fit: FitConfig
+    space: Mapping[str, Choices | Range],
+    roots: Roots,
+    build: Callable[[Mapping[str, Any]], Any] | None = None,
 ) -> None:
     """Refuse a space that holds settings which are unknown or impossible.
 
@@ -102,8 +102,11 @@ def check_space(
     ----------
     space : mapping of str to Choices or Range
         By dotted names of settings, for instance ``encoder.core.layers``.
-    encoder, fit : EncoderConfig, FitConfig
-        All other settings.
+    roots : mapping of str to Config
+        All other settings, by the first word of their names: ``encoder``.
+    build : callable, optional
+        Called with points of the space; a ValueError says why one cannot work. By default
+        :func:`configs_at`.
 
     Raises
     ------
@@ -112,23 +115,25 @@ def check_space(
         ends of two dimensions do not go together. The message names them.
     """
     for name, dimension in space.items():
-        _check_dimension(name, dimension)
+        _check_dimension(name, dimension, roots)
         inside = [other for other in space if name.startswith(other + ".")]
         if inside:
             raise ValueError(f"{name}: lies within {inside[0]}, which is searched too; drop one")
     for corner, varied in _corners(space):
         try:
-            configs_at(corner, encoder, fit)
+            configs_at(corner, roots)
+            if build is not None:
+                build(corner)
         except ValueError as error:
             at = ", ".join(f"{name} = {json.dumps(corner[name])}" for name in varied)
             raise ValueError(f"{at}: {error}") from error
 
 
-def _check_dimension(name: str, dimension: Choices | Range) -> None:
-    types = _types_of(name)
+def _check_dimension(name: str, dimension: Choices | Range, roots: Roots) -> None:
+    types = _types_of(name, roots)
     if isinstance(dimension, Choices):
         return  # the settings themselves say which values they take
-    if is_whole(name):
+    if is_whole(name, roots):
         bounds = {"low": dimension.low, "high": dimension.high, "step": dimension.step}
         for field, value in bounds.items():
             if isinstance(value, float):
@@ -137,12 +142,12 @@ def _check_dimension(name: str, dimension: Choices | Range) -> None:
         raise ValueError(f"{name}: a range, but it is no number; write choices = [...]")
 
 
-def is_whole(name: str) -> bool:
+def is_whole(name: str, roots: Roots) -> bool:
     """Whether a setting is a whole number."""
-    return int in _types_of(name)
+    return int in _types_of(name, roots)
 
 
-def _types_of(name: str) -> tuple[Any, ...]:
+def _types_of(name: str, roots: Roots) -> tuple[Any, ...]:
     """Types that a setting may have.
 
     Raises
@@ -151,8 +156,13 @@ def _types_of(name: str) -> tuple[Any, ...]:
         If there is no such setting.
     """
     root, *path = name.split(".")
-    known, types = list(ROOTS), (ROOTS[root],) if root in ROOTS else ()
+    known: list[str] = list(roots)
+    found: Any = roots.get(root)
+    types: tuple[Any, ...] = () if found is None else (type(found),)
     for depth, part in enumerate(path):
+        # What is there decides, such as a lesson, which has settings of its own.
+        if isinstance(found, Config):
+            types = (type(found),)
         tables = [t for t in types if isinstance(t, type) and issubclass(t, Config)]
         if not tables:
             types = ()
@@ -160,6 +170,7 @@ def _types_of(name: str) -> tuple[Any, ...]:
         fields = tables[0].model_fields
         known = [".".join([root, *path[:depth], field]) for field in fields]
         types = _alternatives(fields[part].annotation) if part in fields else ()
+        found = getattr(found, part) if part in fields and found is not None else None
     if not types or not path:
         near = difflib.get_close_matches(name, known, 1) if path else []
         expected = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
@@ -191,16 +202,14 @@ def _corners(
         yield from ((first | {a: x, b: y}, (a, b)) for x in ends[a] for y in ends[b])
 
 
-def configs_at(
-    point: Mapping[str, Any], encoder: EncoderConfig, fit: FitConfig
-) -> tuple[EncoderConfig, FitConfig]:
-    """Settings of encoder and fit at one point of a space.
+def configs_at(point: Mapping[str, Any], roots: Roots) -> dict[str, Any]:
+    """All settings at one point of a space, by the first word of their names.
 
     Parameters
     ----------
     point : mapping of str to value
         By dotted names; ``"none"`` leaves out what may be left out.
-    encoder, fit : EncoderConfig, FitConfig
+    roots : mapping of str to Config
         All other settings.
 
     Raises
@@ -210,11 +219,11 @@ def configs_at(
 
     Examples
     --------
-    >>> encoder, _ = configs_at({"encoder.core.layers": 2}, EncoderConfig(), FitConfig())
-    >>> encoder.core.layers
+    >>> from predictive_model.encoders.config import EncoderConfig
+    >>> configs_at({"encoder.core.layers": 2}, {"encoder": EncoderConfig()})["encoder"].core.layers
     2
     """
-    content = {"encoder": encoder.model_dump(), "fit": fit.model_dump()}
+    content = {root: config.model_dump() for root, config in roots.items()}
     for name, value in point.items():
         *path, last = name.split(".")
         table: dict[str, Any] = content
@@ -222,14 +231,11 @@ def configs_at(
             if table[part] is None:  # one of its settings is searched, so it is there
                 table[part] = {}
             table = table[part]
-        table[last] = None if value == "none" and NoneType in _types_of(name) else value
-    return (
-        _validated("encoder", EncoderConfig, content["encoder"]),
-        _validated("fit", FitConfig, content["fit"]),
-    )
+        table[last] = None if value == "none" and NoneType in _types_of(name, roots) else value
+    return {root: _validated(root, type(roots[root]), content[root]) for root in roots}
 
 
-def _validated(root: str, kind: type[C], content: dict[str, Any]) -> C:
+def _validated(root: str, kind: type[Config], content: dict[str, Any]) -> Config:
     try:
         # Strict, so that a choice of "3" is no number; as JSON, where lists stand for tuples, since
         # neither TOML nor the database has tuples.
