@@ -24,7 +24,11 @@ FIRST_KERNELS = f"{FEATURES}layer0.conv.weight"
 OTHER_CORES = {"attention_conv": "self-attention", "hermite_conv": "rotation-equivariant layers"}
 # Which axis of a readout's tensors counts the neurons.
 NEURON_AXES = {"bias": 0, "source_grid": 0, "sigma": 1, "_mu": 1, "_features": 3}
-GAUSSIANS = {(2, 2): "full", (1, 2): "uncorrelated", (1, 1): "isotropic"}
+GAUSSIANS: dict[tuple[int, ...], str] = {
+    (2, 2): "full",
+    (1, 2): "uncorrelated",
+    (1, 1): "isotropic",
+}
 
 
 @dataclass(frozen=True)
@@ -150,10 +154,10 @@ def _core(state: Mapping[str, Tensor], recipe: Recipe, linear: bool | None) -> d
         if found := re.match(r"layer(\d+)\.(.+)", key):
             layers.setdefault(int(found[1]), {})[found[2]] = tensor
     for part, kind in OTHER_CORES.items():
-        key = next((k for k in state if k.startswith(FEATURES) and f".{part}." in k), None)
-        if key is not None:
+        other = next((k for k in state if k.startswith(FEATURES) and f".{part}." in k), None)
+        if other is not None:
             raise PublishedEncoderError(
-                f"{key!r} belongs to a core of {kind}; only stacked convolutions can be read"
+                f"{other!r} belongs to a core of {kind}; only stacked convolutions can be read"
             )
     if not layers:
         raise PublishedEncoderError(
@@ -208,12 +212,10 @@ def _norm(parts: Mapping[str, Tensor]) -> str:
 def _readout(found: Mapping[str, Tensor], usual: ReadoutConfig) -> dict[str, Any]:
     sigma, grid = found.get("sigma"), found.get("source_grid")
     # Linear layers of the network that predicts positions, at 0, 2, 4, ...
-    places = [int(k.split(".")[1]) for k in found if k.startswith("mu_transform.")]
+    places = [int(m[1]) for k in found if (m := re.match(r"mu_transform\.(\d+)\.", k))]
     settings = usual.model_dump() | {
         "kind": "gaussian",
-        "gauss_type": GAUSSIANS.get(tuple(sigma.shape[2:]), "full")
-        if sigma is not None
-        else usual.gauss_type,
+        "gauss_type": "full" if sigma is None else GAUSSIANS.get((*sigma.shape[2:],), "full"),
         "positions": "cortical" if places or grid is not None else "free",
     }
     if places:
@@ -230,7 +232,7 @@ def _readout(found: Mapping[str, Tensor], usual: ReadoutConfig) -> dict[str, Any
 
 
 def _shifter(found: Mapping[str, Tensor]) -> dict[str, Any]:
-    places = [int(k.split(".")[1]) for k in found if re.match(r"mlp\.\d+\.", k)]
+    places = [int(m[1]) for k in found if (m := re.match(r"mlp\.(\d+)\.", k))]
     if not places:
         return ShifterConfig(kind="affine").model_dump()
     usual = ShifterConfig()

@@ -58,9 +58,10 @@ class Recipe:
         behaviour_names: Sequence[str] | None = None,
     ) -> Recipe:
         """The recipe with what is given in place of its own."""
-        given = (channels, height, width)
-        shape = tuple(
-            own if new is None else new for own, new in zip(self.image_shape, given, strict=True)
+        shape = (
+            channels or self.image_shape[0],
+            height or self.image_shape[1],
+            width or self.image_shape[2],
         )
         config = self.config
         if pad_input is not None:

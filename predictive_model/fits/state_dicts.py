@@ -123,10 +123,10 @@ def _diagnosis(content: bytes, said: str) -> str:
             f"{SAVED_HOW}"
         )
     if "Unsupported global" in said or "Unsupported class" in said:
-        kind = re.search(r"GLOBAL ([\w.]+)", said)
+        what = re.search(r"GLOBAL ([\w.]+)", said)
         return (
             "holds Python objects, which can run any code when they are read"
-            f"{f' ({kind[1]})' if kind else ''}, and was not read; expected tensors only. If it is "
+            f"{f' ({what[1]})' if what else ''}, and was not read; expected tensors only. If it is "
             "a whole model, write its tensors where the model's own code is installed, with "
             f"{SAVED_HOW}"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from typing import Any
 
 import pytest
@@ -16,9 +17,15 @@ from predictive_model.recordings.stimuli import natural_stimuli
 from tests.published_networks import SHAPE, published_network
 
 
+@cache
+def natural_images() -> Tensor:
+    """(60, 1, 24, 32)"""
+    return torch.from_numpy(natural_stimuli(60, (24, 32)).astype("float32"))
+
+
 def fitted(batches: int = 500, **settings: Any) -> dict[str, Tensor]:
     """A core whose running statistics are those of natural images."""
-    images = torch.from_numpy(natural_stimuli(60, (24, 32)).astype("float32"))
+    images = natural_images()
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the 2022 release
         torch.manual_seed(0)
