@@ -212,10 +212,11 @@ def _unshare(found: dict[str, Tensor], start: str) -> None:
                 f"expected an index for each neuron, below the {count} of {start + part!r} of "
                 f"shape {tuple(shared.shape)}"
             )
-        transform = [found.get(f"{start}mu_transform.{name}") for name in ("weight", "bias")]
-        if part == "_mu" and transform[0] is not None and transform[1] is not None:
-            shared = torch.nn.functional.linear(shared, *transform)
-            del found[f"{start}mu_transform.weight"], found[f"{start}mu_transform.bias"]
+        transform = f"{start}mu_transform."
+        if part == "_mu" and f"{transform}weight" in found and f"{transform}bias" in found:
+            # Positions of another scan's readout, and a linear map of this one's own.
+            weight, bias = (found.pop(transform + name) for name in ("weight", "bias"))
+            shared = torch.nn.functional.linear(shared, weight, bias)
         own = shared.index_select(axis, which.long())
         if part == "_features" and (scales := found.pop(f"{start}scales", None)) is not None:
             own = _scaled(own, scales, f"{start}scales")
