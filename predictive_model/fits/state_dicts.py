@@ -16,6 +16,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from predictive_model.tensor_file import metadata_of
+
 # How checkpoints call the state dict that they keep beside other things, likeliest first.
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "encoder")
 PARTS = ("core", "readout", "shifter", "modulator")
@@ -100,6 +102,10 @@ def without_prefix(state: Mapping[str, Tensor], member: str | None = None) -> di
 def _loaded(content: bytes) -> Any:
     """What is in a file, with the right diagnosis of a file that is something else."""
     if _is_safetensors(content):
+        if "neuroteach" in str(_metadata(content).get("format")):
+            raise PublishedEncoderError(
+                "an encoder that neuroteach wrote; FittedEncoder.from_bytes reads it as it is"
+            )
         try:
             return safetensors.torch.load(content)
         except safetensors.SafetensorError as error:
@@ -167,6 +173,13 @@ def _members(content: bytes) -> list[str]:
 def _is_safetensors(content: bytes) -> bool:
     """Whether a file begins with the length of a JSON header, and the header."""
     return len(content) > 8 and content[8:9] == b"{" and content[6:8] == b"\0\0"
+
+
+def _metadata(content: bytes) -> dict[str, Any]:
+    try:
+        return metadata_of(content)
+    except ValueError:  # a damaged header, which safetensors itself will name
+        return {}
 
 
 def _tensors(found: Any) -> Mapping[str, Tensor]:

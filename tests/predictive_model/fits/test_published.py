@@ -119,6 +119,12 @@ def test_a_published_encoder_survives_being_stored(images):
     np.testing.assert_array_equal(stored.predict(images), ours.predict(images))
 
 
+def test_an_encoder_of_neuroteach_s_own_is_not_taken_for_a_published_one(tmp_path):
+    (tmp_path / "ours.safetensors").write_bytes(published_encoder(state_of(), RECIPE).to_bytes())
+    with pytest.raises(PublishedEncoderError, match="neuroteach wrote; FittedEncoder.from_bytes"):
+        read_published(tmp_path / "ours.safetensors")
+
+
 def test_a_file_is_read_as_its_tensors(file, images):
     np.testing.assert_array_equal(
         read_published(file, recipe="small").predict(images),
