@@ -15,12 +15,51 @@ from pipeline.cli.session import Session, reporting_errors
 
 @reporting_errors
 def import_encoder(
-    file: Annotated[Path, typer.Argument(help="A state dict (.pth) as torch.save writes it.")],
+    file: Annotated[
+        Path, typer.Argument(help="A state dict (.pth, .safetensors), also in a checkpoint.")
+    ],
     recipe: Annotated[
-        str, typer.Option(help="Whose network it is; see docs/encoders.md.")
+        str,
+        typer.Option(
+            help="What the file does not say: a name, or a TOML file; see docs/encoders.md."
+        ),
     ] = "sensorium",
     name: Annotated[
         str | None, typer.Option(help="Name of the scan; as the file calls it by default.")
+    ] = None,
+    scan: Annotated[
+        str | None, typer.Option(help="Which scan's readout, of a file with several.")
+    ] = None,
+    member: Annotated[
+        str | None,
+        typer.Option(help="How a network's names begin, in a file that holds several networks."),
+    ] = None,
+    linear: Annotated[
+        bool | None,
+        typer.Option(
+            "--linear/--nonlinear",
+            help="Whether the core is linear; as the file's running means tell by default.",
+        ),
+    ] = None,
+    pad_input: Annotated[
+        bool | None,
+        typer.Option(help="Whether its first convolution pads images; the recipe's by default."),
+    ] = None,
+    height: Annotated[
+        int | None, typer.Option(min=1, help="Of its images, in pixels; the recipe's by default.")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Of its images, in pixels; the recipe's by default.")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(min=1, help="Of its images; the recipe's by default.")
+    ] = None,
+    behaviour: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Name of an input channel beside the image, once for each, in order; the "
+            "recipe's by default."
+        ),
     ] = None,
     image_mean: Annotated[
         float | None, typer.Option(help="Of the images it was fitted to; the recipe's by default.")
@@ -38,27 +77,38 @@ def import_encoder(
 ) -> None:
     """Import an encoder that others fitted, to predict its scan's responses to any images.
 
+    Its network is read off the file.
+
     Example: `neuroteach import encoder sensorium_sota_model.pth --recipe sensorium`
     """
     import hashlib
 
     from predictive_model.fits.published import (
+        choose_scan,
         find_recipe,
-        read_layout,
         read_published,
         read_state_dict,
     )
 
-    found = find_recipe(recipe)
+    found = find_recipe(recipe).changed(
+        height=height,
+        width=width,
+        channels=channels,
+        pad_input=pad_input,
+        behaviour_names=behaviour or None,
+    )
     fitted = read_published(
         file,
-        recipe=recipe,
+        recipe=found,
+        scan=scan,
+        member=member,
         name=name,
+        linear=linear,
         image_mean=image_mean,
         image_std=image_std,
         behaviour_mean=behaviour_mean or None,
     )
-    scan = name or read_layout(read_state_dict(file), found).scan
+    scan = name or choose_scan(read_state_dict(file, member=member), scan)
     err.print(f"{scan}: {_described(fitted, found)}")
     if dry_run:
         return
@@ -68,7 +118,7 @@ def import_encoder(
         added = FittedEncoder.add_imported(
             scan,
             fitted,
-            recipe=recipe,
+            recipe=Path(recipe).stem,
             source=file.name,
             sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
             species=found.species,
@@ -78,10 +128,11 @@ def import_encoder(
 
 
 def _described(fitted: Any, recipe: Any) -> str:
-    core, norm = fitted.config.core, fitted.normalisation
+    norm = fitted.normalisation
+    where = " ".join(part for part in (recipe.species, recipe.area) if part)
     parts = [
-        f"{fitted.n_neurons} neurons of {recipe.species} {recipe.area}",
-        f"{core.layers} layers of {core.hidden_channels} channels",
+        f"{fitted.n_neurons} neurons" + (f" of {where}" if where else ""),
+        _core_described(fitted.config.core),
         f"images of {' x '.join(map(str, fitted.image_shape))}, mean {norm.image_mean:g}, "
         f"standard deviation {norm.image_std:g}",
     ]
@@ -94,6 +145,22 @@ def _described(fitted: Any, recipe: Any) -> str:
         parts.append("behaviour held at " + ", ".join(values))
     parts.append("no shifter" if fitted.config.shifter is None else "pupil shifter")
     return "; ".join(parts)
+
+
+def _core_described(core: Any) -> str:
+    """Layers, kernels and what else decides what a core computes."""
+    later = core.hidden_kernel
+    kernels = [core.input_kernel, *([later] if isinstance(later, int) else later)]
+    kinds = [
+        "linear" if core.linear else "ELU",
+        *(["depth-separable"] if core.depth_separable else []),
+        "padded" if core.pad_input else "not padded",
+    ]
+    read = core.stack if isinstance(core.stack, str) else f"last {core.stack}"
+    return (
+        f"{core.layers} layers of {core.hidden_channels} channels, kernels "
+        f"{', '.join(map(str, kernels[: core.layers]))}, {', '.join(kinds)}, {read} read out"
+    )
 
 
 @reporting_errors

@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from predictive_model.config import Config
+from predictive_model.config import Config, added
 from predictive_model.recordings.gabor_config import GaborConfig
+
+Positive = Annotated[int, Field(ge=1)]
 
 
 class FrontEndConfig(Config):
@@ -62,18 +64,55 @@ class CoreConfig(Config):
     layers: int = Field(3, ge=1, le=12)
     hidden_channels: int = Field(32, ge=1)
     input_kernel: int = Field(7, ge=1)
-    hidden_kernel: int = Field(3, ge=1)
+    hidden_kernel: Positive | tuple[Positive, ...] = Field(
+        3, description="of all later layers, or of each"
+    )
     hidden_dilation: int = Field(1, ge=1)
     depth_separable: bool = False
     linear: bool = Field(False, description="no nonlinearity between layers: an LN model")
     skip: int = Field(3, ge=0, description="how many earlier layers a layer sees; 0 and 1: one")
-    stack: Literal["all", "last"] = "all"
+    stack: Literal["all", "last"] | Positive = Field(
+        "all", description="layers that are read out: all, the last, or that many of the last"
+    )
     pad_input: bool = False
     input_dropout: float = Field(0.0, ge=0, lt=1, description="of whole channels, in training")
     output_dropout: float = Field(0.0, ge=0, lt=1, description="of whole channels, in training")
     momentum: float = Field(0.1, gt=0, le=1, description="of batch normalisation")
     gamma_input: float = Field(0.02, ge=0, description="smoothness of the input filters")
     gamma_hidden: float = Field(0.0, ge=0, description="group sparsity of the hidden filters")
+    norm: Literal["affine", "plain", "offset", "scale", "none"] = added(
+        "affine",
+        since="0.2.0",
+        description="what batch normalisation learns: scale and offset, nothing, or one of them; "
+        "or no normalisation",
+    )
+    bias: bool = added(
+        False,
+        since="0.2.0",
+        description="of convolutions: of the later ones, and of the first if it has no norm",
+    )
+    final_nonlinearity: bool = added(
+        True, since="0.2.0", description="after the last layer, unless the core is linear"
+    )
+
+    @field_validator("hidden_kernel")
+    @classmethod
+    def _one_or_each(cls, kernels: int | tuple[int, ...], info: ValidationInfo) -> object:
+        layers = info.data.get("layers")
+        if isinstance(kernels, tuple) and layers is not None and len(kernels) != layers - 1:
+            raise ValueError(
+                f"hidden_kernel: {len(kernels)} sizes, expected one, or {layers - 1} for "
+                f"{layers} layers"
+            )
+        return kernels
+
+    @field_validator("stack")
+    @classmethod
+    def _no_more_than_there_are(cls, stack: str | int, info: ValidationInfo) -> object:
+        layers = info.data.get("layers")
+        if isinstance(stack, int) and layers is not None and stack > layers:
+            raise ValueError(f"stack: {stack}, expected at most the {layers} layers there are")
+        return stack
 
     @model_validator(mode="after")
     def _has_smoothness(self) -> CoreConfig:
@@ -90,8 +129,9 @@ class ReadoutConfig(Config):
 
     ``gaussian`` is the readout of Lurz et al. 2021: one learned position and feature vector per
     neuron. ``factorised`` gives each neuron a spatial mask and a feature vector, for large
-    receptive fields; it takes no shifter. With ``positions = "cortical"`` a small network with
-    a final tanh predicts a Gaussian readout's positions from where the neurons lie in the cortex.
+    receptive fields; it takes no shifter. With ``positions = "cortical"`` a small network, by
+    default with a final tanh, predicts a Gaussian readout's positions from where the neurons lie
+    in the cortex.
     """
 
     kind: Literal["gaussian", "factorised"] = "gaussian"
@@ -101,6 +141,12 @@ class ReadoutConfig(Config):
     positions: Literal["free", "cortical"] = "free"
     position_layers: int = Field(1, ge=0, description="hidden layers, if positions are cortical")
     position_features: int = Field(30, ge=1, description="units of each of these layers")
+    position_inputs: int = added(
+        2, since="0.2.0", ge=1, le=3, description="coordinates of the cortex that positions see"
+    )
+    position_tanh: bool = added(
+        True, since="0.2.0", description="keeps predicted positions within the image"
+    )
     gamma: float = Field(
         0.003, ge=0, description="L1 of the feature vectors, averaged over neurons"
     )

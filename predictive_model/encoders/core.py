@@ -10,7 +10,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from predictive_model.encoders.neuralpredictors_compat import AdaptiveELU, Stacked2dCore
+from predictive_model.encoders.neuralpredictors_compat import (
+    AdaptiveELU,
+    Bias2DLayer,
+    Scale2DLayer,
+    Stacked2dCore,
+)
 
 # Memory for a tensor of 32 MiB and more comes fresh from the operating system each time, and to
 # get it costs more than most layers spend on computing. Smaller parts are taken from what the
@@ -30,10 +35,17 @@ class Core(Stacked2dCore):
     State dict and results are those of ``Stacked2dCore``, up to the order of summation. In
     training on a CPU large batches pass layer by layer in parts; batch normalisation takes its
     statistics from all of them.
+
+    Parameters
+    ----------
+    norm : str
+        ``CoreConfig.norm``. In place of three switches of ``Stacked2dCore``, which do not reach
+        every combination that its versions have made.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args: Any, norm: str = "affine", **kwargs: Any) -> None:
+        self.norm = norm
+        super().__init__(*args, batch_norm=norm != "none", **kwargs)
         for layer in list(self.features.modules()):
             for name, child in layer.named_children():
                 if isinstance(child, AdaptiveELU) and child.xshift == child.yshift == 0:
@@ -41,6 +53,18 @@ class Core(Stacked2dCore):
                     setattr(layer, name, nn.ELU(inplace=True))
                 elif isinstance(child, nn.Conv2d) and DepthwiseConv2d.suits(child):
                     setattr(layer, name, DepthwiseConv2d.like(child))
+
+    def add_bn_layer(self, layer: dict[str, nn.Module]) -> None:
+        """Batch normalisation of a layer, and what is learned beside it; called by the base."""
+        if self.norm == "none":
+            return
+        layer["norm"] = nn.BatchNorm2d(
+            self.hidden_channels, momentum=self.momentum, affine=self.norm == "affine"
+        )
+        if self.norm == "offset":
+            layer["bias"] = Bias2DLayer(self.hidden_channels)
+        elif self.norm == "scale":
+            layer["scale"] = Scale2DLayer(self.hidden_channels)
 
     def regularizer(self) -> Tensor:
         """Group sparsity and smoothness; what has no weight may be undefined, and is left out."""
@@ -56,7 +80,8 @@ class Core(Stacked2dCore):
         seen = max(self.skip, 1) if self.num_layers > 1 else 1
         widest = 4 * self.hidden_channels * seen * input_.shape[2] * input_.shape[3]
         n_parts = -(-len(input_) * widest // PART_BYTES)
-        if not self.training or input_.device.type != "cpu" or n_parts == 1 or self.linear:
+        usual = self.norm == "affine" and self.final_nonlinearity and not self.linear
+        if not self.training or input_.device.type != "cpu" or n_parts == 1 or not usual:
             return super().forward(input_)
         done: list[list[Tensor]] = []
         parts = list(input_.chunk(n_parts))

@@ -44,7 +44,7 @@ class Population:
     mean_response : (neuron,) tensor, optional
         Mean normalised response; the readout's bias starts where the rate equals it.
     cortical_positions : (neuron, 2 or 3), optional
-        Only the two coordinates along the surface of the cortex are used.
+        By default only the two coordinates along the surface of the cortex are used.
     """
 
     n_neurons: int
@@ -278,7 +278,14 @@ def _check_inputs(
                     "readout.positions: the recording does not say where its neurons lie in the "
                     "cortex; use 'free'"
                 )
-            if not np.ptp(np.asarray(population.cortical_positions)[:, :2], axis=0).any():
+            inputs = config.readout.position_inputs
+            places = np.asarray(population.cortical_positions)[:, :inputs]
+            if places.shape[1] < inputs:
+                raise ValueError(
+                    f"readout.position_inputs: {inputs}, but the recording has "
+                    f"{places.shape[1]} coordinates of the cortex; use as many"
+                )
+            if not np.ptp(places, axis=0).any():
                 raise ValueError(
                     "readout.positions: all neurons lie at one place of the cortex, from which no "
                     "positions follow; use 'free'"
@@ -296,19 +303,22 @@ def _build_core(core: CoreConfig, input_channels: int) -> Core:
         input_channels=input_channels,
         hidden_channels=core.hidden_channels,
         input_kern=core.input_kernel,
-        hidden_kern=core.hidden_kernel,
+        hidden_kern=(
+            core.hidden_kernel if isinstance(core.hidden_kernel, int) else [*core.hidden_kernel]
+        ),
         layers=core.layers,
         gamma_input=core.gamma_input,
         gamma_hidden=core.gamma_hidden,
         skip=core.skip,
-        stack=None if core.stack == "all" else -1,
+        stack={"all": None, "last": -1}[core.stack] if isinstance(core.stack, str) else -core.stack,
         pad_input=core.pad_input,
         momentum=core.momentum,
         hidden_dilation=core.hidden_dilation,
         depth_separable=core.depth_separable,
         linear=core.linear,
-        bias=False,
-        independent_bn_bias=True,
+        bias=core.bias,
+        norm=core.norm,
+        final_nonlinearity=core.final_nonlinearity,
         input_regularizer="LaplaceL2norm",
     )
 
@@ -331,11 +341,11 @@ def _build_readout(config: ReadoutConfig, population: Population, maps: list[int
     predictor = source = None
     if config.positions == "cortical":
         assert population.cortical_positions is not None  # or _check_inputs had refused it
-        source = np.asarray(population.cortical_positions, np.float64)[:, :2]
+        source = np.asarray(population.cortical_positions, np.float64)[:, : config.position_inputs]
         predictor = {
             "hidden_layers": config.position_layers,
             "hidden_features": config.position_features,
-            "final_tanh": True,
+            "final_tanh": config.position_tanh,
         }
     return GaussianReadout(
         in_shape=(channels, height, width),

@@ -30,6 +30,7 @@ def _names_of_2022() -> Iterator[None]:
 
 with _names_of_2022():
     from neuralpredictors.layers.activations import AdaptiveELU
+    from neuralpredictors.layers.affine import Bias2DLayer, Scale2DLayer
     from neuralpredictors.layers.cores import Stacked2dCore
     from neuralpredictors.layers.encoders import FiringRateEncoder
     from neuralpredictors.layers.readouts import FullGaussian2d, MultiReadoutBase
@@ -38,9 +39,11 @@ with _names_of_2022():
 __all__ = [
     "MLP",
     "AdaptiveELU",
+    "Bias2DLayer",
     "FiringRateEncoder",
     "FullGaussian2d",
     "MultiReadoutBase",
+    "Scale2DLayer",
     "Stacked2dCore",
     "StaticAffine2d",
     "training",

@@ -1,19 +1,15 @@
 """Encoders that others fitted and published as state dicts, read as encoders of this project.
 
-A state dict says nothing of the network it belongs to. A :class:`Recipe` does, and a file is read
-only if it has every tensor that the recipe's network has, of the same name and shape, and no other.
+What network a state dict belongs to is read off its names and shapes, see
+:mod:`~predictive_model.fits.published_layout`; a :class:`Recipe` says what they do not tell. A file
+is read only if it has every tensor that this network has, of the same name and shape, and no other.
 """
 
 from __future__ import annotations
 
 import difflib
-import io
 import math
-import warnings
-import zipfile
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,106 +17,47 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from predictive_model.encoders.config import EncoderConfig, ShifterConfig
 from predictive_model.encoders.encoder import Encoder, Population, build_encoder, data_key
-from predictive_model.file_kinds import why_unreadable
 from predictive_model.fits.fitted import FittedEncoder
-from predictive_model.recipes import read_recipe
+from predictive_model.fits.published_layout import (
+    FIRST_KERNELS,
+    Layout,
+    choose_scan,
+    read_layout,
+)
+from predictive_model.fits.published_recipes import RECIPES, Recipe, find_recipe
+from predictive_model.fits.state_dicts import PublishedEncoderError, read_state_dict
 from predictive_model.recordings.recording import Normalisation, check_name
 
-FIRST_KERNELS = "core.features.layer0.conv.weight"
+__all__ = [
+    "FIRST_KERNELS",
+    "RECIPES",
+    "PublishedEncoderError",
+    "Recipe",
+    "choose_scan",
+    "find_recipe",
+    "mean_inputs",
+    "published_encoder",
+    "read_published",
+    "read_state_dict",
+]
+
 FIRST_MEANS = "core.features.layer0.norm.running_mean"
-# Which axis of a readout's tensors counts the neurons.
-NEURON_AXES = {"bias": 0, "source_grid": 0, "sigma": 1, "_features": 3}
 NAMED_PROBLEMS = 5
-
-
-class PublishedEncoderError(ValueError):
-    """A file that is no state dict, or not that of the recipe's network: says which key and why."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What the authors of some encoders knew and their files do not say.
-
-    Attributes
-    ----------
-    source : str
-        Where the encoders come from.
-    config : EncoderConfig
-        Of the network that sees images only. Behaviour channels and a shifter are added where a
-        file has them.
-    shifter : ShifterConfig
-        Of a network that has one.
-    image_shape : (channels, height, width)
-    image_mean, image_std : float
-        On the scale of pixels from 0 to 255.
-    behaviour_names : sequence of str
-        What is in the channels beside the image, in order.
-    species, area : str
-        Where the neurons are.
-    """
-
-    source: str
-    config: EncoderConfig
-    shifter: ShifterConfig
-    image_shape: tuple[int, int, int]
-    image_mean: float
-    image_std: float
-    behaviour_names: tuple[str, ...]
-    species: str
-    area: str
-
-
-def _config(name: str) -> EncoderConfig:
-    return EncoderConfig.model_validate(read_recipe(name)["encoder"])
-
-
-RECIPES: dict[str, Recipe] = {
-    # Baselines of the Sensorium 2022 competition (Willeke et al. 2022), which z-scores images and
-    # pupil positions and divides behaviour by its standard deviation without centring it. The
-    # images' mean and standard deviation are not in the files. Here they are those of 7,500
-    # ImageNet photographs (the grey central 36 x 64 pixels of Tiny ImageNet), which agree with
-    # what the files do hold, see docs/encoders.md.
-    "sensorium": Recipe(
-        source="https://github.com/sinzlab/sensorium",
-        config=_config("sensorium2022"),
-        shifter=_config("sensorium2022plus").shifter or ShifterConfig(),
-        image_shape=(1, 36, 64),
-        image_mean=114.3,
-        image_std=65.2,
-        behaviour_names=("pupil size", "change of pupil size", "running speed"),
-        species="mouse",
-        area="V1",
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What a state dict says of itself.
-
-    Attributes
-    ----------
-    scan : str
-        Name of the scan, as its authors call it.
-    n_neurons : int
-    n_behaviour : int
-        Input channels beside the image.
-    has_shifter : bool
-    """
-
-    scan: str
-    n_neurons: int
-    n_behaviour: int
-    has_shifter: bool
+# Of the smoothness of the input filters: predictions do not depend on it.
+PENALTY = "core._input_weights_regularizer."
+# The deprecated Gaussian2d calls two tensors otherwise.
+FORMER_NAMES = {"mu": "_mu", "features": "_features"}
 
 
 def read_published(
     path: str | Path,
     *,
-    recipe: str = "sensorium",
+    recipe: str | Path | Recipe = "sensorium",
+    scan: str | None = None,
+    member: str | None = None,
     name: str | None = None,
+    linear: bool | None = None,
     image_mean: float | None = None,
     image_std: float | None = None,
     behaviour_mean: Sequence[float] | None = None,
@@ -133,11 +70,18 @@ def read_published(
     Parameters
     ----------
     path : path
-        A state dict that ``torch.save`` wrote.
-    recipe : str
-        One of ``RECIPES``.
+        A state dict that ``torch.save`` or safetensors wrote, alone or in a checkpoint.
+    recipe : str, path or Recipe
+        What the file does not say: one of ``RECIPES``, a TOML file, or a recipe of one's own.
+    scan : str, optional
+        Which one's readout, of a file that has several.
+    member : str, optional
+        How the names of one network begin, of a file that has several.
     name : str, optional
         Of the scan; by default as the file calls it.
+    linear : bool, optional
+        Whether the core is linear; by default as its running statistics tell, or else as the
+        recipe has it.
     image_mean, image_std : float, optional
         Of the images it was fitted to; by default the recipe's.
     behaviour_mean : sequence of float, optional
@@ -148,7 +92,7 @@ def read_published(
     FileNotFoundError
         If there is no such file.
     PublishedEncoderError
-        If the file is not a state dict, or not one of the recipe's network.
+        If the file is not a state dict, or that of a network that cannot be.
     ValueError
         If there is no such recipe, or a statistic cannot be one.
 
@@ -158,85 +102,21 @@ def read_published(
     >>> encoder.predict(images).shape  # doctest: +SKIP
     (1000, 7776)
     """
-    chosen = find_recipe(recipe)
-    state = read_state_dict(path)
+    chosen = recipe if isinstance(recipe, Recipe) else find_recipe(recipe)
+    state = read_state_dict(path, member=member)
     try:
         return published_encoder(
             state,
             chosen,
+            scan=scan,
             name=name,
+            linear=linear,
             image_mean=image_mean,
             image_std=image_std,
             behaviour_mean=behaviour_mean,
         )
     except PublishedEncoderError as error:
-        raise PublishedEncoderError(f"{path}: not as recipe {recipe!r} has it: {error}") from error
-
-
-def find_recipe(name: str) -> Recipe:
-    """The recipe of a name."""
-    if name not in RECIPES:
-        raise ValueError(f"recipe: {name!r}, expected one of {', '.join(sorted(RECIPES))}")
-    return RECIPES[name]
-
-
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Tensors by name, from a file that ``torch.save`` wrote. No code in the file is run.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    PublishedEncoderError
-        If it is a folder, damaged, something else, or holds more than tensors.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file; expected a state dict")
-    if path.is_dir():
-        raise PublishedEncoderError(f"{path}: a folder, expected a file that torch.save wrote")
-    content = path.read_bytes()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickles that it may not understand
-            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes make it raise nearly anything
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
-            raise PublishedEncoderError(
-                f"{path}: holds Python objects, which can run any code when they are read, and "
-                "was not read; expected tensors only, as torch.save(model.state_dict(), path) "
-                "writes them"
-            ) from error
-        if _is_another_archive(content):
-            raise PublishedEncoderError(
-                f"{path}: is no state dict written by torch.save, but another archive; write it "
-                "with torch.save(model.state_dict(), path)"
-            ) from error
-        # A zip file, or a pickle as older versions wrote it.
-        saved = content.startswith((b"PK", b"\x80\x02"))
-        kind = "a damaged or incomplete file" if saved else "no file that torch.save wrote"
-        why = why_unreadable(content, kind, "copy or download it again", expected="a zip|NumPy")
-        raise PublishedEncoderError(f"{path}: {why}") from error
-    if not isinstance(state, Mapping):
-        raise PublishedEncoderError(
-            f"{path}: holds one {type(state).__name__}, expected a state dict, tensors by name"
-        )
-    for key, value in state.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise PublishedEncoderError(
-                f"{path}: entry {key!r} is a {type(value).__name__}, expected a tensor; save the "
-                "model's state_dict() and nothing else"
-            )
-    return dict(state)
-
-
-def _is_another_archive(content: bytes) -> bool:
-    """Whether it is a whole zip file without the pickle that torch.save puts there."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return not any(name.endswith("data.pkl") for name in archive.namelist())
-    except zipfile.BadZipFile:
-        return False
+        raise PublishedEncoderError(f"{path}: {error}") from error
 
 
 # -- from a state dict to an encoder -------------------------------------------------------------
@@ -246,80 +126,109 @@ def published_encoder(
     state: Mapping[str, Tensor],
     recipe: Recipe,
     *,
+    scan: str | None = None,
     name: str | None = None,
+    linear: bool | None = None,
     image_mean: float | None = None,
     image_std: float | None = None,
     behaviour_mean: Sequence[float] | None = None,
 ) -> FittedEncoder:
     """The encoder of a state dict; see :func:`read_published`."""
-    layout = read_layout(state, recipe)
-    scan = layout.scan if name is None else name
-    check_name(scan)
-    config = recipe.config.model_copy(
-        update={
-            "behaviour_channels": layout.n_behaviour > 0,
-            "shifter": recipe.shifter if layout.has_shifter else None,
-        }
-    )
-    key = data_key(scan)
-    expected = _untrained(config, key, layout, recipe.image_shape).state_dict()
-    theirs = {_renamed(k, key, layout.scan): v for k, v in expected.items()}
-    check_state(state, theirs)
+    theirs = choose_scan(state, scan)
+    name = theirs if name is None else name
+    check_name(name)
+    found = of_one_scan(state, theirs)
+    layout = read_layout(found, recipe, scan=theirs, linear=linear)
+    key = data_key(name)
+    ours = _untrained(layout, key, recipe.image_shape).state_dict()
+    expected = {_renamed(k, key, theirs): v for k, v in ours.items()}
+    check_state(found, expected)
+    bias = f"readout.{theirs}.bias"
+    found[bias] = found[bias] + recipe.elu_offset
     return FittedEncoder(
-        config=config,
+        config=layout.config,
         data_key=key,
         image_shape=recipe.image_shape,
         n_neurons=layout.n_neurons,
         normalisation=_normalisation(
-            state,
+            found,
             layout,
+            recipe,
             image_mean=recipe.image_mean if image_mean is None else image_mean,
             image_std=recipe.image_std if image_std is None else image_std,
             behaviour_mean=behaviour_mean,
         ),
-        state={ours: state[_renamed(ours, key, layout.scan)] for ours in expected},
+        state={k: found.get(_renamed(k, key, theirs), tensor) for k, tensor in ours.items()},
     )
 
 
-def read_layout(state: Mapping[str, Tensor], recipe: Recipe) -> Layout:
-    """Scan, neurons and inputs, as the state dict's own keys and shapes tell them.
+def of_one_scan(state: Mapping[str, Tensor], scan: str) -> dict[str, Tensor]:
+    """A state dict with the readout and shifter of one scan, and nothing shared between neurons.
 
-    Where they disagree the majority counts, so that a wrong tensor is named and not the others.
+    ``FullGaussian2d`` may share features and positions between neurons that were matched over
+    scans; here each neuron gets its own copy. What the authors left out, such as the bias of a
+    readout, is 0.
     """
-    scans = Counter(k.split(".")[1] for k in state if k.startswith("readout.") and k.count(".") > 1)
-    if not scans:
-        raise PublishedEncoderError("no key begins with 'readout.' and the name of a scan")
-    (scan, most), *others = scans.most_common()
-    if others and others[0][1] == most:
-        raise PublishedEncoderError(
-            f"readouts of {len(scans)} scans, {', '.join(sorted(scans))}; expected one scan"
-        )
-    counts = Counter(
-        tensor.shape[axis]
-        for part, axis in NEURON_AXES.items()
-        if (tensor := state.get(f"readout.{scan}.{part}")) is not None and tensor.ndim > axis
-    )
-    if not counts:
-        raise PublishedEncoderError(
-            f"no tensor of the readout tells the number of neurons, expected "
-            f"{', '.join(f'readout.{scan}.{part}' for part in NEURON_AXES)}"
-        )
-    kernels = state.get(FIRST_KERNELS)
-    n_behaviour = 0
-    if kernels is not None and kernels.ndim == 4:
-        n_behaviour = kernels.shape[1] - recipe.image_shape[0]
-        if n_behaviour not in (0, len(recipe.behaviour_names)):
+    others = {k.split(".")[1] for k in state if k.startswith("readout.")} - {scan}
+    found = {
+        key: tensor
+        for key, tensor in state.items()
+        if not key.startswith(PENALTY)
+        and not (key.startswith(("readout.", "shifter.")) and key.split(".")[1] in others)
+    }
+    start = f"readout.{scan}."
+    for former, current in FORMER_NAMES.items():
+        if start + former in found:
+            found[start + current] = found.pop(start + former)
+    _unshare(found, start)
+    features = found.get(f"{start}_features")
+    if features is not None and features.ndim == 4:
+        found.setdefault(f"{start}bias", torch.zeros(features.shape[3]))
+    shifter = f"shifter.{scan}."
+    if (weight := found.get(f"{shifter}weight")) is not None:
+        found.setdefault(f"{shifter}bias", torch.zeros(len(weight)))
+    return found
+
+
+def _unshare(found: dict[str, Tensor], start: str) -> None:
+    """Put each neuron's own features and position in the place of shared ones."""
+    for index, part, axis in (
+        ("feature_sharing_index", "_features", 3),
+        ("grid_sharing_index", "_mu", 1),
+    ):
+        if start + index not in found:
+            continue
+        if start + part not in found:
+            raise PublishedEncoderError(f"{start + part!r} is missing")
+        shared, which = found[start + part], found.pop(start + index)
+        count = shared.shape[axis] if shared.ndim == 4 else 0
+        if (
+            which.is_floating_point()
+            or which.ndim != 1
+            or not (which >= 0).logical_and(which < count).all()
+        ):
             raise PublishedEncoderError(
-                f"{FIRST_KERNELS!r}: {kernels.shape[1]} input channels, expected "
-                f"{recipe.image_shape[0]} for images, or {len(recipe.behaviour_names)} more for "
-                f"{', '.join(recipe.behaviour_names)}"
+                f"{start + index!r} has shape {tuple(which.shape)} and type {which.dtype}, "
+                f"expected an index for each neuron, below the {count} of {start + part!r} of "
+                f"shape {tuple(shared.shape)}"
             )
-    return Layout(
-        scan=scan,
-        n_neurons=counts.most_common(1)[0][0],
-        n_behaviour=n_behaviour,
-        has_shifter=any(k.startswith("shifter.") for k in state),
-    )
+        transform = f"{start}mu_transform."
+        if part == "_mu" and f"{transform}weight" in found and f"{transform}bias" in found:
+            # Positions of another scan's readout, and a linear map of this one's own.
+            weight, bias = (found.pop(transform + name) for name in ("weight", "bias"))
+            shared = torch.nn.functional.linear(shared, weight, bias)
+        own = shared.index_select(axis, which.long())
+        if part == "_features" and (scales := found.pop(f"{start}scales", None)) is not None:
+            own = _scaled(own, scales, f"{start}scales")
+        found[start + part] = own
+
+
+def _scaled(features: Tensor, scales: Tensor, key: str) -> Tensor:
+    """Shared features times each neuron's scale."""
+    expected = (1, 1, 1, features.shape[3])
+    if scales.shape != expected:
+        raise PublishedEncoderError(f"{key!r} has shape {tuple(scales.shape)}, expected {expected}")
+    return scales * features
 
 
 def check_state(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -327,6 +236,7 @@ def check_state(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
 
     Names, shapes and types have to be the same, and values finite.
     """
+    expected = {k: v for k, v in expected.items() if not k.startswith(PENALTY)}
     problems = list(_problems(found, expected))
     if not problems:
         return
@@ -374,17 +284,21 @@ def mean_inputs(state: Mapping[str, Tensor]) -> NDArray[np.float64]:
     return np.linalg.lstsq(weights, state[FIRST_MEANS].double().numpy(), rcond=None)[0]
 
 
-def _untrained(
-    config: EncoderConfig, key: str, layout: Layout, image_shape: tuple[int, int, int]
-) -> Encoder:
+def _untrained(layout: Layout, key: str, image_shape: tuple[int, int, int]) -> Encoder:
     """The network whose names and shapes are expected."""
-    anywhere = np.stack([np.arange(layout.n_neurons), np.ones(layout.n_neurons)], axis=1)
+    inputs = layout.config.readout.position_inputs
+    anywhere = np.ones((layout.n_neurons, inputs), np.float32)
+    anywhere[:, 0] = np.arange(layout.n_neurons)
     population = Population(
-        layout.n_neurons,
-        n_behaviour=layout.n_behaviour,
-        cortical_positions=anywhere.astype(np.float32),
+        layout.n_neurons, n_behaviour=layout.n_behaviour, cortical_positions=anywhere
     )
-    return build_encoder(config, {key: population}, image_shape=image_shape)
+    try:
+        return build_encoder(layout.config, {key: population}, image_shape=image_shape)
+    except ValueError as error:
+        raise PublishedEncoderError(
+            f"images of {' x '.join(map(str, image_shape))}: {error}; say the size of the images "
+            "it was fitted to with --height and --width"
+        ) from error
 
 
 def _renamed(name: str, ours: str, theirs: str) -> str:
@@ -396,6 +310,7 @@ def _renamed(name: str, ours: str, theirs: str) -> str:
 def _normalisation(
     state: Mapping[str, Tensor],
     layout: Layout,
+    recipe: Recipe,
     *,
     image_mean: float,
     image_std: float,
@@ -415,8 +330,13 @@ def _normalisation(
                 "each behaviour channel of this encoder"
             )
     elif k:
+        if FIRST_MEANS not in state or len(state[FIRST_MEANS]) < recipe.image_shape[0] + k:
+            raise PublishedEncoderError(
+                "the file does not tell the mean of behaviour; give --behaviour-mean for each of "
+                f"{', '.join(recipe.behaviour_names)}"
+            )
         mean = mean_inputs(state)[-k:].astype(np.float32)
-    pupil = layout.has_shifter
+    pupil = layout.config.shifter is not None
     return Normalisation(
         image_mean=image_mean,
         image_std=image_std,

@@ -15,6 +15,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from predictive_model.fits.fitted import FittedEncoder
+from predictive_model.fits.linearity import is_linear
 from predictive_model.fits.published import (
     FIRST_KERNELS,
     RECIPES,
@@ -150,6 +151,11 @@ def test_batch_normalisation_confirms_the_normalisation_of_images(data_folder, i
     assert np.corrcoef(behind.log(), recorded.log())[0, 1] > 0.99
     for name in FILES:
         assert mean_inputs(state_of(data_folder, name))[0] == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_both_files_tell_that_their_cores_are_not_linear(data_folder, name):
+    assert is_linear(state_of(data_folder, name)) is False
 
 
 def test_the_mean_behaviour_of_sensorium_plus_is_in_the_file(data_folder):
