@@ -58,26 +58,28 @@ def image_keys(images: NDArray) -> list[bytes]:
     ]
 
 
-def equal_pictures(images: NDArray) -> NDArray[np.int64]:
+def equal_pictures(*sets: NDArray) -> NDArray[np.int64]:
     """Number of the first image that has the same pixels, for each image.
 
     Parameters
     ----------
-    images : (n, ...) of any real type
-        Compared by :func:`image_keys`.
+    *sets : (n, ...) of any real type
+        One set of images or several, which are numbered on; compared by :func:`image_keys`.
 
     Returns
     -------
-    (n,) int64
+    (n of all sets,) int64
 
     Examples
     --------
-    >>> equal_pictures(np.array([[7, 9], [0, 3], [7, 9]], np.uint8))
-    array([0, 1, 0])
+    >>> images = np.array([[7, 9], [0, 3], [7, 9]], np.uint8)
+    >>> equal_pictures(images), equal_pictures(images, images[:2] / 255)
+    (array([0, 1, 0]), array([0, 1, 0, 0, 1]))
     """
     first: dict[bytes, int] = {}
-    found = (first.setdefault(key, number) for number, key in enumerate(image_keys(images)))
-    return np.fromiter(found, np.int64, len(images))
+    keys = enumerate(key for images in sets for key in image_keys(images))
+    found = (first.setdefault(key, number) for number, key in keys)
+    return np.fromiter(found, np.int64, sum(map(len, sets)))
 
 
 def _as_bytes(images: NDArray, *, unit: bool) -> list[NDArray]:

@@ -136,6 +136,8 @@ def _fill_pixels(found: Recorded, most_missing: float) -> None:
     if empty.all():
         check_images(images)  # says so
     inside = missing[~empty].mean(0) <= 0.5
+    if not inside.any():
+        inside[:] = True
     kept = ~empty & (missing[:, inside].mean(1) <= most_missing)
     if not kept.any():
         raise RecordingError(

@@ -172,7 +172,7 @@ def without_test_images(task: ImageTask) -> tuple[ImageTask, tuple[str, ...]]:
     """
     notes = []
     n_train, n_test = len(task.train_labels), len(task.test_labels)
-    first = equal_pictures(np.concatenate([task.test_images, task.train_images]))[n_test:]
+    first = equal_pictures(task.test_images, task.train_images)[n_test:]
     tested = first < n_test
     if tested.any():
         left = task.train_labels[~tested]

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.installed_package import installed_package
 from tests.pipeline.cli.invoked import Run, one_line_error
@@ -164,26 +163,6 @@ def test_inputs_are_imported_once(run_with_database: Run) -> None:
     other = run_with_database("import", "images", "digits", "--size", "9")
     assert other.exit_code == 1
     assert "another image set named 'digits'" in other.stderr
-
-
-@pytest.mark.database
-def test_training_images_that_are_test_images_are_left_out(
-    run_with_database: Run, tmp_path: Path
-) -> None:
-    rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (6, 8, 8)).astype(np.uint8)
-    for n, (split, name, picture) in enumerate(
-        (split, name, picture)
-        for split, numbers in (("train", (0, 1, 2, 3, 4)), ("test", (5, 1)))
-        for name, picture in zip("ababa", numbers, strict=False)
-    ):
-        folder = tmp_path / "set" / split / name
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pictures[picture]).save(folder / f"{n}.png")
-    result = run_with_database("import", "images", tmp_path / "set", "--grey")
-    assert result.exit_code == 0, result.stderr
-    assert "set: 4 training and 2 test images of 1 x 8 x 8" in result.stderr
-    assert "1 of 5 training images have the pixels of test images, and are left" in result.stderr
 
 
 @pytest.mark.database
