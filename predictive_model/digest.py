@@ -1,4 +1,4 @@
-"""Hashes of arrays and of what a computation depends on."""
+"""Hashes of arrays, of pictures, and of what a computation depends on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+IMAGES_AT_ONCE = 1024  # bounds the memory of floats
+# White of each scale, and how far values may lie from a whole grey level: half precision keeps
+# those from 0 to 1 to a sixteenth of a level.
+SCALES = ((1, 0.1), (255, 1e-3))
+LOOK = 64  # pixels
 
 
 def fingerprint(**parts: Any) -> str:
@@ -31,11 +37,67 @@ def array_digest(*arrays: Any) -> str:
     return digest.hexdigest()
 
 
-def picture_digests(images: NDArray) -> list[str]:
-    """Hash of each picture's pixels, which those of one shape and type share only if equal.
+def image_keys(images: NDArray) -> list[bytes]:
+    """A digest of each image's pixels: two images are equal if their digests are.
+
+    A picture is its grey values, however they are stored: as uint8, as floats from 0 to 255 or as
+    floats from 0 to 1. Floats that are no grey values of either scale count as they are.
 
     Parameters
     ----------
-    images : (n, ...) array
+    images : (n, ...) of any real type
     """
-    return [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in images]
+    if not len(images):
+        return []
+    # Black and white are 0 and 1, or 0 and 255: the set says which.
+    unit = images.min() >= 0 and images.max() <= 1
+    return [
+        hashlib.blake2b(image.data, digest_size=16).digest()
+        for start in range(0, len(images), IMAGES_AT_ONCE)
+        for image in _as_bytes(images[start : start + IMAGES_AT_ONCE], unit=bool(unit))
+    ]
+
+
+def equal_pictures(*sets: NDArray) -> NDArray[np.int64]:
+    """Number of the first image that has the same pixels, for each image.
+
+    Parameters
+    ----------
+    *sets : (n, ...) of any real type
+        One set of images or several, which are numbered on; compared by :func:`image_keys`.
+
+    Returns
+    -------
+    (n of all sets,) int64
+
+    Examples
+    --------
+    >>> images = np.array([[7, 9], [0, 3], [7, 9]], np.uint8)
+    >>> equal_pictures(images), equal_pictures(images, images[:2] / 255)
+    (array([0, 1, 0]), array([0, 1, 0, 0, 1]))
+    """
+    first: dict[bytes, int] = {}
+    keys = enumerate(key for images in sets for key in image_keys(images))
+    found = (first.setdefault(key, number) for number, key in keys)
+    return np.fromiter(found, np.int64, sum(map(len, sets)))
+
+
+def _as_bytes(images: NDArray, *, unit: bool) -> list[NDArray]:
+    """Each image flat: its grey values as uint8, where it has any, and else its float32."""
+    flat = images.reshape(len(images), -1)
+    if images.dtype == np.uint8 and not unit:
+        return list(np.ascontiguousarray(flat))
+    flat = flat.astype(np.float32) + np.float32(0)  # of two zeros, -0 and 0, one
+    out: list[NDArray] = list(flat)
+    within = flat.min(1) >= 0
+    for white, rounding in SCALES[:1] if unit else SCALES:  # the last has the last word
+        for number in np.flatnonzero(within & (flat.max(1) <= white)):
+            grey = flat[number] * np.float32(255 / white)
+            few = grey[:LOOK]  # most images that are no grey values show it here
+            if np.abs(few - few.round()).max() > rounding:
+                continue
+            whole = grey.round()
+            blank = whole.min() == whole.max() and grey.min() < grey.max()  # by rounding alone
+            if not blank and np.abs(grey - whole).max() <= rounding:
+                out[number] = whole.astype(np.uint8)
+    return out

@@ -199,9 +199,14 @@ def import_stimuli(
 
     Example: `neuroteach import stimuli photographs.tar --number 1000 --name photographs`
     """
+    from predictive_model.digest import image_keys
+
     with shown_notes():
         stimuli = _read_stimuli(source, (height, width), number, keep_values=keep_values)
     err.print(f"{len(stimuli)} images of {height} x {width}, {source.name}")
+    # They are kept: row i of what is predicted is the i-th file.
+    if again := len(stimuli) - len(set(image_keys(stimuli))):
+        err.print(f"  note: {again} of them have the pixels of another one")
     with Session():
         from schemas.base import schema, transaction
         from schemas.recording import StimulusName, StimulusSet

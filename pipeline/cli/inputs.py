@@ -47,7 +47,7 @@ def import_scan(
     ] = None,
     test_images: Annotated[
         int | None,
-        typer.Option(help="Images to hold out for testing, where all were repeated or none."),
+        typer.Option(help="Images to hold out for testing, where all were repeated, or few."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Chooses test and validation images.")] = 0,
     downsample: Annotated[
@@ -80,13 +80,14 @@ def import_scan(
         bool, typer.Option("--width-first", help="NWB: images are stored width first.")
     ] = False,
     clip_negative: Annotated[
-        bool, typer.Option("--clip-negative", help="NWB: set negative responses to 0.")
+        bool, typer.Option("--clip-negative", help="Set negative responses to 0.")
     ] = False,
     option: Annotated[
         list[str] | None,
         typer.Option(
-            help="Further argument of an installed package's importer, as NAME=VALUE: a number, "
-            "true, false, other JSON, or else text; repeat it for several."
+            help="Further argument of the format's importer, as NAME=VALUE: a number, true, false, "
+            "other JSON, or else text; repeat it for several. Of npz, sensorium and nwb: "
+            "most_missing, negative, new_tiers, and more in docs/recordings.md."
         ),
     ] = None,
     dry_run: CheckOnly = False,
@@ -103,14 +104,13 @@ def import_scan(
             f"{len(paths)} scans cannot share one name; leave it to their files",
             param_hint="--name",
         )
-    options = _named_values(option or ())
+    options = _named_values(option or ()) | ({"negative": "clip"} if clip_negative else {})
     nwb = NwbOptions(
         window_start=window_start,
         window_length=window_length,
         responses=responses,
         images=images,
         presentations=presentations,
-        clip_negative=clip_negative,
         width_first=width_first,
     )
 
@@ -176,7 +176,8 @@ def import_images(
     elif source in get_args(image_files.TorchvisionName):
         folder = root or load_settings().home / "torchvision"
         set_name = cast("image_files.TorchvisionName", source)
-        task = image_files.read_torchvision(set_name, folder, grey=grey, download=download)
+        with shown_notes():
+            task = image_files.read_torchvision(set_name, folder, grey=grey, download=download)
     else:
         with shown_notes():
             task = image_files.read_image_folder(source, grey=grey, size=size)

@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from predictive_model.digest import image_keys
 from predictive_model.encoders.config import EncoderConfig
 from predictive_model.encoders.encoder import Encoder, data_key
-from predictive_model.recordings.recording import TIERS, Recording, Tier, image_keys
+from predictive_model.recordings.recording import TIERS, Recording, Tier
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,5 +294,6 @@ def _check_held_out(recordings: Sequence[Recording]) -> None:
                     raise ValueError(
                         f"tier: image {number} of {recording.name!r} is in the {tier} tier, the "
                         f"same image in {scan!r} in the {before} tier; an image needs one tier, "
-                        "in all scans that share a core"
+                        "in all scans that share a core. Fit them one by one, or give their files "
+                        "tiers that agree"
                     )

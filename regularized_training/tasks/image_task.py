@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from predictive_model.digest import equal_pictures
 from regularized_training.tasks.validation import validation_indices
 
 
@@ -196,6 +197,65 @@ class ImageTask:
         labels = self.train_labels.copy()
         labels[chosen] = labels[rng.permutation(chosen)]
         return replace(self, train_labels=labels)
+
+
+def without_test_images(task: ImageTask) -> tuple[ImageTask, tuple[str, ...]]:
+    """The task without the training images that are test images too, and notes on equal images.
+
+    Images are equal if their pixels are. The test part, by which networks are compared, stays as it
+    is, and so do equal images within the training part.
+
+    Raises
+    ------
+    TaskError
+        If a class has no other training images.
+    """
+    notes = []
+    n_train, n_test = len(task.train_labels), len(task.test_labels)
+    first = equal_pictures(task.test_images, task.train_images)[n_test:]
+    tested = first < n_test
+    if tested.any():
+        left = task.train_labels[~tested]
+        if len(gone := np.setdiff1d(task.train_labels, left)):
+            raise TaskError(
+                f"train_images: all those of {task.classes[gone[0]]!r} are test images too; give "
+                "the class other images to train on, or to be tested with"
+            )
+        other = task.train_labels[tested] != task.test_labels[first[tested]]
+        notes.append(
+            f"{int(tested.sum())} of {n_train} training images have the pixels of test images"
+            f"{_labelled_otherwise(other)}, and are left out"
+        )
+        task = replace(task, train_images=task.train_images[~tested], train_labels=left)
+    _, once, group = np.unique(first[~tested], return_index=True, return_inverse=True)
+    if len(once) < len(group):
+        other = task.train_labels != task.train_labels[once][group]
+        notes.append(
+            f"{len(group) - len(once)} training images have the pixels of another training image"
+            f"{_labelled_otherwise(other)}"
+        )
+    return task, tuple(notes)
+
+
+def require_no_test_images(task: ImageTask) -> None:
+    """Refuse a task whose test part would see training images.
+
+    Raises
+    ------
+    TaskError
+        If an image is in both parts.
+    """
+    kept, notes = without_test_images(task)
+    if len(kept.train_labels) < len(task.train_labels):
+        raise TaskError(
+            f"train_images: {notes[0].rpartition(',')[0]}; leave them out with "
+            "regularized_training.tasks.image_task.without_test_images"
+        )
+
+
+def _labelled_otherwise(contradicted: NDArray[np.bool_]) -> str:
+    n = int(contradicted.sum())
+    return f" ({n} with another label)" if n else ""
 
 
 def superclasses_of(classes: Sequence[str], groups: Mapping[str, str]) -> tuple[str, ...]:

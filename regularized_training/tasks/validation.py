@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from predictive_model.digest import picture_digests
+from predictive_model.digest import image_keys
 
 ONE_IN = 10  # training images of a class
 
@@ -29,7 +29,8 @@ def validation_indices(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> 
         Sorted places among `images`; empty where every class has one picture only.
     """
     # Pictures come in the order of their hashes.
-    _, picture, copies = np.unique(picture_digests(images), return_inverse=True, return_counts=True)
+    keys = [key.hex() for key in image_keys(images)]
+    _, picture, copies = np.unique(keys, return_inverse=True, return_counts=True)
     lowest, highest = np.full(len(copies), labels.max()), np.full(len(copies), labels.min())
     np.minimum.at(lowest, picture, labels)
     np.maximum.at(highest, picture, labels)

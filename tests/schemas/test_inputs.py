@@ -113,6 +113,9 @@ def test_an_image_set_comes_back_as_it_went_in_and_is_added_once(database: Datab
         assert a.dtype == b.dtype
         assert np.array_equal(a, b)
     assert (after.name, after.classes) == ("letters", ("a", "b", "c"))
+    seen = np.concatenate([before.train_images[:8], before.test_images[:1]])
+    with pytest.raises(TaskError, match="1 of 9 training images have the pixels of test images"):
+        training.ImageSet.add(replace(before, name="seen", train_images=seen), source="test")
 
 
 def test_another_image_set_of_the_same_name_is_refused(

@@ -99,6 +99,26 @@ def test_a_folder_without_scans_is_one_line(run: Run, tmp_path: Path) -> None:
     assert message.startswith(f"{tmp_path / 'empty'}: holds neither a file tree")
 
 
+def test_what_an_encoder_cannot_use_is_reported_and_has_an_option(run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (30, 8, 8)).astype(np.uint8)
+    responses = rng.normal(size=(36, 5)).astype(np.float32)
+    responses[:, 3] = np.nan
+    path = tmp_path / "scan.npz"
+    shown = np.r_[:36]
+    np.savez(path, images=np.concatenate([images, images[:6]]), image_index=shown, dff=responses)
+    command = ("import", "scan", path, "--dry-run", "--option", "responses=dff")
+    assert "--option negative=clip" in one_line_error(run(*command))
+    for option in (("--option", "negative=keep"), ("--clip-negative",)):
+        result = run(*command, "--test-images", "10", *option)
+        assert result.exit_code == 0, result.stderr
+        said = " ".join(result.stderr.split())
+        assert "30 images of 1 x 8 x 8, 36 trials (18 train, 2 validation, 16 test), 4" in said
+        assert "6 images had the pixels of another image" in said
+        assert "1 of 5 neurons are left out" in said
+        assert "only 6 of the 10 test images were shown more than once" in said
+
+
 FOLDERS = """
 import numpy as np
 
@@ -128,7 +148,9 @@ def test_a_folder_of_another_packages_format_is_one_scan(run: Run, tmp_path: Pat
         assert "unit: 'mV', expected Hz" in one_line_error(run(*command, "--option", "unit=mV"))
         assert "options: got an unexpected" in one_line_error(run(*command, "--option", "foo=1"))
         message = one_line_error(run(*command, "--clip-negative"))
-        assert "clip_negative: given, but only for NWB files" in message
+        assert "options: got an unexpected keyword argument 'negative'" in message
+        message = one_line_error(run(*command, "--width-first"))
+        assert "width_first: given, but only for NWB files" in message
         wrong = run(*command, "--option", "gain")
         assert wrong.exit_code == 2 and "expected NAME=VALUE" in wrong.stderr
 

@@ -156,16 +156,16 @@ def tar() -> bytes:
     [
         (b"<!DOCTYPE html>\n<html>", "a web page .*; download it again"),
         (b"\n<html lang='en'>", "a web page"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "pointer that Git LFS left .*pull"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "that Git LFS left .*pull"),
         (b"../.git/annex/objects/a/b/SHA256E-s9--0f.pth", "pointer that git-annex left .*get"),
         (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
         (b"\x93NUMPY\x01", "a NumPy array"),
-        (b"\x1f\x8b\x08\x00", "a compressed file; unpack it first"),
+        (b"\x1f\x8b\x08\x00", "compressed by gzip; unpack it"),
         (pickle.dumps({"a": 1}, protocol=5), "a pickle that torch.save did not write"),
         (archive("images.npy"), "no state dict written by torch.save, but another archive"),
         (archive("model/data.pkl", "model/constants.pkl"), "a TorchScript program"),
         (tar(), "another archive; if the state dict is in it, unpack it"),
-        (b"404: Not Found", "text .'404: Not Found'.; copy or download it again"),
+        (b"404: Not Found", "text, which begins with '404: Not Found'.; copy or download it again"),
     ],
 )
 def test_a_file_of_another_kind_is_called_by_its_name(tmp_path, content, message):
