@@ -47,7 +47,7 @@ def import_scan(
     ] = None,
     test_images: Annotated[
         int | None,
-        typer.Option(help="Images to hold out for testing, where all were repeated or none."),
+        typer.Option(help="Images to hold out for testing, where all were repeated, or few."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Chooses test and validation images.")] = 0,
     downsample: Annotated[
@@ -80,13 +80,14 @@ def import_scan(
         bool, typer.Option("--width-first", help="NWB: images are stored width first.")
     ] = False,
     clip_negative: Annotated[
-        bool, typer.Option("--clip-negative", help="NWB: set negative responses to 0.")
+        bool, typer.Option("--clip-negative", help="Set negative responses to 0.")
     ] = False,
     option: Annotated[
         list[str] | None,
         typer.Option(
-            help="Further argument of an installed package's importer, as NAME=VALUE: a number, "
-            "true, false, other JSON, or else text; repeat it for several."
+            help="Further argument of the format's importer, as NAME=VALUE: a number, true, false, "
+            "other JSON, or else text; repeat it for several. Of npz, sensorium and nwb: "
+            "most_missing, negative, new_tiers, and more in docs/recordings.md."
         ),
     ] = None,
     dry_run: CheckOnly = False,
@@ -169,6 +170,7 @@ def import_images(
 
     from predictive_model.recordings.recording import check_name
     from regularized_training.tasks import image_files
+    from regularized_training.tasks.image_task import without_test_images
     from schemas import training
 
     if source == "digits":
@@ -188,11 +190,14 @@ def import_images(
         task = task.of_superclasses()
     task = replace(task, name=name or task.name)
     check_name(task.name)
+    task, notes = without_test_images(task)
     err.print(
         f"{task.name}: {len(task.train_images)} training and {len(task.test_images)} test images "
         f"of {' x '.join(map(str, task.image_shape))}, {len(task.classes)} classes"
         + (f" in {len(set(task.superclasses))} superclasses" if task.superclasses else "")
     )
+    for note in notes:
+        err.print(f"  note: {note}")
     with Session():
         added = training.ImageSet.add(task, source=Path(source).name)
     err.print("imported" if added else "was there already")

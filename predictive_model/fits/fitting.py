@@ -155,6 +155,18 @@ def check_recordings(recordings: Sequence[Recording]) -> None:
             )
 
 
+def _check_loss(recordings: Sequence[Recording], config: FitConfig) -> None:
+    """Refuse the Poisson loss for responses that no count or rate can be."""
+    for recording in recordings:
+        negative = int((recording.responses < 0).sum())
+        if negative and config.loss == "poisson":
+            raise FitError(
+                f"recording {recording.name!r} has {negative} negative responses, which the "
+                'Poisson loss cannot take; fit it with the loss "mse" (fit.loss), or import it '
+                "with `--option negative=clip`"
+            )
+
+
 def _train_images(recording: Recording, downsampled: int) -> Tensor:
     images = recording.images[recording.images_of("train")]
     return downsample(torch.from_numpy(recording.normalisation.images(images)), downsampled)
@@ -171,6 +183,7 @@ class _Fit:
         seed: int,
         device: torch.device,
     ) -> None:
+        _check_loss(recordings, fit_config)
         self.recordings, self.config, self.fit_config = recordings, config, fit_config
         self.seed, self.device = seed, device
         self.encoder = build_encoder(

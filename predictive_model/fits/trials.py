@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from predictive_model.digest import image_keys
 from predictive_model.encoders.config import EncoderConfig
 from predictive_model.encoders.encoder import Encoder, data_key
-from predictive_model.recordings.recording import TIERS, Recording, Tier, image_keys
+from predictive_model.recordings.recording import TIERS, Recording, Tier
 
 
 @dataclass(frozen=True, eq=False)

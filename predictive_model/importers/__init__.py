@@ -10,14 +10,18 @@ from __future__ import annotations
 import warnings
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from predictive_model.importers import importer as importers
-from predictive_model.importers.importer import IMPORTERS, Importer, find_importer
+from predictive_model.importers.import_options import ImportOptions
+from predictive_model.importers.importer import COMMON, IMPORTERS, Importer, find_importer
 from predictive_model.importers.npy import UNREADABLE
 from predictive_model.importers.nwb_options import NwbOptions
+from predictive_model.importers.recorded import Recorded
 from predictive_model.importers.report import ScanReport, report_of
+from predictive_model.importers.usable import merge_equal_pictures
 from predictive_model.parts import PartError
 from predictive_model.recordings.recording import Recording, RecordingError
 
@@ -35,7 +39,6 @@ __all__ = [
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 ENDINGS = {".npz": "npz", ".zip": "sensorium", ".nwb": "nwb"}
-COMMON = ("name", "test_images", "seed", "downsample", "species", "area")  # to all importers
 EXPECTED = "an .npz file of arrays, a Sensorium file tree (folder or .zip) or an .nwb file"
 
 
@@ -147,9 +150,11 @@ def scan_recording(
             area=area,
             **_options(format, nwb, options),
         )
+        # Of our own formats nothing is left to merge: their importers did, to choose tiers.
+        recording, merged = _with_pictures_once(recording)
     except (RecordingError, PartError) as error:
         raise _of_file(path, error) from error
-    return recording, report_of(recording, format=format, notes=notes)
+    return recording, report_of(recording, format=format, notes=(*notes, *merged))
 
 
 def read_recording(
@@ -176,7 +181,7 @@ def read_recording(
     name : str, optional
         Of the scan; the file's name without its ending by default.
     test_images : int, optional
-        Hold out this many images as the test tier, where all of them were repeated, or none.
+        Hold out this many images as the test tier, where all of them were repeated, or few.
     seed : int
         Chooses validation images, and test images if asked to.
     downsample : int
@@ -186,7 +191,10 @@ def read_recording(
     nwb : NwbOptions, optional
         What to take from an NWB file; of another format all are at their defaults.
     options : mapping, optional
-        Further arguments of another package's importer.
+        Further arguments of the format's importer: fields of
+        :class:`~predictive_model.importers.import_options.ImportOptions` and, of array files,
+        :class:`~predictive_model.importers.arrays.ArrayOptions`, of file trees
+        :class:`~predictive_model.importers.sensorium.SensoriumOptions`.
 
     Raises
     ------
@@ -243,6 +251,16 @@ def describe_recording(
         raise _of_file(path, error) from error
 
 
+def _with_pictures_once(recording: Recording) -> tuple[Recording, tuple[str, ...]]:
+    """The recording, of whichever importer, with each picture under one number."""
+    found = Recorded(recording.images, recording.image_index, recording.responses)
+    merge_equal_pictures(found)
+    if not found.notes:
+        return recording, ()
+    merged = replace(recording, images=found.images, image_index=found.image_index)
+    return merged, tuple(found.notes)
+
+
 def _options(
     format: str, nwb: NwbOptions | None, options: Mapping[str, Any] | None
 ) -> dict[str, Any]:
@@ -254,23 +272,21 @@ def _options(
             f"options: {', '.join(common)} are no options of an importer; give them as arguments "
             "of their own"
         )
-    if given and format in IMPORTERS.built_in:
-        raise RecordingError(
-            f"options: {', '.join(given)}, but those are for importers of other packages, and this "
-            f"format is {format}; leave them out"
-        )
-    nwb = nwb or NwbOptions()
-    if format == "nwb":
-        return nwb.model_dump()
-    dropped = [
-        n for n, field in NwbOptions.model_fields.items() if getattr(nwb, n) != field.default
-    ]
-    if dropped:
-        raise RecordingError(
-            f"{', '.join(dropped)}: given, but only for NWB files, and this format is {format}; "
-            "leave them out"
-        )
-    return given
+    chosen = {
+        n: value
+        for n, field in NwbOptions.model_fields.items()
+        if nwb is not None and (value := getattr(nwb, n)) != field.default
+    }
+    if format != "nwb":
+        ours = ImportOptions.model_fields.keys() if format in IMPORTERS.built_in else ()
+        if chosen.get("negative") and ours:
+            chosen.pop("clip_negative", None)  # which says the same
+        if dropped := sorted(chosen.keys() - set(ours)):
+            raise RecordingError(
+                f"{', '.join(dropped)}: given, but only for NWB files, and this format is "
+                f"{format}; leave them out"
+            )
+    return chosen | given
 
 
 def _of_file(path: Path, error: ValueError) -> RecordingError:

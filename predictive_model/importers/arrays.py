@@ -17,15 +17,18 @@ or
 ``responses``
     (trial, neuron), and
 ``image_index``
-    (trial,), which image was shown, counted from 0, as whole numbers of any type; it may be left
-    out if trial i showed image i;
+    (trial,), which image was shown, counted from 0, as whole numbers of any type, or names of
+    ``image_names`` (n,); negative or missing ones are blanks and left out. It may be left out if
+    trial i showed image i;
 
 and, in the second form, if there are any,
 
 ``behaviour`` (trial, k) and ``behaviour_names`` (k,), ``pupil`` (trial, 2), ``tier`` (trial,) of
 ``train``, ``validation`` and ``test``. ``neuron_ids`` (neuron,), ``cortical_positions``
 (neuron, 2 or 3), the texts ``species`` and ``area``, and ``simulated``, true or false, may stand in
-both. What each must hold is said in :class:`~predictive_model.recordings.recording.Recording`.
+both. What each must hold is said in :class:`~predictive_model.recordings.recording.Recording`, what
+becomes of missing values and equal images in :mod:`~predictive_model.importers.usable`. Arrays of
+other names are taken by :class:`ArrayOptions`.
 
     numpy.savez_compressed("scan.npz", images=images, responses=responses, image_index=shown)
 """
@@ -33,7 +36,7 @@ both. What each must hold is said in :class:`~predictive_model.recordings.record
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -41,17 +44,67 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictive_model.importers import npy, pixels
-from predictive_model.importers.importer import Importer
+from predictive_model.importers.import_options import ImportOptions
+from predictive_model.importers.importer import COMMON, Importer
 from predictive_model.importers.npy import UNREADABLE
+from predictive_model.importers.recorded import Recorded
 from predictive_model.importers.report import ScanReport, count_tiers
-from predictive_model.recordings.recording import Recording, RecordingError, assign_tiers
+from predictive_model.importers.usable import usable_recording
+from predictive_model.recordings.recording import Recording, RecordingError
 
 REQUIRED = {"images"}
 ONE_OF = ("trials", "responses")
-OF_SCAN = {"neuron_ids", "cortical_positions", "species", "area", "simulated"}
+OF_SCAN = {"neuron_ids", "cortical_positions", "species", "area", "simulated", "image_names"}
 OPTIONAL = {"image_index", "behaviour", "behaviour_names", "pupil", "tier"} | OF_SCAN
+KNOWN = REQUIRED | OPTIONAL | set(ONE_OF)
 
 T = TypeVar("T")
+
+
+class ArrayOptions(ImportOptions):
+    """What else to do with a file of arrays.
+
+    Attributes
+    ----------
+    images, trials, responses, image_index, behaviour, pupil, tier : str, optional
+        Names of the arrays that hold these, where they are called something else, or where there
+        are several.
+    ignore : str or tuple of str
+        Names of arrays that are not read; ``all`` for whatever is not known.
+    first_image : int
+        What ``image_index`` calls the first image: 1 where images are counted from 1.
+    """
+
+    images: str | None = None
+    trials: str | None = None
+    responses: str | None = None
+    image_index: str | None = None
+    behaviour: str | None = None
+    pupil: str | None = None
+    tier: str | None = None
+    ignore: str | tuple[str, ...] = ()
+    first_image: int = 0
+
+    def place_of(self, names: Iterable[str]) -> dict[str, str]:
+        """What each array of a file is to us, by its name there; those ignored are left out."""
+        ours = {n: getattr(self, n) for n in ArrayOptions.model_fields if n in KNOWN}
+        chosen = {theirs: our for our, theirs in ours.items() if theirs is not None}
+        if missing := sorted(chosen.keys() - set(names)):
+            raise RecordingError(
+                f"{chosen[missing[0]]}: no array {missing[0]!r} among {sorted(names)}"
+            )
+        # One of responses and trials was chosen, and so not the other.
+        replaced = set(chosen.values())
+        if len(replaced & set(ONE_OF)) == 1:
+            replaced |= set(ONE_OF)
+        ignored = {self.ignore} if isinstance(self.ignore, str) else set(self.ignore)
+        place = {}
+        for name in names:
+            our = chosen.get(name, name)
+            passed_over = name in ignored or (name not in chosen and name in replaced)
+            if not passed_over and (our in KNOWN or "all" not in ignored):
+                place[name] = our
+        return place
 
 
 def read_arrays(
@@ -63,6 +116,7 @@ def read_arrays(
     downsample: int = 1,
     species: str = "",
     area: str = "",
+    options: ArrayOptions | None = None,
 ) -> Recording:
     """Read a recording from an ``.npz`` file; the module's docstring describes it.
 
@@ -72,13 +126,14 @@ def read_arrays(
     name : str, optional
         Of the scan; the file's name without its ending by default.
     test_images : int, optional
-        Hold out this many images as the test tier, where all of them were repeated, or none.
+        Hold out this many images as the test tier, where all of them were repeated, or few.
     seed : int
         Chooses validation images, and test images if asked to.
     downsample : int
         Average blocks of ``downsample`` x ``downsample`` pixels.
     species, area : str
         What the file says by default.
+    options : ArrayOptions, optional
 
     Raises
     ------
@@ -87,15 +142,34 @@ def read_arrays(
     RecordingError
         If the file is damaged, lacks an array, or holds arrays that cannot be used.
     """
+    return scan_arrays(
+        path,
+        name=name,
+        test_images=test_images,
+        seed=seed,
+        downsample=downsample,
+        species=species,
+        area=area,
+        options=options,
+    )[0]
+
+
+def scan_arrays(
+    path: Path | str,
+    *,
+    name: str | None = None,
+    test_images: int | None = None,
+    seed: int = 0,
+    downsample: int = 1,
+    species: str = "",
+    area: str = "",
+    options: ArrayOptions | None = None,
+) -> tuple[Recording, tuple[str, ...]]:
+    """As :func:`read_arrays`, with notes on what was left out or is unusual."""
     path = Path(path)
-    arrays = _load(path)
-    images = arrays["images"]
-    if images.ndim == 3:
-        images = images[:, None]
-    if np.issubdtype(images.dtype, np.floating):
-        images = images.astype(np.float32)
-    elif _are_integers_of_a_byte(images):
-        images = images.astype(np.uint8)
+    options = options or ArrayOptions()
+    arrays = _load(path, options)
+    images = _as_images(arrays["images"])
     if downsample != 1 and images.ndim == 4:
         images = pixels.downsample(images, downsample)
     if "trials" in arrays:
@@ -103,34 +177,32 @@ def read_arrays(
     else:
         responses = arrays["responses"]
         index = arrays.get("image_index", np.arange(len(np.atleast_1d(responses))))
-        # MATLAB writes every number as a float.
-        if index.dtype.kind == "f" and np.isfinite(index).all() and (index == index.round()).all():
-            index = index.astype(np.int64)
-    tier = arrays.get("tier")
-    if tier is not None and test_images is not None:
-        raise RecordingError("tier: the file has tiers, so test_images has nothing to choose")
-    if tier is None:
-        valid = index.ndim == 1 and np.issubdtype(index.dtype, np.integer)
-        # An index that is not one is the Recording's to refuse, with its own message.
-        tier = assign_tiers(index, test_images=test_images, seed=seed) if valid else None
-    return Recording(
-        name=name or path.stem,
+        index = _numbers(index, arrays.get("image_names"), options.first_image)
+    found = Recorded(
         images=images,
         image_index=index,
         responses=responses,
         behaviour=arrays.get("behaviour"),
         pupil=arrays.get("pupil"),
-        tier=tier,
+        tier=arrays.get("tier"),
         neuron_ids=arrays.get("neuron_ids"),
         behaviour_names=_names(arrays.get("behaviour_names")),
         cortical_positions=arrays.get("cortical_positions"),
+    )
+    _leave_out_blank_trials(found)
+    return usable_recording(
+        found,
+        name=name or path.stem,
+        test_images=test_images,
+        seed=seed,
         species=species or _text(arrays, "species"),
         area=area or _text(arrays, "area"),
         simulated=_truth(arrays, "simulated"),
+        options=options,
     )
 
 
-def describe_arrays(path: Path | str) -> ScanReport:
+def describe_arrays(path: Path | str, *, options: ArrayOptions | None = None) -> ScanReport:
     """What is in an ``.npz`` file by the headers of its arrays; only those of tiers are read.
 
     Raises
@@ -139,7 +211,7 @@ def describe_arrays(path: Path | str) -> ScanReport:
         As :func:`read_arrays`, but for what only the values of images and responses could tell.
     """
     path = Path(path)
-    shapes, small = _shapes(path)
+    shapes, small = _shapes(path, options or ArrayOptions())
     images, form = shapes["images"], "responses" if "responses" in shapes else "trials"
     responses = shapes[form]
     _check_axes(path, "images", images, "(n, height, width)", "(n, channels, height, width)")
@@ -170,7 +242,9 @@ def _check_axes(path: Path, key: str, shape: tuple[int, ...], *expected: str) ->
         raise RecordingError(f"{path}: {key}: shape {shape}, expected {' or '.join(expected)}")
 
 
-def _shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, NDArray]]:
+def _shapes(
+    path: Path, options: ArrayOptions
+) -> tuple[dict[str, tuple[int, ...]], dict[str, NDArray]]:
     """Shapes of all arrays in a file, and the few small ones that say what a scan is."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected an .npz file of arrays")
@@ -179,8 +253,8 @@ def _shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, NDArray]]
     except UNREADABLE as error:
         raise _unreadable(path, error) from error
     with archive:
-        members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
-        _check_members(path, set(members))
+        found = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
+        members = {our: found[name] for name, our in _placed(path, options, found).items()}
 
         def of(key: str, reader: Callable[[BinaryIO, int, str], T]) -> T:
             try:
@@ -232,7 +306,7 @@ def _are_integers_of_a_byte(images: NDArray) -> bool:
     )
 
 
-def _load(path: Path) -> dict[str, NDArray]:
+def _load(path: Path, options: ArrayOptions) -> dict[str, NDArray]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected an .npz file of arrays")
     if not zipfile.is_zipfile(path):
@@ -240,14 +314,15 @@ def _load(path: Path) -> dict[str, NDArray]:
         raise _unreadable(path, "it is no archive of arrays, or only a part of one")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            names = set(archive.files)
-            arrays = {key: archive[key] for key in names}
+            place = _placed(path, options, archive.files)
+            arrays = {our: archive[name] for name, our in place.items()}
             for key, value in arrays.items():
                 if not isinstance(value, np.ndarray):
                     raise ValueError(f"{key!r} is not an array")
+    except RecordingError:
+        raise
     except UNREADABLE as error:
         raise _unreadable(path, error) from error
-    _check_members(path, names)
     return arrays
 
 
@@ -258,26 +333,36 @@ def _unreadable(path: Path, error: Exception | str) -> RecordingError:
     )
 
 
-def _check_members(path: Path, names: set[str]) -> None:
-    missing = [f"`{key}`" for key in sorted(REQUIRED - names)]
-    if not names.intersection(ONE_OF):
+def _placed(path: Path, options: ArrayOptions, names: Iterable[str]) -> dict[str, str]:
+    """What each array of a file is to us, by its name there, if they make a recording."""
+    names = sorted(names)
+    place = options.place_of(names)
+    ours = set(place.values())
+    missing = [f"`{key}`" for key in sorted(REQUIRED - ours)]
+    if not ours.intersection(ONE_OF):
         missing.append("`responses` (or `trials`)")
     if missing:
-        raise RecordingError(f"{path}: lacks {' and '.join(missing)}; it holds {sorted(names)}")
-    if names.issuperset(ONE_OF):
         raise RecordingError(
-            f"{path}: expected either `trials` or `responses`, found {sorted(names)}"
+            f"{path}: lacks {' and '.join(missing)}; it holds {names}. `--option NAME=ARRAY` says "
+            "which array is what, as in `--option responses=rates`"
         )
-    if unknown := names - REQUIRED - OPTIONAL - set(ONE_OF):
+    if ours.issuperset(ONE_OF):
+        raise RecordingError(
+            f"{path}: expected either `trials` or `responses`, found {names}; choose one with "
+            "`--option ignore=trials` or `--option ignore=responses`"
+        )
+    if unknown := ours - KNOWN:
         raise RecordingError(
             f"{path}: {sorted(unknown)} are not known; expected images, trials or responses, and "
-            f"any of {sorted(OPTIONAL)}"
+            f"any of {sorted(OPTIONAL)}. `--option ignore=all` passes over them, `--option "
+            "NAME=ARRAY` says which array is what"
         )
-    if "trials" in names and (clash := names & (OPTIONAL - OF_SCAN)):
+    if "trials" in ours and (clash := ours & (OPTIONAL - OF_SCAN)):
         raise RecordingError(
             f"{path}: {sorted(clash)} go by trial and cannot stand beside `trials`; use "
-            "`responses` and `image_index`"
+            "`responses` and `image_index`, or pass over them with `--option ignore=NAME`"
         )
+    return place
 
 
 def _from_trials(trials: NDArray, n_images: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -290,20 +375,77 @@ def _from_trials(trials: NDArray, n_images: int) -> tuple[NDArray[np.float32], N
         raise RecordingError(f"trials: type {trials.dtype}, expected real numbers")
     if not np.issubdtype(trials.dtype, np.floating):
         trials = trials.astype(np.float32)
-    missing = np.isnan(trials)
-    partly = missing.any(2) & ~missing.all(2)
-    if partly.any():
-        image, repeat = np.argwhere(partly)[0]
+    there = ~np.isnan(trials).all(2)
+    image, repeat = np.nonzero(there)
+    return trials[there], image
+
+
+def _numbers(index: NDArray, names: NDArray | None, first: int) -> NDArray:
+    """Numbers of images from 0, -1 for blanks; what is no index is left to the recording."""
+    if index.dtype.kind in "US":
+        return _numbers_of_names(index.astype(str), names)
+    if index.dtype.kind == "f":
+        # MATLAB writes every number as a float.
+        index = np.where(np.isnan(index), first - 1, index)
+        if not (np.isfinite(index).all() and (index == index.round()).all()):
+            return index
+        index = index.astype(np.int64)
+    return np.maximum(index.astype(np.int64) - first, -1) if index.dtype.kind in "iu" else index
+
+
+def _numbers_of_names(index: NDArray[np.str_], names: NDArray | None) -> NDArray[np.int64]:
+    if names is None:
         raise RecordingError(
-            f"trials: {int(partly.sum())} trials are missing for some neurons only, the first is "
-            f"image {image}, repeat {repeat}; leave those neurons or those trials out"
+            f"image_index: names such as {index.flat[0]!r}, but nothing says which image has which "
+            "name; add an array `image_names` with a name for each image, in their order"
         )
-    image, repeat = np.nonzero(~missing.all(2))
-    return trials[image, repeat].astype(np.float32), image
+    called = [str(name) for name in names.astype(str).tolist()]
+    place = {name: number for number, name in enumerate(called)} | {"": -1}
+    unknown = sorted(set(index.tolist()) - set(place))
+    if unknown or len(place) <= len(called):
+        what = f"{unknown[0]!r} is not among image_names" if unknown else "image_names repeat"
+        raise RecordingError(
+            f"image_index: {what}, {called[:3]} ...; expected a name of its own for each image, "
+            "and an empty one for blanks"
+        )
+    return np.array([place[name] for name in index.tolist()], np.int64)
+
+
+def _leave_out_blank_trials(found: Recorded) -> None:
+    index = found.image_index
+    n_trials = len(np.atleast_1d(found.responses))
+    if index.dtype.kind not in "iu" or index.shape != (n_trials,):
+        return
+    shown = index >= 0
+    if shown.all() or not shown.any():
+        return
+    found.keep("trial", shown)
+    found.notes.append(f"{int((~shown).sum())} trials without an image are left out")
+
+
+def _as_images(images: NDArray) -> NDArray:
+    """Images as (n, channels, height, width), of uint8 or float32 where that loses nothing."""
+    if images.ndim == 3:
+        images = images[:, None]
+    if images.ndim == 4 and images.shape[3] in (1, 3) and images.shape[1] not in (1, 3):
+        images = images.transpose(0, 3, 1, 2)
+    if images.dtype == bool:
+        return images * np.uint8(255)
+    if _are_integers_of_a_byte(images):
+        return images.astype(np.uint8)
+    # Deeper integers too: single precision holds those of up to 24 bits.
+    if images.dtype.kind in "fiu":
+        return images.astype(np.float32)
+    return images
 
 
 def _scan(path: Path, **arguments: Any) -> tuple[Recording, tuple[str, ...]]:
-    return read_arrays(path, **arguments), ()
+    common = {n: arguments.pop(n) for n in COMMON}
+    return scan_arrays(path, options=ArrayOptions.of(arguments), **common)
 
 
-IMPORTER = Importer(_scan, describe_arrays)
+def _describe(path: Path, **options: Any) -> ScanReport:
+    return describe_arrays(path, options=ArrayOptions.of(options))
+
+
+IMPORTER = Importer(_scan, _describe)

@@ -27,6 +27,9 @@ IMPORTERS = Registry(
     },
 )
 
+# Arguments that all importers take.
+COMMON = ("name", "test_images", "seed", "downsample", "species", "area")
+
 
 def _recognises_nothing(path: Path) -> bool:
     return False

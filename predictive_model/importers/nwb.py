@@ -44,10 +44,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pynwb import NWBHDF5IO, NWBFile
 
-from predictive_model.importers.importer import Importer
+from predictive_model.importers.importer import COMMON, Importer
 from predictive_model.importers.nwb_activity import Activity, find_activity
 from predictive_model.importers.nwb_behaviour import Behaviour, find_behaviour
 from predictive_model.importers.nwb_options import NwbOptions
@@ -56,8 +55,10 @@ from predictive_model.importers.nwb_presentations import (
     Presentations,
     find_presentations,
 )
+from predictive_model.importers.recorded import Recorded
 from predictive_model.importers.report import ScanReport, count_tiers
-from predictive_model.recordings.recording import Recording, RecordingError, assign_tiers
+from predictive_model.importers.usable import usable_recording
+from predictive_model.recordings.recording import Recording, RecordingError
 
 
 def read_nwb(
@@ -151,31 +152,31 @@ def scan_nwb(
     options = options or NwbOptions()
     with _opened(path) as file:
         found, images, activity, behaviour = _find(file, options)
-        tier = found.tier
-        if tier is not None and test_images is not None:
-            raise RecordingError("tier: the file has tiers, so test_images has nothing to choose")
-        if tier is None:
-            tier = assign_tiers(found.image_index, test_images=test_images, seed=seed)
         responses = activity.read(found, options.window_start, options.window_length)
-        responses, clipped = _not_negative(responses, activity.name, clip=options.clip_negative)
         columns, pupil, bridged = behaviour.at((found.start + found.stop) / 2)
-        recording = Recording(
-            name=name or path.stem,
+        notes = (*found.notes, *images.notes, *activity.notes, *behaviour.notes, *bridged)
+        recorded = Recorded(
             images=images.read(downsample),
             image_index=found.image_index,
             responses=responses,
             behaviour=columns,
             pupil=pupil,
-            tier=tier,
+            tier=found.tier,
             neuron_ids=activity.ids,
             behaviour_names=behaviour.names or None,
             cortical_positions=activity.positions,
+            notes=list(notes),
+        )
+        return usable_recording(
+            recorded,
+            name=name or path.stem,
+            test_images=test_images,
+            seed=seed,
             species=species or _species(file),
             area=area or activity.area,
             simulated=_simulated(file),
+            options=options,
         )
-    notes = (*found.notes, *images.notes, *activity.notes, *behaviour.notes, *clipped, *bridged)
-    return recording, notes
 
 
 @contextlib.contextmanager
@@ -217,21 +218,6 @@ def _find(
     return found, images, activity, find_behaviour(file)
 
 
-def _not_negative(
-    responses: NDArray[np.float32], name: str, *, clip: bool
-) -> tuple[NDArray[np.float32], list[str]]:
-    negative = int((responses < 0).sum())
-    if not negative:
-        return responses, []
-    if not clip:
-        raise RecordingError(
-            f"responses: {negative} values of {name!r} are negative, as dF/F can be; the Poisson "
-            "encoder needs deconvolved activity, so name a series that holds it, or clip them to 0"
-        )
-    share = negative / responses.size
-    return responses.clip(0), [f"{negative} negative responses ({share:.1%}) were set to 0"]
-
-
 def _species(file: NWBFile) -> str:
     return (file.subject.species if file.subject is not None else None) or ""
 
@@ -241,12 +227,12 @@ def _simulated(file: NWBFile) -> bool:
 
 
 def _scan(path: Path, **arguments: Any) -> tuple[Recording, tuple[str, ...]]:
-    chosen = {n: arguments.pop(n) for n in NwbOptions.model_fields if n in arguments}
-    return scan_nwb(path, options=NwbOptions(**chosen), **arguments)
+    common = {n: arguments.pop(n) for n in COMMON}
+    return scan_nwb(path, options=NwbOptions.of(arguments), **common)
 
 
 def _describe(path: Path, **options: Any) -> ScanReport:
-    return describe_nwb(path, options=NwbOptions(**options))
+    return describe_nwb(path, options=NwbOptions.of(options))
 
 
 IMPORTER = Importer(_scan, _describe)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any
 
-from predictive_model.config import Config
+from pydantic import Field, model_validator
+
+from predictive_model.importers.import_options import ImportOptions
 
 
-class NwbOptions(Config):
+class NwbOptions(ImportOptions):
     """Which parts of an NWB file to take, and how.
 
     Attributes
@@ -17,8 +19,8 @@ class NwbOptions(Config):
     responses, images, presentations : str, optional
         Names of what to take where a file holds several; ``units`` for spikes.
     clip_negative : bool
-        Set negative responses, as dF/F has them, to 0. The Poisson encoder takes none, and
-        deconvolved activity is better.
+        The same as ``negative="clip"``. The Poisson encoder takes no negative responses, as dF/F
+        has them, and deconvolved activity is better.
     width_first : bool
         Images are stored as (image, width, height), as the schema says and few do.
     """
@@ -30,3 +32,10 @@ class NwbOptions(Config):
     presentations: str | None = None
     clip_negative: bool = False
     width_first: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _clipping(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("clip_negative"):
+            return {"negative": "clip"} | given
+        return given

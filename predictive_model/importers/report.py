@@ -11,6 +11,8 @@ from predictive_model.recordings.recording import TIERS, Recording
 
 # With fewer images to train on, an encoder is hardly worth its fit.
 FEW_IMAGES = 100
+# With fewer images to test on, scores say little.
+FEW_TEST_IMAGES = 10
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,22 @@ class ScanReport:
             )
             if there
         ]
-        lines = [f"{self.name}: {', '.join(parts)}", *(f"  note: {note}" for note in self.notes)]
-        return "\n".join(lines)
+        notes = (*self.notes, *self._unused_inputs())
+        return "\n".join((f"{self.name}: {', '.join(parts)}", *(f"  note: {n}" for n in notes)))
+
+    def _unused_inputs(self) -> list[str]:
+        """Which settings make an encoder use what was recorded beside the responses."""
+        uses = {
+            "pupil": (self.pupil, "pupil position by `shifter`"),
+            "behaviour": (self.behaviour, "behaviour by `modulator` or `behaviour_channels`"),
+        }
+        there = {name: how for name, (given, how) in uses.items() if given}
+        if not there:
+            return []
+        return [
+            f"an encoder with default settings ignores {' and '.join(there)}; its settings use "
+            f"{', '.join(there.values())}"
+        ]
 
 
 def report_of(recording: Recording, *, format: str = "", notes: tuple[str, ...] = ()) -> ScanReport:
@@ -114,11 +130,22 @@ def _unusual(recording: Recording) -> list[str]:
         notes.append(f"{silent} of {recording.n_neurons} neurons never respond")
     if recording.repeats.max() < 2:
         notes.append("no image was shown more than once, so reliability cannot be estimated")
-    n_train, n_test = len(recording.images_of("train")), len(recording.images_of("test"))
+    n_train, test = len(recording.images_of("train")), recording.images_of("test")
+    n_test, n_repeated = len(test), int((recording.repeats[test] > 1).sum())
+    if 0 < n_repeated < n_test:
+        notes.append(
+            f"only {n_repeated} of the {n_test} test images were shown more than once; noise "
+            "ceilings go by these alone"
+        )
+    elif n_test == n_repeated < FEW_TEST_IMAGES and n_test:
+        notes.append(
+            f"only {n_test} images are in the test tier; --test-images holds out more, of those "
+            "shown once"
+        )
     if n_test == 0:
         notes.append(
-            "there is no test tier, so encoders cannot be scored; unless the file has tiers of "
-            "its own, --test-images holds out as many images as it says"
+            "there is no test tier, so encoders cannot be scored; --test-images holds out as many "
+            "images as it says, with --option new_tiers=true where the file has tiers of its own"
         )
     if n_train < FEW_IMAGES:
         notes.append(f"only {n_train} images are in the train tier; expected at least {FEW_IMAGES}")

@@ -17,7 +17,7 @@ A tree is a folder, or a zip archive of one, of
 ``meta/trials/frame_image_id.npy``
     (trial,), optional; with ``frame_image_class`` beside it, the two name an image together. Trials
     that show the same image become one image with several trials. Without it, images are told
-    apart by their pixels;
+    apart by their pixels; :class:`SensoriumOptions` chooses other names, or pixels;
 ``meta/neurons/unit_ids.npy``, ``meta/neurons/cell_motor_coordinates.npy``
     (neuron,) and (neuron, 3) micrometres, optional; ``meta/neurons/area.npy`` if it is one area;
 ``meta/scan.json``
@@ -31,29 +31,48 @@ read: published ones have 144 x 256 pixels, and models see 36 x 64 of them.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from predictive_model.digest import image_keys
 from predictive_model.importers import pixels
-from predictive_model.importers.importer import Importer
+from predictive_model.importers.import_options import ImportOptions
+from predictive_model.importers.importer import COMMON, Importer
 from predictive_model.importers.npy import require_numbers
+from predictive_model.importers.recorded import Recorded
 from predictive_model.importers.report import ScanReport, count_tiers
 from predictive_model.importers.sensorium_layout import Layout, read_layout
 from predictive_model.importers.tree import Tree, open_tree
+from predictive_model.importers.usable import usable_recording
 from predictive_model.recordings.recording import Recording, RecordingError
+
+
+class SensoriumOptions(ImportOptions):
+    """What else to do with a file tree.
+
+    Attributes
+    ----------
+    image_ids : str, optional
+        Name of the array in ``meta/trials`` that says which image a trial showed, without its
+        ending, or ``pixels``: images are told apart by these alone.
+    """
+
+    image_ids: str | None = None
 
 
 def read_sensorium(
     path: Path | str,
     *,
     name: str | None = None,
+    test_images: int | None = None,
+    seed: int = 0,
     downsample: int = 1,
     species: str = "",
     area: str = "",
+    options: SensoriumOptions | None = None,
 ) -> Recording:
     """Read a recording from a Sensorium file tree; the module's docstring describes it.
 
@@ -63,10 +82,15 @@ def read_sensorium(
         A folder, or a zip archive that holds the tree at its top or in one folder.
     name : str, optional
         Of the scan; the folder's or archive's name by default.
+    test_images : int, optional
+        Hold out this many images as the test tier, if new tiers are chosen.
+    seed : int
+        Chooses tiers, if new ones are chosen.
     downsample : int
         Average blocks of ``downsample`` x ``downsample`` pixels.
     species, area : str
         What the tree says by default.
+    options : SensoriumOptions, optional
 
     Raises
     ------
@@ -87,14 +111,24 @@ def read_sensorium(
     ...     read_sensorium(tree, downsample=4).image_shape
     (1, 2, 2)
     """
-    return scan_sensorium(path, name=name, downsample=downsample, species=species, area=area)[0]
+    return scan_sensorium(
+        path,
+        name=name,
+        test_images=test_images,
+        seed=seed,
+        downsample=downsample,
+        species=species,
+        area=area,
+        options=options,
+    )[0]
 
 
-def describe_sensorium(path: Path | str) -> ScanReport:
+def describe_sensorium(path: Path | str, *, options: SensoriumOptions | None = None) -> ScanReport:
     """What is in a tree by its ``meta`` and the headers of trial 0; no ``data`` are read."""
     path = Path(path)
+    options = options or SensoriumOptions()
     with open_tree(path) as tree:
-        layout = read_layout(tree)
+        layout = read_layout(tree, options.image_ids)
     labels = layout.image_labels
     counts = None if labels is None else np.unique(labels, return_counts=True)[1]
     return ScanReport(
@@ -104,7 +138,7 @@ def describe_sensorium(path: Path | str) -> ScanReport:
         n_images=None if counts is None else len(counts),
         n_trials=len(layout.kept),
         n_neurons=layout.n_neurons,
-        tiers=count_tiers(layout.tier),
+        tiers=count_tiers(None if options.new_tiers else layout.tier),
         n_repeated=None if counts is None else int((counts > 1).sum()),
         behaviour=layout.behaviour_names,
         pupil=layout.has_pupil,
@@ -118,44 +152,48 @@ def scan_sensorium(
     path: Path | str,
     *,
     name: str | None = None,
+    test_images: int | None = None,
+    seed: int = 0,
     downsample: int = 1,
     species: str = "",
     area: str = "",
+    options: SensoriumOptions | None = None,
 ) -> tuple[Recording, tuple[str, ...]]:
     """As :func:`read_sensorium`, with notes on what was left out or is unusual."""
     path = Path(path)
+    options = options or SensoriumOptions()
     with open_tree(path) as tree:
-        layout = read_layout(tree)
+        layout = read_layout(tree, options.image_ids)
         pixels.check_downsample(downsample, layout.image_shape)
         responses = _rows(tree, "responses", layout.kept, layout.n_neurons)
         answered, notes = _answered(responses, layout.tier)
-        kept, tier, responses = layout.kept[answered], layout.tier[answered], responses[answered]
-        _require_finite(tree, "responses", responses, kept)
+        kept = layout.kept[answered]
         labels = None if layout.image_labels is None else layout.image_labels[answered]
-        images, index, merged = _images(tree, layout, kept, tier, labels, downsample)
-        behaviour = pupil = None
+        images, index, merged = _images(tree, layout, kept, labels, downsample)
+        found = Recorded(
+            images=images,
+            image_index=index,
+            responses=responses[answered],
+            tier=layout.tier[answered],
+            neuron_ids=layout.neuron_ids,
+            behaviour_names=layout.behaviour_names or None,
+            cortical_positions=layout.positions,
+            notes=[*layout.notes, *notes, *merged],
+        )
         if layout.behaviour_names:
-            behaviour = _rows(tree, "behavior", kept, len(layout.behaviour_names))
-            _require_finite(tree, "behavior", behaviour, kept)
+            found.behaviour = _rows(tree, "behavior", kept, len(layout.behaviour_names))
         if layout.has_pupil:
-            pupil = _rows(tree, "pupil_center", kept, 2)
-            _require_finite(tree, "pupil_center", pupil, kept)
-    recording = Recording(
+            found.pupil = _rows(tree, "pupil_center", kept, 2)
+    return usable_recording(
+        found,
         name=name or path.absolute().name.removesuffix(".zip"),
-        images=images,
-        image_index=index,
-        responses=responses,
-        behaviour=behaviour,
-        pupil=pupil,
-        tier=tier,
-        neuron_ids=layout.neuron_ids,
-        behaviour_names=layout.behaviour_names or None,
-        cortical_positions=layout.positions,
+        test_images=test_images,
+        seed=seed,
         species=species or layout.species,
         area=area or layout.area,
         simulated=layout.simulated,
+        options=options,
     )
-    return recording, (*layout.notes, *notes, *merged)
 
 
 def _rows(tree: Tree, kind: str, trials: NDArray[np.int64], width: int) -> NDArray[np.float32]:
@@ -173,17 +211,6 @@ def _rows(tree: Tree, kind: str, trials: NDArray[np.int64], width: int) -> NDArr
         with np.errstate(over="ignore"):
             out[row] = values
     return out
-
-
-def _require_finite(
-    tree: Tree, kind: str, values: NDArray[np.float32], trials: NDArray[np.int64]
-) -> None:
-    bad = np.flatnonzero(~np.isfinite(values).all(1))
-    if len(bad):
-        raise RecordingError(
-            f"{tree.label(f'data/{kind}/{trials[bad[0]]}.npy')}: holds values that are not finite, "
-            f"as do {len(bad) - 1} others; leave those trials out of the tree"
-        )
 
 
 def _answered(
@@ -207,13 +234,12 @@ def _images(
     tree: Tree,
     layout: Layout,
     trials: NDArray[np.int64],
-    tier: NDArray[np.str_],
     labels: NDArray[np.str_] | None,
     downsample: int,
 ) -> tuple[NDArray, NDArray[np.int64], list[str]]:
     """Distinct images in order of their labels or of appearance, and which each trial showed.
 
-    Two labels of one content are one image, since its repeats must not be in two tiers.
+    Two labels of one content are one image, in whatever type its files hold it.
     """
     if labels is None:
         wanted = np.full(len(trials), -1)
@@ -224,30 +250,22 @@ def _images(
     c, h, w = layout.image_shape
     images = _Stack((n_most, c, h // downsample, w // downsample), layout, downsample)
     owner: dict[bytes, int] = {}  # image of each content
-    first: dict[int, int] = {}  # trial that showed an image first
     content_of: dict[int, bytes] = {}  # content of each label
     index = np.empty(len(trials), np.int64)
     for row, trial in enumerate(trials):
         file = f"data/images/{trial}.npy"
         picture = _picture(tree, file, layout)
-        content = hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
+        (content,) = image_keys(picture[None])
         label = int(wanted[row])
         if labels is not None and content_of.setdefault(label, content) != content:
             raise RecordingError(
                 f"{tree.label(file)}: another picture than that of another trial, though both are "
-                f"image {labels[row]} by `meta/trials`; one of them is wrong"
+                f"image {labels[row]} by `meta/trials`; one of them is wrong. If it is the name, "
+                "`--option image_ids=pixels` tells images apart by their pixels alone"
             )
         image = owner.setdefault(content, label if labels is not None else len(owner))
         index[row] = image
-        if image not in first:
-            first[image] = row
-            images.put(image, picture)
-        elif tier[row] != tier[first[image]]:
-            raise RecordingError(
-                f"{tree.label(file)}: the {tier[row]} tier shows the very picture that trial "
-                f"{trials[first[image]]} of the {tier[first[image]]} tier shows; put all trials "
-                "of an image into one tier, or the test would see training images"
-            )
+        images.put(image, picture)
     shown, index = np.unique(index, return_inverse=True)
     merged = n_most - len(shown) if labels is not None else 0
     notes = [f"{merged} images had the pixels of another image and were merged with it"]
@@ -264,10 +282,6 @@ def _picture(tree: Tree, file: str, layout: Layout) -> NDArray:
             "tree's other images"
         )
     require_numbers(picture.dtype, tree.label(file))
-    if not np.isfinite(picture).all():
-        raise RecordingError(
-            f"{tree.label(file)}: holds values that are not finite; leave that trial out"
-        )
     return picture
 
 
@@ -278,8 +292,12 @@ class _Stack:
         small = downsample == 1 and not layout.keep_floats
         self._images = np.zeros(shape, np.uint8 if small else np.float32)
         self._downsample = downsample
+        self._there: set[int] = set()
 
     def put(self, image: int, picture: NDArray) -> None:
+        if image in self._there:
+            return
+        self._there.add(image)
         picture = pixels.downsample(picture, self._downsample)
         if self._images.dtype == np.uint8 and not pixels.are_grey_values(picture):
             self._images = self._images.astype(np.float32)
@@ -290,12 +308,13 @@ class _Stack:
         return self._images if len(numbers) == len(self._images) else self._images[numbers]
 
 
-def _scan(
-    path: Path, *, test_images: int | None, seed: int, **arguments: Any
-) -> tuple[Recording, tuple[str, ...]]:
-    if test_images is not None:
-        raise RecordingError("tier: a file tree has tiers, so test_images has nothing to choose")
-    return scan_sensorium(path, **arguments)
+def _scan(path: Path, **arguments: Any) -> tuple[Recording, tuple[str, ...]]:
+    common = {n: arguments.pop(n) for n in COMMON}
+    return scan_sensorium(path, options=SensoriumOptions.of(arguments), **common)
 
 
-IMPORTER = Importer(_scan, describe_sensorium)
+def _describe(path: Path, **options: Any) -> ScanReport:
+    return describe_sensorium(path, options=SensoriumOptions.of(options))
+
+
+IMPORTER = Importer(_scan, _describe)

@@ -56,8 +56,14 @@ class Layout:
     notes: tuple[str, ...] = ()
 
 
-def read_layout(tree: Tree) -> Layout:
+def read_layout(tree: Tree, image_ids: str | None = None) -> Layout:
     """Check a tree's names and ``meta`` folder, without reading its data.
+
+    Parameters
+    ----------
+    tree : Tree
+    image_ids : str, optional
+        Which array of ``meta/trials`` names the images; ``pixels`` for none.
 
     Raises
     ------
@@ -78,11 +84,9 @@ def read_layout(tree: Tree) -> Layout:
         )
     n_neurons = _width(tree, "responses", len(tiers), kept)
     extra = _scan_file(tree)
-    labels = _image_labels(tree, len(tiers))
+    labels = _image_labels(tree, len(tiers), image_ids)
     tier = tiers[kept]
-    if labels is not None:
-        labels = labels[kept]
-        _check_tiers_of_images(tree, labels, tier)
+    labels = None if labels is None else labels[kept]
     k = _width(tree, "behavior", len(tiers), kept)
     has_pupil = bool(tree.folder("data/pupil_center"))
     if has_pupil and (width := _width(tree, "pupil_center", len(tiers), kept)) != 2:
@@ -122,6 +126,8 @@ def _trial_array(tree: Tree, file: str, n_trials: int | None) -> NDArray[np.str_
             f"{tree.label(file)}: shape {values.shape}, expected "
             f"({'trial' if n_trials is None else n_trials},), one entry for each trial"
         )
+    if values.dtype.kind == "f" and (values == np.round(values)).all():
+        values = values.astype(np.int64)  # as MATLAB and tables with gaps write whole numbers
     if values.dtype.kind not in "USiu":
         raise RecordingError(f"{tree.label(file)}: type {values.dtype}, expected text or integers")
     if values.dtype.kind in "iu":
@@ -187,8 +193,16 @@ def _width(tree: Tree, kind: str, n_trials: int, kept: NDArray[np.int64]) -> int
     return shape[0]
 
 
-def _image_labels(tree: Tree, n_trials: int) -> NDArray[np.str_] | None:
-    for name in IMAGE_IDS:
+def _image_labels(tree: Tree, n_trials: int, image_ids: str | None) -> NDArray[np.str_] | None:
+    if image_ids == "pixels":
+        return None
+    if image_ids is not None and f"meta/trials/{image_ids}.npy" not in tree:
+        there = [file.removeprefix("meta/trials/") for file in tree.folder("meta/trials")]
+        raise RecordingError(
+            f"{tree.label('meta/trials')}: image_ids: {image_ids!r}, expected `pixels` or one of "
+            f"{[file.removesuffix('.npy') for file in there]}"
+        )
+    for name in IMAGE_IDS if image_ids is None else (image_ids,):
         file = f"meta/trials/{name}.npy"
         if file in tree:
             labels = _trial_array(tree, file, n_trials)
@@ -198,18 +212,6 @@ def _image_labels(tree: Tree, n_trials: int) -> NDArray[np.str_] | None:
                 labels = np.char.add(prefix, labels)
             return labels
     return None
-
-
-def _check_tiers_of_images(tree: Tree, labels: NDArray[np.str_], tier: NDArray[np.str_]) -> None:
-    pairs = np.unique(np.stack([labels, tier]), axis=1)
-    images, counts = np.unique(pairs[0], return_counts=True)
-    if (counts > 1).any():
-        image = images[counts > 1][0]
-        found = pairs[1][pairs[0] == image].tolist()
-        raise RecordingError(
-            f"{tree.label(TIER_FILE)}: image {image} is in the tiers {found}; put all trials of "
-            "an image into one tier, or the test would see training images"
-        )
 
 
 def _neuron_array(tree: Tree, file: str, n_neurons: int, ndim: int) -> NDArray | None:
@@ -223,8 +225,6 @@ def _neuron_array(tree: Tree, file: str, n_neurons: int, ndim: int) -> NDArray |
         )
     if ndim == 2:
         require_numbers(values.dtype, tree.label(file))
-        if not np.isfinite(values).all():
-            raise RecordingError(f"{tree.label(file)}: holds values that are not finite")
     elif len(np.unique(values)) != n_neurons:
         raise RecordingError(f"{tree.label(file)}: names a neuron twice; expected distinct names")
     return values

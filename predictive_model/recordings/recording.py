@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Tier = Literal["train", "validation", "test"]
-TIERS: tuple[Tier, ...] = ("train", "validation", "test")
+from predictive_model.digest import equal_pictures
+from predictive_model.recordings.checks import (
+    RecordingError,
+    check_distinct,
+    check_images,
+    check_name,
+    float_array,
+)
+from predictive_model.recordings.tiers import TIERS, Tier, assign_tiers, check_tiers
+
+__all__ = [
+    "TIERS",
+    "Normalisation",
+    "Recording",
+    "RecordingError",
+    "Tier",
+    "assign_tiers",
+    "check_images",
+    "check_name",
+]
 
 # A neuron that hardly ever responds would be blown up by dividing by its standard deviation:
 # below this fraction of the population's mean standard deviation it is left as it is.
 QUIET_NEURON_FRACTION = 0.01
-
-
-class RecordingError(ValueError):
-    """A recording that cannot be used: says which array, what was found and what to do."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +94,16 @@ class Recording:
     image_index : (trial,) int
         Which image was shown in each trial.
     responses : (trial, neuron) float32
-        Spike counts, rates or deconvolved fluorescence; finite and not negative.
+        Spike counts, rates, deconvolved or raw fluorescence; finite. Encoders with the Poisson loss
+        cannot be fitted to negative ones.
     behaviour : (trial, k) float32, optional
         For instance pupil size and running speed.
     pupil : (trial, 2) float32, optional
         Position of the pupil's centre, horizontal and vertical.
     tier : (trial,) str, optional
-        ``train``, ``validation`` or ``test``, the same for all trials of an image. Without it
-        :func:`assign_tiers` makes the repeated images the test tier.
+        ``train``, ``validation`` or ``test``, the same for all trials that showed the same pixels,
+        be it under two numbers. Without it :func:`assign_tiers` makes the repeated images the test
+        tier.
     neuron_ids : (neuron,) int, optional
         Distinct names of the neurons; 0, 1, ... by default.
     behaviour_names : sequence of str, optional
@@ -140,16 +154,11 @@ class Recording:
         images = np.asarray(self.images)
         check_images(images)
         set_(self, "images", images)
-        responses = _float_array("responses", self.responses, 2)
+        responses = float_array("responses", self.responses, 2)
         n_trials, n_neurons = responses.shape
         if n_trials == 0 or n_neurons == 0:
             raise RecordingError(
                 f"responses: shape {responses.shape} holds no data; expected (trial, neuron)"
-            )
-        if (responses < 0).any():
-            raise RecordingError(
-                f"responses: {int((responses < 0).sum())} values are negative; the Poisson "
-                "encoder needs counts, rates or deconvolved activity, so shift or deconvolve them"
             )
         set_(self, "responses", responses)
         index = np.asarray(self.image_index)
@@ -169,7 +178,7 @@ class Recording:
         set_(self, "image_index", index.astype(np.int64))
         for field, width in (("behaviour", None), ("pupil", 2)):
             if getattr(self, field) is not None:
-                values = _float_array(field, getattr(self, field), 2)
+                values = float_array(field, getattr(self, field), 2)
                 expected = (n_trials, width or "k")
                 if len(values) != n_trials or (width and values.shape[1] != width):
                     raise RecordingError(
@@ -183,7 +192,7 @@ class Recording:
                 f"neuron_ids: shape {ids.shape}, expected ({n_neurons},), one for each column of "
                 "responses"
             )
-        _check_distinct("neuron_ids", ids)
+        check_distinct("neuron_ids", ids)
         set_(self, "neuron_ids", ids)
         k = 0 if self.behaviour is None else self.behaviour.shape[1]
         names = tuple(self.behaviour_names or (f"behaviour_{i}" for i in range(k)))
@@ -191,7 +200,7 @@ class Recording:
             raise RecordingError(
                 f"behaviour_names: {len(names)} names for {k} columns of behaviour; give one each"
             )
-        _check_distinct("behaviour_names", np.array(names, dtype=str))
+        check_distinct("behaviour_names", np.array(names, dtype=str))
         set_(self, "behaviour_names", names)
         if self.cortical_positions is not None:
             positions = np.asarray(self.cortical_positions)
@@ -200,11 +209,12 @@ class Recording:
                     f"cortical_positions: shape {positions.shape}, expected ({n_neurons}, 2) or "
                     f"({n_neurons}, 3), one row for each column of responses"
                 )
-            positions = _float_array("cortical_positions", positions, 2, rows="neurons")
+            positions = float_array("cortical_positions", positions, 2, rows="neurons")
             set_(self, "cortical_positions", positions)
-        tier = self.tier
-        tier = assign_tiers(self.image_index) if tier is None else np.asarray(tier).astype(str)
-        _check_tiers(tier, self.image_index, n_trials)
+        # An image under two numbers is one image to the tiers.
+        picture = equal_pictures(images)[self.image_index]
+        tier = assign_tiers(picture) if self.tier is None else np.asarray(self.tier).astype(str)
+        check_tiers(tier, self.image_index, picture)
         set_(self, "tier", tier)
 
     # -- sizes -----------------------------------------------------------------------------
@@ -318,108 +328,6 @@ class Recording:
         return replace(self, tier=tier)
 
 
-def assign_tiers(
-    image_index: NDArray[np.int64],
-    *,
-    validation_fraction: float = 0.1,
-    test_images: int | None = None,
-    seed: int = 0,
-) -> NDArray[np.str_]:
-    """Tier of each trial: repeated images test, a tenth of the others validation, the rest train.
-
-    Parameters
-    ----------
-    image_index : (trial,) int
-    validation_fraction : float
-        Fraction of the images outside the test tier that become the validation tier.
-    test_images : int, optional
-        Hold out this many random repeated images instead of all of them. Needed where every
-        image was repeated, since nothing would be left to train on, and where none was, as in
-        a recording of trial averages: there it chooses among all images.
-    seed : int
-        Chooses the images.
-
-    Returns
-    -------
-    (trial,) str
-    """
-    if not 0 < validation_fraction < 1:
-        raise RecordingError(
-            f"validation_fraction: {validation_fraction}, expected a number between 0 and 1"
-        )
-    rng = np.random.default_rng(seed)
-    shown, repeats = np.unique(image_index, return_counts=True)
-    test = shown[repeats >= 2]
-    if test_images is not None:
-        held_out, most, why = test, len(test), "the number of repeated images"
-        if len(test) == 0:
-            held_out, most = shown, len(shown) - 2
-            why = f"so that of {len(shown)} images two are left to learn from"
-        if not 2 <= test_images <= most:
-            raise RecordingError(f"test_images: {test_images}, expected 2 to {most}, {why}")
-        test = rng.choice(held_out, test_images, replace=False)
-    rest = np.setdiff1d(shown, test)
-    if len(rest) < 2:
-        raise RecordingError(
-            f"tier: {len(test)} of {len(shown)} images are repeated and so in the test tier, "
-            "which leaves nothing to train on; give `tier`, or the number of `test_images` to "
-            "hold out (`--test-images` on the command line)"
-        )
-    n_validation = max(1, round(validation_fraction * len(rest)))
-    validation = rng.choice(rest, n_validation, replace=False)
-    tier = np.full(len(image_index), "train", dtype="U10")
-    tier[np.isin(image_index, validation)] = "validation"
-    tier[np.isin(image_index, test)] = "test"
-    return tier
-
-
-def image_keys(images: NDArray) -> list[bytes]:
-    """A digest of each image's grey values, the same for uint8 and float32.
-
-    Two images are equal if their digests are.
-    """
-    return [
-        hashlib.blake2b(image.astype(np.float32).tobytes(), digest_size=16).digest()
-        for image in images
-    ]
-
-
-def check_name(name: str) -> None:
-    """Refuse a name that could not be a key, a file name and a module name part at once."""
-    allowed = "letters, digits, '_', '-' and '.', at most 64, no '.' first"
-    if not isinstance(name, str) or not 0 < len(name) <= 64 or name.startswith("."):
-        raise RecordingError(f"name: {name!r}, expected {allowed}")
-    if not all(c.isascii() and (c.isalnum() or c in "_-.") for c in name):
-        raise RecordingError(f"name: {name!r}, expected only {allowed}")
-
-
-def check_images(images: NDArray) -> None:
-    """Refuse images that are not (n, channels, height, width) uint8 or finite float32.
-
-    An image without any contrast is refused too: its similarity to others is undefined.
-    """
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-        raise RecordingError(
-            f"images: shape {images.shape}, expected (n, channels, height, width) with 1 or 3 "
-            "channels; grey images need an axis of length 1"
-        )
-    if images.dtype not in (np.uint8, np.float32):
-        raise RecordingError(f"images: type {images.dtype}, expected uint8 or float32")
-    flat = images.reshape(len(images), -1)
-    if images.dtype == np.float32 and not np.isfinite(flat).all():
-        bad = np.flatnonzero(~np.isfinite(flat).all(1))
-        raise RecordingError(
-            f"images: {len(bad)} hold values that are not finite, the first is number {bad[0]}; "
-            "remove them and their trials"
-        )
-    constant = np.flatnonzero(flat.min(1) == flat.max(1))
-    if len(constant):
-        raise RecordingError(
-            f"images: {len(constant)} are constant, the first is number {constant[0]}; remove "
-            "blank images and their trials"
-        )
-
-
 def _hint_on_index(index: NDArray[np.integer], images: NDArray) -> str:
     """Why an index may be out of range, where another reading of the arrays fits."""
     if index.min() >= 1 and index.max() == len(images):
@@ -427,51 +335,6 @@ def _hint_on_index(index: NDArray[np.integer], images: NDArray) -> str:
     if index.min() >= 0 and index.max() < images.shape[-1]:
         return f"; does the last axis of `images`, of length {images.shape[-1]}, count them?"
     return ""
-
-
-def _float_array(
-    field: str, values: NDArray, ndim: int, *, rows: str = "trials"
-) -> NDArray[np.float32]:
-    values = np.asarray(values)
-    if values.ndim != ndim:
-        raise RecordingError(f"{field}: shape {values.shape}, expected {ndim} dimensions")
-    if not (np.issubdtype(values.dtype, np.number) and not np.iscomplexobj(values)):
-        raise RecordingError(f"{field}: type {values.dtype}, expected real numbers")
-    with np.errstate(over="ignore"):
-        values = values.astype(np.float32, copy=False)
-    bad = ~np.isfinite(values).all(axis=tuple(range(1, ndim)))
-    if bad.any():
-        raise RecordingError(
-            f"{field}: {int(bad.sum())} {rows} hold values that are not finite, the first is "
-            f"{rows[:-1]} {int(np.flatnonzero(bad)[0])}; leave those {rows} out of every array"
-        )
-    return values
-
-
-def _check_distinct(field: str, values: NDArray) -> None:
-    distinct, counts = np.unique(values, return_counts=True)
-    if len(distinct) != len(values):
-        raise RecordingError(
-            f"{field}: {distinct[counts > 1][0]} stands there {counts.max()} times; expected "
-            "distinct values"
-        )
-
-
-def _check_tiers(tier: NDArray[np.str_], image_index: NDArray[np.int64], n_trials: int) -> None:
-    if tier.shape != (n_trials,):
-        raise RecordingError(
-            f"tier: shape {tier.shape}, expected ({n_trials},), one entry for each row of responses"
-        )
-    unknown = sorted(set(tier.tolist()) - set(TIERS))
-    if unknown:
-        raise RecordingError(f"tier: found {unknown}, expected only {', '.join(TIERS)}")
-    pairs = np.unique(np.stack([image_index.astype(str), tier]), axis=1)
-    images, counts = np.unique(pairs[0], return_counts=True)
-    if (counts > 1).any():
-        raise RecordingError(
-            f"tier: image {images[counts > 1][0]} was shown in {counts.max()} tiers; put all "
-            "trials of an image into one tier, or the test would see training images"
-        )
 
 
 def _mean_and_std(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

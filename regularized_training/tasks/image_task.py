@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from predictive_model.digest import equal_pictures
+
 
 class TaskError(ValueError):
     """Images or labels that cannot be used: says which, what was found and what to do."""
@@ -155,6 +157,52 @@ class ImageTask:
         labels = self.train_labels.copy()
         labels[chosen] = labels[rng.permutation(chosen)]
         return replace(self, train_labels=labels)
+
+
+def without_test_images(task: ImageTask) -> tuple[ImageTask, tuple[str, ...]]:
+    """The task without the training images that are test images too, and notes on equal images.
+
+    Images are equal if their pixels are. Those that stand in the training part alone are kept, and
+    counted; so are the test images, whose number accuracies go by.
+
+    Raises
+    ------
+    TaskError
+        If a class has no other training images.
+    """
+    n = len(task.train_images)
+    first = equal_pictures(np.concatenate([task.test_images, task.train_images]))
+    first_of_train = first[len(task.test_labels) :]
+    tested = first_of_train < len(task.test_labels)
+    _, once = np.unique(first_of_train[~tested], return_index=True)
+    notes = []
+    if tested.any():
+        labels = task.train_labels[~tested]
+        gone = np.setdiff1d(task.train_labels, labels)
+        if len(gone):
+            raise TaskError(
+                f"train_images: all those of {task.classes[gone[0]]!r} are test images too; give "
+                "the class other images to train on, or other ones to be tested with"
+            )
+        contradicted = task.train_labels[tested] != task.test_labels[first_of_train[tested]]
+        notes.append(
+            f"{int(tested.sum())} of {n} training images have the pixels of test images"
+            f"{_labelled_otherwise(contradicted)} and were left out"
+        )
+        task = replace(task, train_images=task.train_images[~tested], train_labels=labels)
+    if len(once) < len(task.train_labels):
+        _, group = np.unique(first_of_train[~tested], return_inverse=True)
+        contradicted = task.train_labels != task.train_labels[once][group]
+        notes.append(
+            f"{len(task.train_labels) - len(once)} training images have the pixels of another one"
+            f"{_labelled_otherwise(contradicted)}"
+        )
+    return task, tuple(notes)
+
+
+def _labelled_otherwise(contradicted: NDArray[np.bool_]) -> str:
+    n = int(contradicted.sum())
+    return f" ({n} with another label)" if n else ""
 
 
 def superclasses_of(classes: Sequence[str], groups: Mapping[str, str]) -> tuple[str, ...]:
