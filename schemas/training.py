@@ -13,7 +13,7 @@ import numpy as np
 from predictive_model.digest import array_digest
 from predictive_model.parts import Part
 from regularized_training.networks.config import NetworkConfig as NetworkSettings
-from regularized_training.tasks.image_task import ImageTask, TaskError
+from regularized_training.tasks.image_task import ImageTask, TaskError, require_no_test_images
 from regularized_training.training_config import TrainingConfig as TrainingSettings
 from schemas.base import (
     PROVENANCE,
@@ -66,7 +66,8 @@ class ImageSet(dj.Manual):
         Raises
         ------
         TaskError
-            If another image set has this name, or this one other superclasses.
+            If another image set has this name, or this one other superclasses, or if an image
+            stands in its training and in its test part.
         """
         arrays = (task.train_images, task.train_labels, task.test_images, task.test_labels)
         digest = array_digest(*arrays, np.array(task.classes))
@@ -79,6 +80,7 @@ class ImageSet(dj.Manual):
                 "name, or delete it and all that was made of it: "
                 f"(ImageSet & {{'image_set': {task.name!r}}}).delete()"
             )
+        require_no_test_images(task)
         channels, height, width = task.image_shape
         with transaction(cls.connection):
             cls.insert1(

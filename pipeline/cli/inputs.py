@@ -104,14 +104,13 @@ def import_scan(
             f"{len(paths)} scans cannot share one name; leave it to their files",
             param_hint="--name",
         )
-    options = _named_values(option or ())
+    options = _named_values(option or ()) | ({"negative": "clip"} if clip_negative else {})
     nwb = NwbOptions(
         window_start=window_start,
         window_length=window_length,
         responses=responses,
         images=images,
         presentations=presentations,
-        clip_negative=clip_negative,
         width_first=width_first,
     )
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from predictive_model.importers import importer as importers
-from predictive_model.importers.import_options import ImportOptions
 from predictive_model.importers.importer import COMMON, IMPORTERS, Importer, find_importer
 from predictive_model.importers.npy import UNREADABLE
 from predictive_model.importers.nwb_options import NwbOptions
@@ -272,20 +271,12 @@ def _options(
             f"options: {', '.join(common)} are no options of an importer; give them as arguments "
             "of their own"
         )
-    chosen = {
-        n: value
-        for n, field in NwbOptions.model_fields.items()
-        if nwb is not None and (value := getattr(nwb, n)) != field.default
-    }
-    if format != "nwb":
-        ours = ImportOptions.model_fields.keys() if format in IMPORTERS.built_in else ()
-        if chosen.get("negative") and ours:
-            chosen.pop("clip_negative", None)  # which says the same
-        if dropped := sorted(chosen.keys() - set(ours)):
-            raise RecordingError(
-                f"{', '.join(dropped)}: given, but only for NWB files, and this format is "
-                f"{format}; leave them out"
-            )
+    chosen = {} if nwb is None else nwb.model_dump(exclude_defaults=True)
+    if chosen and format != "nwb":
+        raise RecordingError(
+            f"{', '.join(sorted(chosen))}: given, but only for NWB files, and this format is "
+            f"{format}; leave them out"
+        )
     return chosen | given
 
 

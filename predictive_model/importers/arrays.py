@@ -396,8 +396,8 @@ def _numbers(index: NDArray, names: NDArray | None, first: int) -> NDArray:
 def _numbers_of_names(index: NDArray[np.str_], names: NDArray | None) -> NDArray[np.int64]:
     if names is None:
         raise RecordingError(
-            f"image_index: names such as {index.flat[0]!r}, but nothing says which image has which "
-            "name; add an array `image_names` with a name for each image, in their order"
+            f"image_index: names such as {str(index.flat[0])!r}, but nothing says whose they are; "
+            "add an array `image_names` with a name for each image, in their order"
         )
     called = [str(name) for name in names.astype(str).tolist()]
     place = {name: number for number, name in enumerate(called)} | {"": -1}

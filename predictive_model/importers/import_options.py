@@ -39,9 +39,12 @@ class ImportOptions(Config):
         RecordingError
             If a name is not known, or a value is impossible.
         """
+        known = f"expected some of {', '.join(cls.model_fields)}"
+        if unknown := sorted(given.keys() - cls.model_fields.keys()):
+            raise RecordingError(
+                f"options: {', '.join(unknown)}, but this format has none; {known}"
+            )
         try:
             return cls(**given)
         except ValidationError as error:
-            raise RecordingError(
-                f"options: {what_is_wrong(error)}; expected some of {', '.join(cls.model_fields)}"
-            ) from error
+            raise RecordingError(f"options: {what_is_wrong(error)}; {known}") from error

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from predictive_model.importers.import_options import ImportOptions
 
@@ -32,10 +30,3 @@ class NwbOptions(ImportOptions):
     presentations: str | None = None
     clip_negative: bool = False
     width_first: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _clipping(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("clip_negative"):
-            return {"negative": "clip"} | given
-        return given

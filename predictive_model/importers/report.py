@@ -137,11 +137,6 @@ def _unusual(recording: Recording) -> list[str]:
             f"only {n_repeated} of the {n_test} test images were shown more than once; noise "
             "ceilings go by these alone"
         )
-    elif n_test == n_repeated < FEW_TEST_IMAGES and n_test:
-        notes.append(
-            f"only {n_test} images are in the test tier; --test-images holds out more, of those "
-            "shown once"
-        )
     if n_test == 0:
         notes.append(
             "there is no test tier, so encoders cannot be scored; --test-images holds out as many "
@@ -149,6 +144,11 @@ def _unusual(recording: Recording) -> list[str]:
         )
     if n_train < FEW_IMAGES:
         notes.append(f"only {n_train} images are in the train tier; expected at least {FEW_IMAGES}")
+    elif 0 < n_test < FEW_TEST_IMAGES:
+        notes.append(
+            f"only {n_test} images are in the test tier; --test-images holds out more, also of "
+            "those shown once"
+        )
     if n_train < n_test:
         notes.append(f"the train tier has fewer images ({n_train}) than the test tier ({n_test})")
     return notes

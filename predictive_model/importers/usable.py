@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from predictive_model.digest import equal_pictures
 from predictive_model.importers.import_options import ImportOptions
 from predictive_model.importers.recorded import Recorded
-from predictive_model.recordings.recording import Recording, RecordingError
+from predictive_model.recordings.recording import Recording, RecordingError, check_images
 from predictive_model.recordings.tiers import assign_tiers, one_tier_each
 
 
@@ -134,7 +134,7 @@ def _fill_pixels(found: Recorded, most_missing: float) -> None:
     missing = ~np.isfinite(images)
     empty = missing.reshape(len(images), -1).all(1)
     if empty.all():
-        raise RecordingError("images: no pixel of any image is finite; write their grey values")
+        check_images(images)  # says so
     inside = missing[~empty].mean(0) <= 0.5
     kept = ~empty & (missing[:, inside].mean(1) <= most_missing)
     if not kept.any():
@@ -168,7 +168,7 @@ def _leave_out_blanks(found: Recorded) -> None:
     if kept.all():
         return
     if not kept[found.image_index].any():
-        raise RecordingError("images: all that were shown are constant; expected pictures")
+        check_images(found.images)  # says so
     trials = found.keep_images(kept)
     found.notes.append(
         f"{int((~kept).sum())} blank images, of one grey throughout, are left out, with {trials} "
@@ -180,7 +180,7 @@ def _leave_out_missing(found: Recorded, most_missing: float) -> None:
     """Leave out neurons and behaviour that miss too much, then trials that still miss anything."""
     silent = ~np.isfinite(found.responses).any(1)
     if silent.all():
-        raise RecordingError("responses: none is finite; expected counts, rates or activity")
+        return
     if silent.any():
         found.keep("trial", ~silent)
         found.notes.append(f"{int(silent.sum())} trials without any response are left out")

@@ -162,42 +162,55 @@ class ImageTask:
 def without_test_images(task: ImageTask) -> tuple[ImageTask, tuple[str, ...]]:
     """The task without the training images that are test images too, and notes on equal images.
 
-    Images are equal if their pixels are. Those that stand in the training part alone are kept, and
-    counted; so are the test images, whose number accuracies go by.
+    Images are equal if their pixels are. The test part, by which networks are compared, stays as it
+    is, and so do equal images within the training part.
 
     Raises
     ------
     TaskError
         If a class has no other training images.
     """
-    n = len(task.train_images)
-    first = equal_pictures(np.concatenate([task.test_images, task.train_images]))
-    first_of_train = first[len(task.test_labels) :]
-    tested = first_of_train < len(task.test_labels)
-    _, once = np.unique(first_of_train[~tested], return_index=True)
     notes = []
+    n_train, n_test = len(task.train_labels), len(task.test_labels)
+    first = equal_pictures(np.concatenate([task.test_images, task.train_images]))[n_test:]
+    tested = first < n_test
     if tested.any():
-        labels = task.train_labels[~tested]
-        gone = np.setdiff1d(task.train_labels, labels)
-        if len(gone):
+        left = task.train_labels[~tested]
+        if len(gone := np.setdiff1d(task.train_labels, left)):
             raise TaskError(
                 f"train_images: all those of {task.classes[gone[0]]!r} are test images too; give "
-                "the class other images to train on, or other ones to be tested with"
+                "the class other images to train on, or to be tested with"
             )
-        contradicted = task.train_labels[tested] != task.test_labels[first_of_train[tested]]
+        other = task.train_labels[tested] != task.test_labels[first[tested]]
         notes.append(
-            f"{int(tested.sum())} of {n} training images have the pixels of test images"
-            f"{_labelled_otherwise(contradicted)} and were left out"
+            f"{int(tested.sum())} of {n_train} training images have the pixels of test images"
+            f"{_labelled_otherwise(other)}, and are left out"
         )
-        task = replace(task, train_images=task.train_images[~tested], train_labels=labels)
-    if len(once) < len(task.train_labels):
-        _, group = np.unique(first_of_train[~tested], return_inverse=True)
-        contradicted = task.train_labels != task.train_labels[once][group]
+        task = replace(task, train_images=task.train_images[~tested], train_labels=left)
+    _, once, group = np.unique(first[~tested], return_index=True, return_inverse=True)
+    if len(once) < len(group):
+        other = task.train_labels != task.train_labels[once][group]
         notes.append(
-            f"{len(task.train_labels) - len(once)} training images have the pixels of another one"
-            f"{_labelled_otherwise(contradicted)}"
+            f"{len(group) - len(once)} training images have the pixels of another training image"
+            f"{_labelled_otherwise(other)}"
         )
     return task, tuple(notes)
+
+
+def require_no_test_images(task: ImageTask) -> None:
+    """Refuse a task whose test part would see training images.
+
+    Raises
+    ------
+    TaskError
+        If an image is in both parts.
+    """
+    kept, notes = without_test_images(task)
+    if len(kept.train_labels) < len(task.train_labels):
+        raise TaskError(
+            f"train_images: {notes[0].rpartition(',')[0]}; leave them out with "
+            "regularized_training.tasks.image_task.without_test_images"
+        )
 
 
 def _labelled_otherwise(contradicted: NDArray[np.bool_]) -> str:

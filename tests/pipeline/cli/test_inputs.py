@@ -127,7 +127,9 @@ def test_a_folder_of_another_packages_format_is_one_scan(run: Run, tmp_path: Pat
         assert "unit: 'mV', expected Hz" in one_line_error(run(*command, "--option", "unit=mV"))
         assert "options: got an unexpected" in one_line_error(run(*command, "--option", "foo=1"))
         message = one_line_error(run(*command, "--clip-negative"))
-        assert "clip_negative: given, but only for NWB files" in message
+        assert "options: got an unexpected keyword argument 'negative'" in message
+        message = one_line_error(run(*command, "--width-first"))
+        assert "width_first: given, but only for NWB files" in message
         wrong = run(*command, "--option", "gain")
         assert wrong.exit_code == 2 and "expected NAME=VALUE" in wrong.stderr
 

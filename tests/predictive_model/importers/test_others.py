@@ -134,7 +134,7 @@ def test_options_that_an_importer_does_not_take_are_refused(
 def test_options_of_one_format_are_refused_for_another(path: Path) -> None:
     arrays = path.with_suffix(".npz")
     arrays.write_bytes(b"")
-    with pytest.raises(RecordingError, match="options: gain, but .* this format is npz"):
+    with pytest.raises(RecordingError, match="options: gain, but this format has none; expected"):
         read_recording(arrays, options={"gain": 2})
     for other in (path, arrays):
         with pytest.raises(RecordingError, match="clip_negative: given, but only for NWB files"):

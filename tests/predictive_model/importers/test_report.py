@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from predictive_model.importers import report_of
-from predictive_model.recordings.recording import Recording
+from predictive_model.recordings.recording import Recording, assign_tiers
 
 RNG = np.random.default_rng(0)
 
@@ -42,3 +44,24 @@ def test_a_small_train_tier_is_compared_with_100_and_with_the_test_tier() -> Non
         "first",
         "the train tier has fewer images (108) than the test tier (130)",
     )
+
+
+def test_few_test_images_and_those_that_were_shown_once_are_counted() -> None:
+    (few,) = report_of(scan(120, 2)).notes
+    assert few.startswith("only 2 images are in the test tier; --test-images holds out more")
+    recording = scan(220, 2)
+    tier = assign_tiers(recording.image_index, test_images=30)
+    assert report_of(recording.with_tiers(tier)).notes == (
+        "only 2 of the 30 test images were shown more than once; noise ceilings go by these alone",
+    )
+
+
+def test_inputs_that_default_encoders_ignore_are_named_with_the_settings_that_use_them() -> None:
+    with_pupil = replace(scan(120, 10), pupil=RNG.random((140, 2), np.float32))
+    assert "ignores pupil; its settings use pupil position by `shifter`" in str(
+        report_of(with_pupil)
+    )
+    both = replace(with_pupil, behaviour=RNG.random((140, 1), np.float32))
+    assert "ignores pupil and behaviour; " in str(report_of(both))
+    assert "`modulator` or `behaviour_channels`" in str(report_of(both))
+    assert "ignores" not in str(report_of(scan(120, 10)))

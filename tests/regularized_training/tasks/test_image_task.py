@@ -7,7 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from regularized_training.tasks.image_task import ImageTask, TaskError, balanced_indices
+from regularized_training.tasks.image_task import (
+    ImageTask,
+    TaskError,
+    balanced_indices,
+    require_no_test_images,
+    without_test_images,
+)
 
 
 @pytest.mark.parametrize(
@@ -97,3 +103,40 @@ def test_a_fraction_is_one() -> None:
     task = ImageTask("x", images, np.array([0, 1]), images, np.array([0, 1]), ("a", "b"))
     with pytest.raises(TaskError, match=r"fraction: 1\.5, expected 0 to 1"):
         task.with_shuffled_labels(1.5)
+
+
+def task_of(train: list[int], test: list[int], train_labels: list[int]) -> ImageTask:
+    """Pictures by their numbers; test pictures are of the classes 0 and 1 in turn."""
+    pictures = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8)).astype(np.uint8)
+    labels = np.array(train_labels), np.arange(len(test)) % 2
+    return ImageTask("toy", pictures[train], labels[0], pictures[test], labels[1], ("a", "b"))
+
+
+def test_no_training_image_is_a_test_image() -> None:
+    task = task_of([0, 1, 2, 3, 4, 1], [5, 1, 3], [0, 1, 0, 1, 1, 1])
+    with pytest.raises(TaskError, match="3 of 6 training images have .*1 with another.*leave them"):
+        require_no_test_images(task)
+    clean, notes = without_test_images(task)
+    np.testing.assert_array_equal(clean.train_images, task.train_images[[0, 2, 4]])
+    np.testing.assert_array_equal(clean.train_labels, [0, 0, 1])
+    np.testing.assert_array_equal(clean.test_images, task.test_images)
+    assert notes == (
+        "3 of 6 training images have the pixels of test images (1 with another label), and are "
+        "left out",
+    )
+    require_no_test_images(clean)
+
+
+def test_equal_training_images_are_kept_and_those_of_two_labels_counted() -> None:
+    task = task_of([0, 1, 0, 1, 2], [5, 6], [0, 1, 0, 0, 1])
+    kept, notes = without_test_images(task)
+    assert kept is task
+    assert notes == (
+        "2 training images have the pixels of another training image (1 with another label)",
+    )
+    assert without_test_images(task_of([0, 1], [2, 3], [0, 1]))[1] == ()
+
+
+def test_a_class_that_would_have_no_training_image_left_is_named() -> None:
+    with pytest.raises(TaskError, match="train_images: all those of 'b' are test images too"):
+        without_test_images(task_of([0, 1, 2], [3, 2], [0, 0, 1]))
