@@ -272,6 +272,8 @@ def _options(
             "of their own"
         )
     chosen = {} if nwb is None else nwb.model_dump(exclude_defaults=True)
+    if "clip_negative" in chosen:
+        del chosen["negative"]  # which it stands for
     if chosen and format != "nwb":
         raise RecordingError(
             f"{', '.join(sorted(chosen))}: given, but only for NWB files, and this format is "

@@ -150,8 +150,6 @@ def scan_nwb(
     """As :func:`read_nwb`, with notes on what was left out or is unusual."""
     path = Path(path)
     options = options or NwbOptions()
-    if options.clip_negative:
-        options = options.model_copy(update={"negative": "clip"})
     with _opened(path) as file:
         found, images, activity, behaviour = _find(file, options)
         responses = activity.read(found, options.window_start, options.window_length)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, model_validator
 
 from predictive_model.importers.import_options import ImportOptions
 
@@ -30,3 +32,10 @@ class NwbOptions(ImportOptions):
     presentations: str | None = None
     clip_negative: bool = False
     width_first: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _clipping(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("clip_negative"):
+            return {"negative": "clip"} | given
+        return given

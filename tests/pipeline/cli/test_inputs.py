@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.installed_package import installed_package
 from tests.pipeline.cli.invoked import Run, one_line_error
@@ -98,6 +99,26 @@ def test_a_folder_without_scans_is_one_line(run: Run, tmp_path: Path) -> None:
     assert message.startswith(f"{tmp_path / 'empty'}: holds neither a file tree")
 
 
+def test_what_an_encoder_cannot_use_is_reported_and_has_an_option(run: Run, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (30, 8, 8)).astype(np.uint8)
+    responses = rng.normal(size=(36, 5)).astype(np.float32)
+    responses[:, 3] = np.nan
+    path = tmp_path / "scan.npz"
+    shown = np.r_[:36]
+    np.savez(path, images=np.concatenate([images, images[:6]]), image_index=shown, dff=responses)
+    command = ("import", "scan", path, "--dry-run", "--option", "responses=dff")
+    assert "--option negative=clip" in one_line_error(run(*command))
+    for option in (("--option", "negative=keep"), ("--clip-negative",)):
+        result = run(*command, "--test-images", "10", *option)
+        assert result.exit_code == 0, result.stderr
+        said = " ".join(result.stderr.split())
+        assert "30 images of 1 x 8 x 8, 36 trials (18 train, 2 validation, 16 test), 4" in said
+        assert "6 images had the pixels of another image" in said
+        assert "1 of 5 neurons are left out" in said
+        assert "only 6 of the 10 test images were shown more than once" in said
+
+
 FOLDERS = """
 import numpy as np
 
@@ -143,6 +164,26 @@ def test_inputs_are_imported_once(run_with_database: Run) -> None:
     other = run_with_database("import", "images", "digits", "--size", "9")
     assert other.exit_code == 1
     assert "another image set named 'digits'" in other.stderr
+
+
+@pytest.mark.database
+def test_training_images_that_are_test_images_are_left_out(
+    run_with_database: Run, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (6, 8, 8)).astype(np.uint8)
+    for n, (split, name, picture) in enumerate(
+        (split, name, picture)
+        for split, numbers in (("train", (0, 1, 2, 3, 4)), ("test", (5, 1)))
+        for name, picture in zip("ababa", numbers, strict=False)
+    ):
+        folder = tmp_path / "set" / split / name
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pictures[picture]).save(folder / f"{n}.png")
+    result = run_with_database("import", "images", tmp_path / "set", "--grey")
+    assert result.exit_code == 0, result.stderr
+    assert "set: 4 training and 2 test images of 1 x 8 x 8" in result.stderr
+    assert "1 of 5 training images have the pixels of test images, and are left" in result.stderr
 
 
 @pytest.mark.database

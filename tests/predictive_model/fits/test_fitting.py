@@ -271,6 +271,14 @@ def test_a_recording_without_validation_trials_is_refused(scan, small, quick):
         fit(without, small, quick)
 
 
+def test_negative_responses_are_for_the_squared_error_alone(scan, small, quick):
+    negative = replace(scan, responses=scan.responses - scan.responses.mean(0))
+    with pytest.raises(FitError, match=r'negative responses, .* the loss "mse" \(fit.loss\)'):
+        fit(negative, small, quick)
+    fitted = fit(negative, small, quick.model_copy(update={"loss": "mse"}))
+    assert np.isfinite(predict_recording(fitted, negative, "test")).all()
+
+
 # -- scans that share a core ---------------------------------------------------------------
 
 
