@@ -124,8 +124,17 @@ def import_stimuli(
 
     Example: `neuroteach import stimuli photographs.tar --number 1000 --name photographs`
     """
-    stimuli = _read_stimuli(source, (height, width), number)
+    import numpy as np
+
+    from predictive_model.digest import equal_pictures
+
+    found = _read_stimuli(source, (height, width), number)
+    stimuli = found[np.unique(equal_pictures(found))]
     err.print(f"{len(stimuli)} images of {height} x {width}, {source.name}")
+    if len(stimuli) < len(found):
+        err.print(
+            f"  note: {len(found) - len(stimuli)} had the pixels of another, and are left out"
+        )
     with Session():
         from schemas.base import schema, transaction
         from schemas.recording import StimulusName, StimulusSet

@@ -294,5 +294,6 @@ def _check_held_out(recordings: Sequence[Recording]) -> None:
                     raise ValueError(
                         f"tier: image {number} of {recording.name!r} is in the {tier} tier, the "
                         f"same image in {scan!r} in the {before} tier; an image needs one tier, "
-                        "in all scans that share a core"
+                        "in all scans that share a core. Fit them one by one, or give their files "
+                        "tiers that agree"
                     )

@@ -277,7 +277,7 @@ def _options(
     if chosen and format != "nwb":
         raise RecordingError(
             f"{', '.join(sorted(chosen))}: given, but only for NWB files, and this format is "
-            f"{format}; leave them out"
+            f"{format}; leave them out. What other formats take goes by `--option NAME=VALUE`"
         )
     return chosen | given
 

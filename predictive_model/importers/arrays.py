@@ -27,8 +27,8 @@ and, in the second form, if there are any,
 ``train``, ``validation`` and ``test``. ``neuron_ids`` (neuron,), ``cortical_positions``
 (neuron, 2 or 3), the texts ``species`` and ``area``, and ``simulated``, true or false, may stand in
 both. What each must hold is said in :class:`~predictive_model.recordings.recording.Recording`, what
-becomes of missing values and equal images in :mod:`~predictive_model.importers.usable`. Arrays of
-other names are taken by :class:`ArrayOptions`.
+becomes of missing values and equal images in :mod:`~predictive_model.importers.usable`.
+:class:`~predictive_model.importers.array_options.ArrayOptions` takes arrays of other names.
 
     numpy.savez_compressed("scan.npz", images=images, responses=responses, image_index=shown)
 """
@@ -36,7 +36,7 @@ other names are taken by :class:`ArrayOptions`.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -44,7 +44,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictive_model.importers import npy, pixels
-from predictive_model.importers.import_options import ImportOptions
+from predictive_model.importers.array_options import ArrayOptions, what_is_what
 from predictive_model.importers.importer import COMMON, Importer
 from predictive_model.importers.npy import UNREADABLE
 from predictive_model.importers.recorded import Recorded
@@ -52,59 +52,7 @@ from predictive_model.importers.report import ScanReport, count_tiers
 from predictive_model.importers.usable import usable_recording
 from predictive_model.recordings.recording import Recording, RecordingError
 
-REQUIRED = {"images"}
-ONE_OF = ("trials", "responses")
-OF_SCAN = {"neuron_ids", "cortical_positions", "species", "area", "simulated", "image_names"}
-OPTIONAL = {"image_index", "behaviour", "behaviour_names", "pupil", "tier"} | OF_SCAN
-KNOWN = REQUIRED | OPTIONAL | set(ONE_OF)
-
 T = TypeVar("T")
-
-
-class ArrayOptions(ImportOptions):
-    """What else to do with a file of arrays.
-
-    Attributes
-    ----------
-    images, trials, responses, image_index, behaviour, pupil, tier : str, optional
-        Names of the arrays that hold these, where they are called something else, or where there
-        are several.
-    ignore : str or tuple of str
-        Names of arrays that are not read; ``all`` for whatever is not known.
-    first_image : int
-        What ``image_index`` calls the first image: 1 where images are counted from 1.
-    """
-
-    images: str | None = None
-    trials: str | None = None
-    responses: str | None = None
-    image_index: str | None = None
-    behaviour: str | None = None
-    pupil: str | None = None
-    tier: str | None = None
-    ignore: str | tuple[str, ...] = ()
-    first_image: int = 0
-
-    def place_of(self, names: Iterable[str]) -> dict[str, str]:
-        """What each array of a file is to us, by its name there; those ignored are left out."""
-        ours = {n: getattr(self, n) for n in ArrayOptions.model_fields if n in KNOWN}
-        chosen = {theirs: our for our, theirs in ours.items() if theirs is not None}
-        if missing := sorted(chosen.keys() - set(names)):
-            raise RecordingError(
-                f"{chosen[missing[0]]}: no array {missing[0]!r} among {sorted(names)}"
-            )
-        # One of responses and trials was chosen, and so not the other.
-        replaced = set(chosen.values())
-        if len(replaced & set(ONE_OF)) == 1:
-            replaced |= set(ONE_OF)
-        ignored = {self.ignore} if isinstance(self.ignore, str) else set(self.ignore)
-        place = {}
-        for name in names:
-            our = chosen.get(name, name)
-            passed_over = name in ignored or (name not in chosen and name in replaced)
-            if not passed_over and (our in KNOWN or "all" not in ignored):
-                place[name] = our
-        return place
 
 
 def read_arrays(
@@ -254,7 +202,7 @@ def _shapes(
         raise _unreadable(path, error) from error
     with archive:
         found = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
-        members = {our: found[name] for name, our in _placed(path, options, found).items()}
+        members = {our: found[name] for name, our in what_is_what(path, options, found).items()}
 
         def of(key: str, reader: Callable[[BinaryIO, int, str], T]) -> T:
             try:
@@ -314,7 +262,7 @@ def _load(path: Path, options: ArrayOptions) -> dict[str, NDArray]:
         raise _unreadable(path, "it is no archive of arrays, or only a part of one")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            place = _placed(path, options, archive.files)
+            place = what_is_what(path, options, archive.files)
             arrays = {our: archive[name] for name, our in place.items()}
             for key, value in arrays.items():
                 if not isinstance(value, np.ndarray):
@@ -331,38 +279,6 @@ def _unreadable(path: Path, error: Exception | str) -> RecordingError:
         f"{path}: cannot be read as an .npz file of plain arrays ({error}); write it with "
         "numpy.savez_compressed"
     )
-
-
-def _placed(path: Path, options: ArrayOptions, names: Iterable[str]) -> dict[str, str]:
-    """What each array of a file is to us, by its name there, if they make a recording."""
-    names = sorted(names)
-    place = options.place_of(names)
-    ours = set(place.values())
-    missing = [f"`{key}`" for key in sorted(REQUIRED - ours)]
-    if not ours.intersection(ONE_OF):
-        missing.append("`responses` (or `trials`)")
-    if missing:
-        raise RecordingError(
-            f"{path}: lacks {' and '.join(missing)}; it holds {names}. `--option NAME=ARRAY` says "
-            "which array is what, as in `--option responses=rates`"
-        )
-    if ours.issuperset(ONE_OF):
-        raise RecordingError(
-            f"{path}: expected either `trials` or `responses`, found {names}; choose one with "
-            "`--option ignore=trials` or `--option ignore=responses`"
-        )
-    if unknown := ours - KNOWN:
-        raise RecordingError(
-            f"{path}: {sorted(unknown)} are not known; expected images, trials or responses, and "
-            f"any of {sorted(OPTIONAL)}. `--option ignore=all` passes over them, `--option "
-            "NAME=ARRAY` says which array is what"
-        )
-    if "trials" in ours and (clash := ours & (OPTIONAL - OF_SCAN)):
-        raise RecordingError(
-            f"{path}: {sorted(clash)} go by trial and cannot stand beside `trials`; use "
-            "`responses` and `image_index`, or pass over them with `--option ignore=NAME`"
-        )
-    return place
 
 
 def _from_trials(trials: NDArray, n_images: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

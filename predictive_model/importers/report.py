@@ -142,6 +142,11 @@ def _unusual(recording: Recording) -> list[str]:
             "there is no test tier, so encoders cannot be scored; --test-images holds out as many "
             "images as it says, with --option new_tiers=true where the file has tiers of its own"
         )
+    if len(recording.trials_of("validation")) < 2 <= n_train:
+        notes.append(
+            "there is no validation tier, so encoders cannot be fitted; `--option new_tiers=true` "
+            "chooses all tiers anew"
+        )
     if n_train < FEW_IMAGES:
         notes.append(f"only {n_train} images are in the train tier; expected at least {FEW_IMAGES}")
     elif 0 < n_test < FEW_TEST_IMAGES:

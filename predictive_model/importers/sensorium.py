@@ -128,7 +128,7 @@ def describe_sensorium(path: Path | str, *, options: SensoriumOptions | None = N
     path = Path(path)
     options = options or SensoriumOptions()
     with open_tree(path) as tree:
-        layout = read_layout(tree, options.image_ids)
+        layout = read_layout(tree, options.image_ids, new_tiers=options.new_tiers)
     labels = layout.image_labels
     counts = None if labels is None else np.unique(labels, return_counts=True)[1]
     return ScanReport(
@@ -138,7 +138,7 @@ def describe_sensorium(path: Path | str, *, options: SensoriumOptions | None = N
         n_images=None if counts is None else len(counts),
         n_trials=len(layout.kept),
         n_neurons=layout.n_neurons,
-        tiers=count_tiers(None if options.new_tiers else layout.tier),
+        tiers=count_tiers(layout.tier),
         n_repeated=None if counts is None else int((counts > 1).sum()),
         behaviour=layout.behaviour_names,
         pupil=layout.has_pupil,
@@ -163,7 +163,7 @@ def scan_sensorium(
     path = Path(path)
     options = options or SensoriumOptions()
     with open_tree(path) as tree:
-        layout = read_layout(tree, options.image_ids)
+        layout = read_layout(tree, options.image_ids, new_tiers=options.new_tiers)
         pixels.check_downsample(downsample, layout.image_shape)
         responses = _rows(tree, "responses", layout.kept, layout.n_neurons)
         answered, notes = _answered(responses, layout.tier)
@@ -174,7 +174,7 @@ def scan_sensorium(
             images=images,
             image_index=index,
             responses=responses[answered],
-            tier=layout.tier[answered],
+            tier=None if layout.tier is None else layout.tier[answered],
             neuron_ids=layout.neuron_ids,
             behaviour_names=layout.behaviour_names or None,
             cortical_positions=layout.positions,
@@ -214,11 +214,13 @@ def _rows(tree: Tree, kind: str, trials: NDArray[np.int64], width: int) -> NDArr
 
 
 def _answered(
-    responses: NDArray[np.float32], tier: NDArray[np.str_]
+    responses: NDArray[np.float32], tier: NDArray[np.str_] | None
 ) -> tuple[NDArray[np.bool_], list[str]]:
     """Trials but those of held-out tiers in which no neuron ever responds: these are withheld."""
-    answered = np.ones(len(tier), bool)
-    notes = []
+    answered = np.ones(len(responses), bool)
+    notes: list[str] = []
+    if tier is None:
+        return answered, notes
     for held_out in ("validation", "test"):
         trials = tier == held_out
         if trials.any() and not np.nan_to_num(responses[trials]).any():

@@ -22,6 +22,8 @@ SCAN_FILE = "meta/scan.json"
 # Where trees of different years keep the names of images, and of the sets they are from.
 IMAGE_IDS = ("frame_image_id", "colorframeprojector_image_id", "image_id")
 
+CHOOSE_TIERS = "`--option new_tiers=true` on the command line chooses new tiers"
+
 PUBLISHED_BEHAVIOUR = ("pupil_dilation", "pupil_dilation_derivative", "running_speed")
 
 
@@ -33,7 +35,8 @@ class Layout:
     ----------
     kept : (trial,) int
         Numbers, in the tree, of the trials whose responses are not withheld.
-    tier : (trial,) str
+    tier : (trial,) str, or None
+        None where the tree has none.
     image_labels : (trial,) str, or None
         What ``meta/trials`` calls the image of each kept trial; sorted as the images shall be.
     keep_floats : bool
@@ -41,7 +44,7 @@ class Layout:
     """
 
     kept: NDArray[np.int64]
-    tier: NDArray[np.str_]
+    tier: NDArray[np.str_] | None
     image_labels: NDArray[np.str_] | None
     image_shape: tuple[int, int, int]
     n_neurons: int
@@ -56,7 +59,7 @@ class Layout:
     notes: tuple[str, ...] = ()
 
 
-def read_layout(tree: Tree, image_ids: str | None = None) -> Layout:
+def read_layout(tree: Tree, image_ids: str | None = None, *, new_tiers: bool = False) -> Layout:
     """Check a tree's names and ``meta`` folder, without reading its data.
 
     Parameters
@@ -64,6 +67,8 @@ def read_layout(tree: Tree, image_ids: str | None = None) -> Layout:
     tree : Tree
     image_ids : str, optional
         Which array of ``meta/trials`` names the images; ``pixels`` for none.
+    new_tiers : bool
+        The tree's tiers only say which responses are withheld.
 
     Raises
     ------
@@ -72,8 +77,13 @@ def read_layout(tree: Tree, image_ids: str | None = None) -> Layout:
     """
     if tree.folder("data/videos"):
         raise RecordingError(f"{tree.path}: holds videos; only trees of still images can be read")
-    tiers = _trial_array(tree, TIER_FILE, None)
-    kept, notes = _kept(tree, tiers)
+    if new_tiers and TIER_FILE not in tree:
+        tiers = np.full(len(tree.folder("data/images")), TIERS[0])
+        there = [f"data/responses/{trial}.npy" in tree for trial in range(len(tiers))]
+        kept, notes = np.flatnonzero(there), [f"the tree has no {TIER_FILE}"]
+    else:
+        tiers = _trial_array(tree, TIER_FILE, None)
+        kept, notes = _kept(tree, tiers, new_tiers)
     for kind in ("images", "responses"):
         _check_numbering(tree, kind, len(tiers), kept)
     shape = tree.header(f"data/images/{kept[0]}.npy").shape
@@ -85,7 +95,7 @@ def read_layout(tree: Tree, image_ids: str | None = None) -> Layout:
     n_neurons = _width(tree, "responses", len(tiers), kept)
     extra = _scan_file(tree)
     labels = _image_labels(tree, len(tiers), image_ids)
-    tier = tiers[kept]
+    tier = None if new_tiers else tiers[kept]
     labels = None if labels is None else labels[kept]
     k = _width(tree, "behavior", len(tiers), kept)
     has_pupil = bool(tree.folder("data/pupil_center"))
@@ -119,6 +129,7 @@ def _trial_array(tree: Tree, file: str, n_trials: int | None) -> NDArray[np.str_
         raise RecordingError(
             f"{tree.path}: lacks {file}; expected a file tree of `data` and `meta`"
             + (f", found only {top}" if len(top) < 2 else "")
+            + (f". {CHOOSE_TIERS}" if file == TIER_FILE else "")
         )
     values = tree.array(file)
     if values.ndim != 1 or len(values) == 0 or n_trials not in (None, len(values)):
@@ -140,22 +151,25 @@ def _trial_array(tree: Tree, file: str, n_trials: int | None) -> NDArray[np.str_
         raise RecordingError(f"{tree.label(file)}: is no text ({error})") from error
 
 
-def _kept(tree: Tree, tiers: NDArray[np.str_]) -> tuple[NDArray[np.int64], list[str]]:
+def _kept(
+    tree: Tree, tiers: NDArray[np.str_], new_tiers: bool
+) -> tuple[NDArray[np.int64], list[str]]:
     """Trials of tiers that have responses, and a note on the others."""
     names, counts = np.unique(tiers, return_counts=True)
     others = {str(n): int(c) for n, c in zip(names, counts, strict=True) if n not in TIERS}
     unknown = [name for name in others if "test" not in name]
-    if unknown:
+    if unknown and not new_tiers:
         raise RecordingError(
             f"{tree.label(TIER_FILE)}: found {unknown}, expected only {', '.join(TIERS)}, and "
-            "further test tiers, whose responses are withheld"
+            f"further test tiers, whose responses are withheld. {CHOOSE_TIERS}"
         )
-    kept = np.flatnonzero(np.isin(tiers, TIERS))
+    withheld = {name: n for name, n in others.items() if name not in unknown}
+    kept = np.flatnonzero(~np.isin(tiers, list(withheld)))
     if not len(kept):
         raise RecordingError(f"{tree.label(TIER_FILE)}: no trial is in {', '.join(TIERS)}")
     notes = [
         f"{n} trials of the tier {name} are left out, since its responses are withheld"
-        for name, n in others.items()
+        for name, n in withheld.items()
     ]
     return kept, notes
 
@@ -226,7 +240,10 @@ def _neuron_array(tree: Tree, file: str, n_neurons: int, ndim: int) -> NDArray |
     if ndim == 2:
         require_numbers(values.dtype, tree.label(file))
     elif len(np.unique(values)) != n_neurons:
-        raise RecordingError(f"{tree.label(file)}: names a neuron twice; expected distinct names")
+        raise RecordingError(
+            f"{tree.label(file)}: names a neuron twice; expected distinct names, or no such file, "
+            "and neurons are numbered"
+        )
     return values
 
 

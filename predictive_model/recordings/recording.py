@@ -331,7 +331,7 @@ class Recording:
 def _hint_on_index(index: NDArray[np.integer], images: NDArray) -> str:
     """Why an index may be out of range, where another reading of the arrays fits."""
     if index.min() >= 1 and index.max() == len(images):
-        return "; count from 0"
+        return "; count from 0, or say where it starts (`--option first_image=1`)"
     if index.min() >= 0 and index.max() < images.shape[-1]:
         return f"; does the last axis of `images`, of length {images.shape[-1]}, count them?"
     return ""

@@ -209,7 +209,7 @@ REFUSED = {
         make(pupils=np.ones(3)), r"\['pupils'\] are not known; expected images.* ignore=all",
     ),
     "names of unknown images": (
-        make(image_index=np.full(N + 8, "cat")), "image_index: names such as 'cat', .* image_names",
+        make(image_index=np.full(N + 8, "cat")), "image_index: names such as 'cat'.*`image_names`",
     ),
     "names that are not among those": (
         make(image_index=np.full(N + 8, "cat"), image_names=np.arange(N).astype(str)),

@@ -142,6 +142,19 @@ def test_new_tiers_can_be_chosen_in_place_of_those_of_a_tree(tmp_path: Path) -> 
         read_recording(root, test_images=3)
     scan = read_recording(root, test_images=3, options={"new_tiers": True})
     assert len(scan.images_of("test")) == 3 and len(scan.images_of("validation")) == 1
+    assert scan.n_trials == 14, "tiers whose responses are withheld stay out"
+    change("meta/trials/tiers", at_0="oracle")(root)
+    assert read_recording(root, options={"new_tiers": True}).n_trials == 14
+
+
+def test_a_tree_without_tiers_gets_some_on_demand(tmp_path: Path) -> None:
+    root = published(tmp_path)
+    (root / "meta/trials/tiers.npy").unlink()
+    with pytest.raises(RecordingError, match="lacks meta/trials/tiers.npy.*new_tiers=true"):
+        read_recording(root)
+    scan = read_recording(root, options={"new_tiers": True})
+    assert scan.n_trials == 14, "those that have responses"
+    np.testing.assert_array_equal(scan.tier == "test", scan.repeats[scan.image_index] > 1)
 
 
 def test_grey_values_become_small_only_where_nothing_is_lost(tmp_path: Path) -> None:
