@@ -124,12 +124,9 @@ def import_stimuli(
 
     Example: `neuroteach import stimuli photographs.tar --number 1000 --name photographs`
     """
-    import numpy as np
+    from predictive_model.digest import image_keys
 
-    from predictive_model.digest import equal_pictures
-
-    found = _read_stimuli(source, (height, width), number)
-    stimuli = found[np.unique(equal_pictures(found))]
+    stimuli = _read_stimuli(source, (height, width), number)
     err.print(f"{len(stimuli)} images of {height} x {width}, {source.name}")
     if len(stimuli) < len(found):
         err.print(
