@@ -128,10 +128,9 @@ def import_stimuli(
 
     stimuli = _read_stimuli(source, (height, width), number)
     err.print(f"{len(stimuli)} images of {height} x {width}, {source.name}")
-    if len(stimuli) < len(found):
-        err.print(
-            f"  note: {len(found) - len(stimuli)} had the pixels of another, and are left out"
-        )
+    # They are kept: row i of what is predicted is the i-th file.
+    if again := len(stimuli) - len(set(image_keys(stimuli))):
+        err.print(f"  note: {again} of them have the pixels of another one")
     with Session():
         from schemas.base import schema, transaction
         from schemas.recording import StimulusName, StimulusSet
