@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from predictive_model.digest import image_keys
 from predictive_model.fits.fitted import FittedEncoder
 from predictive_model.recordings.recording import Recording
 from predictive_model.scoring.reliability import reliability

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from predictive_model.digest import image_keys
 from predictive_model.importers.pixels import are_grey_values
-from predictive_model.recordings.recording import image_keys
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 
