@@ -95,6 +95,7 @@ def _as_bytes(images: NDArray, *, unit: bool) -> list[NDArray]:
             if np.abs(few - few.round()).max() > rounding:
                 continue
             whole = grey.round()
-            if np.abs(grey - whole).max() <= rounding and whole.min() < whole.max():
+            blank = whole.min() == whole.max() and grey.min() < grey.max()  # by rounding alone
+            if not blank and np.abs(grey - whole).max() <= rounding:
                 out[number] = whole.astype(np.uint8)
     return out

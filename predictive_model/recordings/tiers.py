@@ -149,5 +149,5 @@ def check_tiers(
     raise RecordingError(
         f"tier: image {numbers[0]}{also} was shown in {counts.max()} tiers; put all trials of an "
         f"image into one tier, or the test would see training images. There are "
-        f"{int((counts > 1).sum())} such images"
+        f"{int((counts > 1).sum())} such images, and an image needs one tier"
     )
