@@ -12,7 +12,7 @@ import typer
 from pipeline.cli.database import print_brought, shown_progress
 from pipeline.cli.encoders import import_encoder, import_rsm, import_stimuli
 from pipeline.cli.options import CheckOnly
-from pipeline.cli.printing import err, plain
+from pipeline.cli.printing import err, plain, shown_notes
 from pipeline.cli.session import Session, reporting_errors
 from pipeline.database.settings import load_settings
 
@@ -169,7 +169,6 @@ def import_images(
 
     from predictive_model.recordings.recording import check_name
     from regularized_training.tasks import image_files
-    from regularized_training.tasks.image_task import without_test_images
     from schemas import training
 
     if source == "digits":
@@ -177,9 +176,11 @@ def import_images(
     elif source in get_args(image_files.TorchvisionName):
         folder = root or load_settings().home / "torchvision"
         set_name = cast("image_files.TorchvisionName", source)
-        task = image_files.read_torchvision(set_name, folder, grey=grey, download=download)
+        with shown_notes():
+            task = image_files.read_torchvision(set_name, folder, grey=grey, download=download)
     else:
-        task = image_files.read_image_folder(source, grey=grey, size=size)
+        with shown_notes():
+            task = image_files.read_image_folder(source, grey=grey, size=size)
     if superclasses is not None:
         if not superclasses.is_file():
             raise FileNotFoundError(f"{superclasses}: no such file; expected a JSON object")
@@ -189,14 +190,11 @@ def import_images(
         task = task.of_superclasses()
     task = replace(task, name=name or task.name)
     check_name(task.name)
-    task, notes = without_test_images(task)
     err.print(
         f"{task.name}: {len(task.train_images)} training and {len(task.test_images)} test images "
         f"of {' x '.join(map(str, task.image_shape))}, {len(task.classes)} classes"
         + (f" in {len(set(task.superclasses))} superclasses" if task.superclasses else "")
     )
-    for note in notes:
-        err.print(f"  note: {note}")
     with Session():
         added = training.ImageSet.add(task, source=Path(source).name)
     err.print("imported" if added else "was there already")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import io
 import math
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -40,6 +42,16 @@ class Format(enum.StrEnum):
 def plain(text: str) -> str:
     """Text in which rich finds no markup."""
     return text.replace("[", r"\[")
+
+
+@contextlib.contextmanager
+def shown_notes() -> Iterator[None]:
+    """Print what is warned of, such as how files were read, as lines for people."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for warning in seen:
+        err.print(plain(f"note: {warning.message}"))
 
 
 def print_frame(

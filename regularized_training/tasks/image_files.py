@@ -8,6 +8,7 @@ import io
 import json
 import lzma
 import tarfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from regularized_training.tasks.image_task import (
     TaskError,
     balanced_indices,
     superclasses_of,
+    without_test_images,
 )
 
 TorchvisionName = Literal["CIFAR10", "CIFAR100", "MNIST", "FashionMNIST", "SVHN"]
@@ -46,7 +48,8 @@ def read_image_folder(
     Archives are read in one pass and nothing is written to disk. A folder above ``train`` and
     ``test`` is tolerated, ``val`` is read where there is no ``test``, and files whose names are
     not those of images are passed over. Images are ordered by their path, classes by name, so a
-    folder and an archive of it give the same task.
+    folder and an archive of it give the same task. Training images with the pixels of a test image
+    are left out, and a warning counts them.
 
     Tiny ImageNet is read as it comes: its ``val`` has no folders of classes but a list of them,
     and stands for ``test``, whose classes are secret. A file ``superclasses.json`` beside the
@@ -117,7 +120,7 @@ def read_image_folder(
         )
     train_images, train_labels = _stack(found["train"], classes, f"{path}/train")
     test_images, test_labels = _stack(found[test], classes, f"{path}/{test}")
-    return ImageTask(
+    task = ImageTask(
         name=name or path.name.split(".")[0],
         train_images=train_images,
         train_labels=train_labels,
@@ -126,6 +129,7 @@ def read_image_folder(
         classes=classes,
         superclasses=read_superclasses(*groups, classes) if groups else (),
     )
+    return _without_test_images(task)
 
 
 def read_superclasses(content: bytes, file: Path | str, classes: Sequence[str]) -> tuple[str, ...]:
@@ -184,7 +188,7 @@ def read_torchvision(
     images, labels = zip(*(_torchvision_arrays(found) for found in sets), strict=True)
     if grey:
         images = tuple(luma(part) for part in images)
-    return ImageTask(
+    task = ImageTask(
         name=f"{name.lower()}-grey" if grey else name.lower(),
         train_images=images[0],
         train_labels=labels[0],
@@ -192,6 +196,7 @@ def read_torchvision(
         test_labels=labels[1],
         classes=tuple(getattr(sets[0], "classes", "0123456789")),  # SVHN does not name its digits
     )
+    return _without_test_images(task)
 
 
 def digits(size: int = 32) -> ImageTask:
@@ -222,6 +227,14 @@ def digits(size: int = 32) -> ImageTask:
         test_labels=labels[test],
         classes=tuple("0123456789"),
     )
+
+
+def _without_test_images(task: ImageTask) -> ImageTask:
+    """The task without the training images that are test images; warns of how many those were."""
+    task, notes = without_test_images(task)
+    for note in notes:
+        warnings.warn(f"{task.name}: {note}", stacklevel=3)
+    return task
 
 
 def luma(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

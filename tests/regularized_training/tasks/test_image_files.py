@@ -75,6 +75,22 @@ def test_folder_holds_the_pixels_and_classes_that_were_written(folder: Path) -> 
     np.testing.assert_array_equal(task.train_images[4 + 2].transpose(1, 2, 0), dog)
 
 
+def test_a_training_image_that_is_a_test_image_in_another_file_type_is_left_out(
+    folder: Path,
+) -> None:
+    whole = read_image_folder(folder, grey=False)
+    with Image.open(folder / "test" / "cat" / "1.png") as picture:
+        picture.save(folder / "train" / "dog" / "2.bmp")
+    (folder / "train" / "dog" / "2.png").unlink()
+    message = (
+        r"pictures: 1 of 12 training .* test images \(1 with another label\), and are left out"
+    )
+    with pytest.warns(UserWarning, match=message):
+        task = read_image_folder(folder, grey=False)
+    np.testing.assert_array_equal(task.train_images, np.delete(whole.train_images, 6, axis=0))
+    np.testing.assert_array_equal(task.test_images, whole.test_images)
+
+
 @pytest.mark.parametrize("top", ["", "./", "pictures/", "a/b/"])
 @pytest.mark.parametrize("kind", [".zip", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz"])
 def test_archive_equals_its_folder(folder: Path, kind: str, top: str) -> None:
@@ -176,7 +192,7 @@ def write_tiny_imagenet(top: Path) -> dict[str, str]:
     order = [*shades, *reversed(shades)]
     class_of = {f"val_{i}.JPEG": name for i, name in enumerate(order)}
     for file, name in class_of.items():
-        write(top / "val" / "images" / file, shades[name])
+        write(top / "val" / "images" / file, shades[name] - 2)
     lines = "".join(f"{file}\t{name}\t0\t32\t44\t62\n" for file, name in class_of.items())
     (top / "val" / "val_annotations.txt").write_text(lines)
     for i in range(4):  # to which nobody has the answers
