@@ -37,24 +37,28 @@ kept. ``predictive_model.exporters.nwb`` says what our own exporter writes.
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pynwb import NWBHDF5IO, NWBFile
+from pynwb import NWBFile
 
+from predictive_model.importers.complete import largest_complete
 from predictive_model.importers.importer import COMMON, Importer
-from predictive_model.importers.nwb_activity import Activity, find_activity
+from predictive_model.importers.nwb_activity import find_activity
 from predictive_model.importers.nwb_behaviour import Behaviour, find_behaviour
+from predictive_model.importers.nwb_file import broken_links, opened
+from predictive_model.importers.nwb_images import ImageStack
+from predictive_model.importers.nwb_measured import Activity, Measured
 from predictive_model.importers.nwb_options import NwbOptions
-from predictive_model.importers.nwb_presentations import (
-    ImageStack,
-    Presentations,
-    find_presentations,
+from predictive_model.importers.nwb_presentations import Presentations, find_presentations
+from predictive_model.importers.nwb_times import (
+    require_one_clock,
+    require_seconds,
+    without_conflicts,
 )
+from predictive_model.importers.nwb_valid import valid_presentations
 from predictive_model.importers.recorded import Recorded
 from predictive_model.importers.report import ScanReport, count_tiers
 from predictive_model.importers.usable import usable_recording
@@ -115,24 +119,24 @@ def read_nwb(
 def describe_nwb(path: Path | str, *, options: NwbOptions | None = None) -> ScanReport:
     """What is in an NWB file by its tables and the shapes of its data; these are not read."""
     path = Path(path)
-    options = options or NwbOptions()
-    with _opened(path) as file:
-        found, images, activity, behaviour = _find(file, options)
-        repeats = np.bincount(found.image_index, minlength=images.n)
+    with opened(path) as file:
+        found = _find(file, path, options or NwbOptions())
+        shown = found.presentations
+        repeats = np.bincount(shown.image_index, minlength=found.images.n)
         return ScanReport(
             format="nwb",
             name=path.stem,
-            image_shape=images.shape,
-            n_images=images.n,
-            n_trials=len(found.start),
-            n_neurons=activity.n_neurons,
-            tiers=count_tiers(found.tier),
+            image_shape=found.images.shape,
+            n_images=found.images.n,
+            n_trials=len(shown.start),
+            n_neurons=len(found.activity.neurons),
+            tiers=count_tiers(shown.tier),
             n_repeated=int((repeats > 1).sum()),
-            behaviour=behaviour.names,
-            pupil=behaviour.pupil is not None,
-            positions=activity.positions is not None,
+            behaviour=found.behaviour.names,
+            pupil=found.behaviour.pupil is not None,
+            positions=found.activity.neurons.positions is not None,
             simulated=_simulated(file),
-            notes=(*found.notes, *images.notes, *activity.notes, *behaviour.notes),
+            notes=found.notes,
         )
 
 
@@ -150,72 +154,90 @@ def scan_nwb(
     """As :func:`read_nwb`, with notes on what was left out or is unusual."""
     path = Path(path)
     options = options or NwbOptions()
-    with _opened(path) as file:
-        found, images, activity, behaviour = _find(file, options)
-        responses = activity.read(found, options.window_start, options.window_length)
-        columns, pupil, bridged = behaviour.at((found.start + found.stop) / 2)
-        notes = (*found.notes, *images.notes, *activity.notes, *behaviour.notes, *bridged)
+    with opened(path) as file:
+        found = _find(file, path, options)
+        shown, neurons = found.presentations, found.activity.neurons
+        measured = found.activity.read(shown, options)
+        if measured.span is not None:
+            require_one_clock(shown, *measured.span, found.activity.name, options)
+        behaviour, pupil, on_behaviour = found.behaviour.at((shown.start + shown.stop) / 2)
         recorded = Recorded(
-            images=images.read(downsample),
-            image_index=found.image_index,
-            responses=responses,
-            behaviour=columns,
+            images=found.images.read(downsample),
+            image_index=shown.image_index,
+            responses=measured.responses,
+            behaviour=behaviour,
             pupil=pupil,
-            tier=found.tier,
-            neuron_ids=activity.ids,
-            behaviour_names=behaviour.names or None,
-            cortical_positions=activity.positions,
-            notes=list(notes),
+            tier=shown.tier,
+            neuron_ids=neurons.ids,
+            behaviour_names=found.behaviour.names or None,
+            cortical_positions=neurons.positions,
+            notes=[*found.notes, *measured.notes, *on_behaviour],
         )
+        _leave_out_unrecorded(recorded, measured)
         return usable_recording(
             recorded,
             name=name or path.stem,
             test_images=test_images,
             seed=seed,
             species=species or _species(file),
-            area=area or activity.area,
+            area=area or found.activity.area,
             simulated=_simulated(file),
             options=options,
         )
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[NWBFile]:
-    """An NWB file whose data are read only where they are sliced."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected an NWB file")
-    with contextlib.ExitStack() as stack:
-        with warnings.catch_warnings():
-            # They are about the versions of cached schemas, which nobody here can mend.
-            warnings.simplefilter("ignore")
-            try:
-                io = stack.enter_context(NWBHDF5IO(str(path), "r"))
-                file = io.read()
-            except Exception as error:  # HDF5, hdmf and pynwb raise whatever they met
-                said = " ".join(str(error).split())[:200]
-                raise RecordingError(
-                    f"{path}: cannot be read as an NWB file ({said}); check it with "
-                    "`pynwb-validate`"
-                ) from error
-        try:
-            yield file
-        except OSError as error:
-            raise RecordingError(
-                f"{path}: is damaged ({error}); copy or download it again"
-            ) from error
+@dataclass(frozen=True)
+class _Found:
+    """What is taken from a file, before responses, behaviour and images are read."""
+
+    presentations: Presentations
+    images: ImageStack
+    activity: Activity
+    behaviour: Behaviour
+    links: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        parts = (self.presentations, self.images, self.activity, self.behaviour)
+        return (*self.links, *(note for part in parts for note in part.notes))
 
 
-def _find(
-    file: NWBFile, options: NwbOptions
-) -> tuple[Presentations, ImageStack, Activity, Behaviour]:
-    found, images = find_presentations(
-        file,
-        presentations=options.presentations,
-        images=options.images,
-        width_first=options.width_first,
+def _find(file: NWBFile, path: Path, options: NwbOptions) -> _Found:
+    links = tuple(broken_links(path))
+    try:
+        shown, images = find_presentations(file, options)
+        activity = find_activity(file, options, n_rows=shown.n_rows)
+        shown = valid_presentations(file, shown, options)
+        if activity.timed:
+            require_seconds(shown, options)
+            shown = without_conflicts(shown)
+        return _Found(shown, images, activity, find_behaviour(file, options), links)
+    except RecordingError as error:
+        if links:  # what is missed may be what they lead to
+            raise RecordingError("; ".join((str(error), *links))) from error
+        raise
+
+
+def _leave_out_unrecorded(recorded: Recorded, measured: Measured) -> None:
+    """Leave out the trials or neurons that were not recorded, whichever loses less."""
+    if measured.recorded is None or measured.recorded.all():
+        return
+    trials, neurons = largest_complete(measured.recorded)
+    if not (trials.any() and neurons.any()):
+        raise RecordingError(
+            f"responses: no trial has a valid response of any neuron, as "
+            f"{'; '.join(measured.notes)}. A shorter window (--window-length) may be recorded whole"
+        )
+    recorded.keep("trial", trials)
+    recorded.keep("neuron", neurons)
+    left = [
+        f"{int((~kept).sum())} of {len(kept)} {what}"
+        for kept, what in ((trials, "trials"), (neurons, "neurons"))
+        if not kept.all()
+    ]
+    recorded.notes.append(
+        f"{' and '.join(left)} are left out, as they have no valid response: this loses least"
     )
-    activity = find_activity(file, options.responses, n_rows=found.n_rows)
-    return found, images, activity, find_behaviour(file)
 
 
 def _species(file: NWBFile) -> str:

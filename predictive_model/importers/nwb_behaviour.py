@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +12,15 @@ from pynwb import NWBFile, TimeSeries
 from pynwb.base import ProcessingModule
 from pynwb.behavior import BehavioralTimeSeries, EyeTracking, PupilTracking
 
-from predictive_model.importers.nwb_presentations import times_of
+from predictive_model.importers.nwb_options import NwbOptions
+from predictive_model.importers.nwb_series import clock_of, converted, in_its_unit
 from predictive_model.recordings.recording import RecordingError
 
 # Parts of names by which running is told from other behaviour.
 RUNNING = ("running", "speed", "velocity", "treadmill", "locomotion")
 SEVERAL_COLUMNS = "behaviour"
+# Longer gaps are not bridged: nobody knows what the animal did meanwhile.
+LONGEST_GAP = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -27,29 +31,68 @@ class Behaviour:
     ----------
     series : tuple of TimeSeries
         Of one column each, or one of several.
-    names : tuple of str
-        Of the columns.
+    names_of : tuple of tuples of str
+        Of the columns of each series.
     pupil : TimeSeries, or None
         (time, 2) position.
     """
 
     series: tuple[TimeSeries, ...] = ()
-    names: tuple[str, ...] = ()
+    names_of: tuple[tuple[str, ...], ...] = ()
     pupil: TimeSeries | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all columns."""
+        return tuple(name for names in self.names_of for name in names)
 
     def at(
         self, times: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None, tuple[str, ...]]:
-        """Behaviour (trial, k) and pupil (trial, 2) at ``times``, and notes on bridged gaps."""
+        """Behaviour (trial, k) and pupil (trial, 2) at ``times``, NaN where unknown, and notes."""
         notes: list[str] = []
         columns = [_at(series, times, notes) for series in self.series]
         pupil = None if self.pupil is None else _at(self.pupil, times, notes)
         return np.concatenate(columns, axis=1) if columns else None, pupil, tuple(notes)
 
 
-def find_behaviour(file: NWBFile) -> Behaviour:
-    """Find pupil size, running and the position of the pupil; none of them need be there."""
+def find_behaviour(file: NWBFile, options: NwbOptions) -> Behaviour:
+    """Find pupil size, running and the position of the pupil; none of them need be there.
+
+    Raises
+    ------
+    RecordingError
+        If ``options.without`` names a series that is none of them.
+    """
+    series, positions, notes = _candidates(file)
+    there = {s.name for s in (*series, *positions)}
+    unknown = sorted(set(options.without) - there)
+    if unknown:
+        raise RecordingError(
+            f"without: {unknown[0]!r} is no behaviour of this file; expected some of "
+            f"{', '.join(sorted(there)) or 'none, as it has no behaviour'}"
+        )
+    notes += [f"behaviour {name!r} is left out, as asked" for name in options.without]
+    series, positions = (
+        [s for s in some if s.name not in options.without] for some in (series, positions)
+    )
+    names: list[tuple[str, ...]] = []
+    kept = []
+    several = {name for name, n in Counter(s.name for s in series).items() if n > 1}
+    for s in series:
+        columns = _columns(s)
+        if not columns:
+            notes.append(f"behaviour {s.name!r} has shape {np.shape(s.data)} and is left out")
+            continue
+        kept.append(s)
+        names.append(tuple(f"{s.parent.name}/{c}" if s.name in several else c for c in columns))
+    pupil, note = _pupil(positions)
+    return Behaviour(tuple(kept), tuple(names), pupil, (*notes, *note))
+
+
+def _candidates(file: NWBFile) -> tuple[list[TimeSeries], list[TimeSeries], list[str]]:
+    """Series of behaviour by their names, series of positions, and notes on others."""
     positions: list[TimeSeries] = []
     series: list[TimeSeries] = []
     notes: list[str] = []
@@ -71,17 +114,7 @@ def find_behaviour(file: NWBFile) -> Behaviour:
             ]
     positions += [s for s in series if _width(s) == 2 and isinstance(s.parent, PupilTracking)]
     series = sorted((s for s in series if s not in positions), key=lambda s: s.name)
-    names: list[str] = []
-    kept = []
-    for s in series:
-        columns = _columns(s)
-        if not columns:
-            notes.append(f"behaviour {s.name!r} has shape {np.shape(s.data)} and is left out")
-            continue
-        kept.append(s)
-        names += columns
-    pupil, note = _pupil(positions)
-    return Behaviour(tuple(kept), tuple(names), pupil, (*notes, *note))
+    return series, positions, notes
 
 
 def _is_running(series: TimeSeries) -> bool:
@@ -117,21 +150,46 @@ def _pupil(positions: list[TimeSeries]) -> tuple[TimeSeries | None, list[str]]:
 
 
 def _at(series: TimeSeries, times: NDArray[np.float64], notes: list[str]) -> NDArray[np.float32]:
-    """(trial, column) values at ``times``, linear between the samples that are there."""
-    sampled = times_of(series)
-    values = np.asarray(series.data[:], np.float64)
-    values = values[:, None] if values.ndim == 1 else values
-    there = np.isfinite(values).all(1)
-    if not there.any():
-        raise RecordingError(f"{series.name}: has no sample that is finite")
-    outside = np.flatnonzero((times < sampled[0]) | (times > sampled[-1]))
-    if len(outside):
+    """(trial, column) values at ``times``, linear between the samples that are there.
+
+    NaN before the first, after the last and in long gaps.
+    """
+    try:
+        clock = clock_of(series)
+    except RecordingError as error:
         raise RecordingError(
-            f"{series.name}: lasts from {sampled[0]:.3f} to {sampled[-1]:.3f} s, but trial "
-            f"{outside[0]} is at {times[outside[0]]:.3f} s, and {len(outside) - 1} others are "
-            "outside too"
-        )
+            f"{error}, or pass over it, `--option without={series.name}`"
+        ) from error
+    values = np.asarray(series.data[:], np.float64)[clock.rows]
+    values = in_its_unit(series, values[:, None] if values.ndim == 1 else values)
+    notes += [*clock.notes, *converted(series)]
+    there = np.isfinite(values).all(1)
+    found = np.full((len(times), values.shape[1]), np.nan, np.float32)
+    if not there.any():
+        notes.append(f"{series.name!r} has no sample that is finite")
+        return found
     if not there.all():
         notes.append(f"{(~there).mean():.1%} of {series.name!r} are missing and bridged")
-    columns = [np.interp(times, sampled[there], column) for column in values[there].T]
-    return np.stack(columns, axis=1).astype(np.float32)
+    sampled = clock.times[there]
+    known = _is_known(sampled, times, clock.period)
+    if not known.all():
+        notes.append(
+            f"{series.name!r} is not known in {int((~known).sum())} of {len(times)} trials: it "
+            f"lasts from {sampled[0]:.3f} to {sampled[-1]:.3f} s, with gaps of up to "
+            f"{np.diff(sampled).max(initial=0.0):.1f} s; `--option without={series.name}` takes "
+            "all trials without it, `--option most_missing=1` takes it and leaves out those trials"
+        )
+    for column, sample in zip(found.T, values[there].T, strict=True):
+        column[known] = np.interp(times[known], sampled, sample)
+    return found
+
+
+def _is_known(
+    sampled: NDArray[np.float64], times: NDArray[np.float64], period: float
+) -> NDArray[np.bool_]:
+    """(trial,) times from the first sample to the last which lie in no long gap."""
+    last = len(sampled) - 1
+    after = np.searchsorted(sampled, times).clip(min(1, last), last)
+    gap = sampled[after] - sampled[np.maximum(after - 1, 0)]
+    begun, ended = times >= sampled[0] - period, times <= sampled[-1] + period
+    return begun & ended & (gap <= max(LONGEST_GAP, 2 * period))

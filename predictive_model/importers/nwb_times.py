@@ -1,0 +1,140 @@
+"""Whether the times of an NWB file agree with each other: no two images at once, one clock."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from predictive_model.importers.nwb_options import NwbOptions
+from predictive_model.importers.nwb_presentations import Presentations
+from predictive_model.recordings.recording import RecordingError
+
+SAME_TIME = 1e-3  # seconds
+# Of presentations that contradict each other, more than this share is no slip of a few rows.
+FEW = 0.1
+# From one image to the next: longer is no experiment, but another unit of time.
+LONGEST_INTERVAL = 100.0
+# How much longer than the presentations a recording may last.
+LONGEST_RECORDING = 200.0
+UNITS = {1e3: "milliseconds", 1e6: "microseconds"}  # by how many make a second
+
+
+def without_conflicts(found: Presentations) -> Presentations:
+    """Presentations of which no two are at the same time.
+
+    Of rows that stand there twice one is kept; others that overlap by more than half are left
+    out if they are few.
+
+    Raises
+    ------
+    RecordingError
+        If they are more than a tenth.
+    """
+    order = np.argsort(found.start, kind="stable")
+    start, length = found.start[order], (found.stop - found.start)[order]
+    step = np.diff(start)
+    shorter = np.minimum(length[:-1], length[1:])
+    at_once = (step < SAME_TIME) | (step < shorter / 2)
+    same = (step < SAME_TIME) & (np.diff(found.image_index[order]) == 0)
+    in_conflict = np.zeros(len(order), bool)
+    other = np.flatnonzero(at_once & ~same)
+    in_conflict[order[other]] = in_conflict[order[other + 1]] = True
+    n, n_conflicts = len(order), int(in_conflict.sum())
+    if n_conflicts > FEW * n:
+        raise RecordingError(_conflict(found, n_conflicts))
+    if n_conflicts:
+        row = found.rows[order[other[0]]]
+        found = found.only(
+            ~in_conflict,
+            f"{n_conflicts} of {n} presentations overlap others with another image, as row {row} "
+            f"does at {found.start[order[other[0]]]:.3f} s, and are left out",
+        )
+        return without_conflicts(found)
+    if same.any():
+        twice = np.zeros(n, bool)
+        twice[order[np.flatnonzero(same) + 1]] = True
+        found = found.only(~twice, f"{int(twice.sum())} presentations stood there twice")
+    return found
+
+
+def _conflict(found: Presentations, count: int) -> str:
+    n = len(found.start)
+    back = np.flatnonzero(np.diff(found.start) < 0)
+    if np.ptp(found.start) < SAME_TIME:
+        what = f"all {n} presentations start at {found.start[0]:.3f} s"
+    elif len(back):
+        last, next_ = found.start[back[0]], found.start[back[0] + 1]
+        what = (
+            f"the presentations start over at row {found.rows[back[0] + 1]}, from {last:.3f} back "
+            f"to {next_:.3f} s, and {count} of {n} overlap others"
+        )
+    else:
+        what = f"{count} of {n} presentations overlap another one by more than half"
+    return (
+        f"{found.name}: {what}, so it is not known when which image was shown; expected times "
+        "since the session's start that go on from trial to trial: write start_time and stop_time "
+        "anew, for instance with the onsets that the stimulus computer logged"
+    )
+
+
+def require_seconds(found: Presentations, options: NwbOptions) -> None:
+    """Refuse presentations whose times are in no plausible unit.
+
+    Raises
+    ------
+    RecordingError
+        If the time from one to the next is so long that it must be milliseconds or less.
+    """
+    if options.presentation_unit is not None or len(found.start) < 2:
+        return
+    interval = float(np.median(np.diff(np.sort(found.start))))
+    if interval > LONGEST_INTERVAL:
+        raise RecordingError(
+            f"{found.name}: an image every {interval:.6g} s, expected seconds; if these are "
+            "milliseconds, `--option presentation_unit=0.001` says so, and if the "
+            "responses have them too, `--option response_unit=0.001`; if they are samples, "
+            "one over the sampling rate does"
+        )
+
+
+def require_one_clock(
+    found: Presentations, first: float, last: float, name: str, options: NwbOptions
+) -> None:
+    """Refuse responses from ``first`` to ``last`` second that most presentations are outside of.
+
+    Raises
+    ------
+    RecordingError
+        If more than half are, or if they take up hardly any of it; with the unit that would fit.
+    """
+    start = found.start + options.window_start
+    inside = (start >= first) & (start <= last)
+    begin, end = float(start.min()), float(start.max())
+    lasts = (
+        f"{found.name} lasts from {begin:.6g} to {end:.6g} s and {name} from {first:.6g} to "
+        f"{last:.6g} s"
+    )
+    ratio = (end - begin) / max(last - first, 1e-9)
+    if inside.mean() < 0.5:
+        raise RecordingError(
+            f"{found.name}: {int((~inside).sum())} of {len(inside)} presentations are outside of "
+            f"the recording, as {lasts}; "
+            + (
+                f"the presentations look like {_unit(ratio, 'presentation_unit')}"
+                if ratio > min(UNITS) / 3
+                else "put both on the clock of the session, in seconds"
+            )
+        )
+    trusted = options.presentation_unit is not None or options.response_unit is not None
+    if not trusted and len(start) > 1 and ratio * LONGEST_RECORDING < 1:
+        raise RecordingError(
+            f"{name}: the presentations take up {ratio:.2%} of the recording only, as {lasts}; the "
+            f"responses look like {_unit(1 / ratio, 'response_unit')}, or =1 if they are seconds after all"
+        )
+
+
+def _unit(ratio: float, option: str) -> str:
+    """What times are that are ``ratio`` times too large, and the option that says so."""
+    for factor, name in UNITS.items():
+        if factor / 3 < ratio < factor * 3:
+            return f"{name}: `--option {option}={1 / factor:g}` says so"
+    return f"samples: `--option {option}=SECONDS`, one over the sampling rate, says so"
