@@ -37,7 +37,7 @@ kept. ``predictive_model.exporters.nwb`` says what our own exporter writes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ from predictive_model.importers.nwb_measured import Activity, Measured
 from predictive_model.importers.nwb_options import NwbOptions
 from predictive_model.importers.nwb_presentations import Presentations, find_presentations
 from predictive_model.importers.nwb_times import (
-    require_one_clock,
+    on_windows,
     require_seconds,
     without_conflicts,
 )
@@ -158,9 +158,7 @@ def scan_nwb(
         found = _find(file, path, options)
         shown, neurons = found.presentations, found.activity.neurons
         measured = found.activity.read(shown, options)
-        if measured.span is not None:
-            require_one_clock(shown, *measured.span, found.activity.name, options)
-        behaviour, pupil, on_behaviour = found.behaviour.at((shown.start + shown.stop) / 2)
+        behaviour, pupil, on_behaviour = found.behaviour.at(shown)
         recorded = Recorded(
             images=found.images.read(downsample),
             image_index=shown.image_index,
@@ -211,6 +209,7 @@ def _find(file: NWBFile, path: Path, options: NwbOptions) -> _Found:
         if activity.timed:
             require_seconds(shown, options)
             shown = without_conflicts(shown)
+            shown = replace(shown, notes=(*shown.notes, *on_windows(shown, options)))
         return _Found(shown, images, activity, find_behaviour(file, options), links)
     except RecordingError as error:
         if links:  # what is missed may be what they lead to

@@ -13,7 +13,9 @@ from pynwb.base import ProcessingModule
 from pynwb.behavior import BehavioralTimeSeries, EyeTracking, PupilTracking
 
 from predictive_model.importers.nwb_options import NwbOptions
+from predictive_model.importers.nwb_presentations import Presentations
 from predictive_model.importers.nwb_series import clock_of, converted, in_its_unit
+from predictive_model.importers.nwb_times import require_times
 from predictive_model.recordings.recording import RecordingError
 
 # Parts of names by which running is told from other behaviour.
@@ -48,12 +50,18 @@ class Behaviour:
         return tuple(name for names in self.names_of for name in names)
 
     def at(
-        self, times: NDArray[np.float64]
+        self, shown: Presentations
     ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None, tuple[str, ...]]:
-        """Behaviour (trial, k) and pupil (trial, 2) at ``times``, NaN where unknown, and notes."""
+        """Behaviour (trial, k) and pupil (trial, 2) in each trial, NaN where unknown, and notes.
+
+        Raises
+        ------
+        RecordingError
+            If the times of a series contradict themselves.
+        """
         notes: list[str] = []
-        columns = [_at(series, times, notes) for series in self.series]
-        pupil = None if self.pupil is None else _at(self.pupil, times, notes)
+        columns = [_at(series, shown, notes) for series in self.series]
+        pupil = None if self.pupil is None else _at(self.pupil, shown, notes)
         return np.concatenate(columns, axis=1) if columns else None, pupil, tuple(notes)
 
 
@@ -149,17 +157,14 @@ def _pupil(positions: list[TimeSeries]) -> tuple[TimeSeries | None, list[str]]:
     return best, [f"the pupil's position is {best.name!r}, not {others}"] if others else []
 
 
-def _at(series: TimeSeries, times: NDArray[np.float64], notes: list[str]) -> NDArray[np.float32]:
-    """(trial, column) values at ``times``, linear between the samples that are there.
+def _at(series: TimeSeries, shown: Presentations, notes: list[str]) -> NDArray[np.float32]:
+    """(trial, column) values amid each trial, linear between the samples that are there.
 
     NaN before the first, after the last and in long gaps.
     """
-    try:
-        clock = clock_of(series)
-    except RecordingError as error:
-        raise RecordingError(
-            f"{error}, or pass over it, `--option without={series.name}`"
-        ) from error
+    times = (shown.start + shown.stop) / 2
+    clock = clock_of(series, remedy=(remedy := f"`--option without={series.name}` passes over it"))
+    require_times(clock, shown, series.name, remedy)
     values = np.asarray(series.data[:], np.float64)[clock.rows]
     values = in_its_unit(series, values[:, None] if values.ndim == 1 else values)
     notes += [*clock.notes, *converted(series)]

@@ -28,11 +28,13 @@ ENDINGS = ("_roi", "_cell", "_unit", "_neuron", "_trial", "_presentation", "_cha
 # What people decided goes before what a program did.
 QUALITY_COLUMNS = (
     "quality", "unit_quality", "curation_label", "group", "cluster_group", "label",
-    "decoder_label", "bombcell_label", "unit_type", "kslabel", "ks_label",
+    "decoder_label", "bombcell_label", "unit_type", "kslabel", "ks_label", "ks2_label",
 )  # fmt: skip
 NOISE = {"noise", "noisy", "artifact", "artefact", "bad", "rejected", "reject", "junk", "invalid"}
 MULTI_UNIT = {"mua", "multi", "multiunit", "multi-unit", "multi_unit"}
-SINGLE_UNIT = {"good", "sua", "single", "single-unit", "single_unit", "singleunit", "ok"}
+SINGLE_UNIT = {"good", "sua", "single", "single-unit", "single_unit", "singleunit"}
+BETWEEN = {"excellent", "ok", "fair", "poor"}
+UNJUDGED = {"", "unsorted", "nan", "none"}
 
 TRIAL_LABELS = ("tags", "quality", "status")
 INVALID = {"invalid", "bad", "artifact", "artefact", "excluded", "exclude", "rejected"}
@@ -50,7 +52,7 @@ class Flags:
     ----------
     unusable : (row,) bool
     reasons : tuple of str
-        Which columns say so, and of how many rows.
+        How many, and which column says so.
     """
 
     unusable: NDArray[np.bool_]
@@ -71,14 +73,14 @@ def flagged(table: DynamicTable, rows: NDArray[np.int64]) -> Flags:
         found = says[rows] == (0.0 if bare in TRUE_IF_USABLE else 1.0)
         if found.any():
             unusable |= found
-            reasons.append(f"{name!r} of {int(found.sum())}")
+            reasons.append(f"{int(found.sum())} by the column {name!r}")
     return Flags(unusable, tuple(reasons))
 
 
 def quality_labels(table: DynamicTable) -> NDArray[np.str_]:
     """(row,) what a neuron was called, lower case; empty where nobody called it anything known."""
     found = np.full(len(table), "", dtype="U64")
-    known = NOISE | MULTI_UNIT | SINGLE_UNIT
+    known = NOISE | MULTI_UNIT | SINGLE_UNIT | BETWEEN
     columns = {name.lower(): name for name in table.colnames}
     for name in QUALITY_COLUMNS:
         if name not in columns or isinstance(table[columns[name]], VectorIndex):
@@ -86,7 +88,8 @@ def quality_labels(table: DynamicTable) -> NDArray[np.str_]:
         said = np.array([_text(v) for v in np.asarray(table[columns[name]][:]).tolist()], "U64")
         # A column that never says any of these words is about something else.
         if np.isin(said, list(known)).any():
-            found = np.where((found == "") & ~np.isin(said, ["unsorted", "nan"]), said, found)
+            judged = ~np.isin(said, list(UNJUDGED))
+            found = np.where((found == "") & judged, said, found)
     return found
 
 
@@ -100,7 +103,7 @@ def tagged(table: DynamicTable, rows: NDArray[np.int64]) -> Flags:
         found = np.array([bool(INVALID & set(words)) for words in _words(table[name])], bool)[rows]
         if found.any():
             unusable |= found
-            reasons.append(f"{name!r} of {int(found.sum())}")
+            reasons.append(f"{int(found.sum())} by the column {name!r}")
     return Flags(unusable, tuple(reasons))
 
 

@@ -23,14 +23,11 @@ class Measured:
         NaN where there is no valid response.
     recorded : (trial, neuron) bool, or None
         Whether the whole window was recorded; None if all were, or responses have no times.
-    span : (first, last) seconds, or None
-        From when to when was recorded; None where responses have no times.
     notes : tuple of str
     """
 
     responses: NDArray[np.float32]
     recorded: NDArray[np.bool_] | None = None
-    span: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pynwb.core import DynamicTable, VectorIndex
 
 from predictive_model.importers.nwb_flags import (
-    MULTI_UNIT,
     NOISE,
     QUALITY_COLUMNS,
+    SINGLE_UNIT,
     flagged,
     quality_labels,
 )
@@ -85,43 +85,45 @@ def _usable(
             f"{', '.join(QUALITY_COLUMNS[:4])}; leave the option out"
         )
     noise = ~np.isin(labels, wanted) if wanted else np.isin(labels, list(NOISE))
-    reasons = [f"the column {reason}" for reason in flags.reasons]
-    if noise.any():
-        counts = Counter(labels[noise].tolist())
-        reasons += [f"the label {label!r} of {n}" for label, n in sorted(counts.items())]
+    reasons = list(flags.reasons)
+    reasons += [f"{n} by the label {label!r}" for label, n in _counts(labels[noise])]
     if dead.any():
-        reasons.append(f"the bad electrodes of {int(dead.sum())}")
+        reasons.append(f"{int(dead.sum())} by their bad electrodes")
     out = noise | flags.unusable | dead
-    notes = _kept_notes(table, labels, options)
-    if not out.any():
-        return ~out, notes
-    count = f"{int(out.sum())} of {len(rows)} neurons in {table.name!r}"
-    why = " and ".join(reasons)
-    if options.all_neurons:
-        return np.ones(len(rows), bool), [f"{count} are taken in spite of {why}", *notes]
+    why = ", ".join(reasons)
+    if options.all_neurons or not out.any():
+        taken = [f"neurons in {table.name!r} are taken in spite of the file: {why}"]
+        return np.ones(len(rows), bool), (taken if out.any() else []) + _on_quality(table, labels)
     if out.all():
         raise RecordingError(
-            f"{table.name}: none of its {len(rows)} neurons is usable, because of {why}; "
-            "`--option all_neurons=true` takes them after all"
+            f"{table.name}: none of its {len(rows)} neurons is usable ({why}); `--option "
+            "all_neurons=true` takes them after all"
         )
-    return ~out, [
-        f"{count} are left out because of {why}; `--option all_neurons=true` takes them",
-        *notes,
-    ]
+    note = (
+        f"{int(out.sum())} of {len(rows)} neurons in {table.name!r} are left out, {why}; `--option "
+        "all_neurons=true` takes them"
+    )
+    return ~out, [note, *_on_quality(table, labels[~out])]
 
 
-def _kept_notes(table: DynamicTable, labels: NDArray[np.str_], options: NwbOptions) -> list[str]:
+def _on_quality(table: DynamicTable, labels: NDArray[np.str_]) -> list[str]:
+    """What the file says of the neurons that are taken."""
     notes = []
-    multi = int(np.isin(labels, list(MULTI_UNIT)).sum())
-    if multi and not options.quality:
+    lesser = labels[~np.isin(labels, ["", *SINGLE_UNIT])]
+    if len(lesser) and (labels != "").any():
+        called = ", ".join(f"{label!r} ({n})" for label, n in _counts(lesser))
         notes.append(
-            f"{multi} of the neurons are multi-unit activity, and taken; `--option quality=good` "
-            "takes those of that label only"
+            f"of the neurons that are taken some are called {called}; `--option quality=good` "
+            "takes those only that are called good"
         )
     measured = [name for name in MEASURES if name in table.colnames]
     if measured:
         notes.append(f"neurons are not chosen by {', '.join(measured)}, which the file has too")
     return notes
+
+
+def _counts(labels: NDArray[np.str_]) -> list[tuple[str, int]]:
+    return sorted(Counter(labels.tolist()).items())
 
 
 def _on_bad_electrodes(units: DynamicTable) -> NDArray[np.bool_]:

@@ -132,7 +132,10 @@ def _blanks(count: int) -> tuple[str, ...]:
 
 def _unknown_names(shown: list[str], images: ImageStack, label: str) -> RecordingError:
     named = f"which has {list(images.names[:3])} ..." if images.names else "which has no names"
-    remedy = "write numbers of images from 0 instead, or take another column (`--option image_column=NAME`)"
+    remedy = (
+        "write numbers of images from 0 instead, or take another column (`--option "
+        "image_column=NAME`)"
+    )
     if len(shown) == images.n:
         remedy += (
             f"; if these {len(shown)} names stand for the images in their order, say so with "

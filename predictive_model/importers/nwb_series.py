@@ -32,7 +32,7 @@ class Clock:
     notes: tuple[str, ...] = ()
 
 
-def clock_of(series: TimeSeries, *, unit: float | None = None) -> Clock:
+def clock_of(series: TimeSeries, *, unit: float | None = None, remedy: str = "") -> Clock:
     """Times of a series' samples, of which those without a time are left out.
 
     Parameters
@@ -40,42 +40,58 @@ def clock_of(series: TimeSeries, *, unit: float | None = None) -> Clock:
     series : TimeSeries
     unit : float, optional
         Seconds that one unit of its times is worth; one by default.
+    remedy : str, optional
+        What can be done instead of mending the file.
 
     Raises
     ------
     RecordingError
         If there are none, not as many as samples, or if they do not rise.
     """
-    n = len(series.data)
-    if series.timestamps is not None:
-        times = np.asarray(series.timestamps[:], np.float64)
-    elif series.rate and np.isfinite(series.rate) and series.rate > 0:
-        times = (series.starting_time or 0.0) + np.arange(n) / series.rate
-    else:
-        raise RecordingError(f"{series.name}: has neither timestamps nor a rate above 0")
-    if times.shape != (n,):
-        raise RecordingError(f"{series.name}: {len(times)} timestamps for {n} samples")
+    times = _times_of(series)
+    wrong = _what_is_wrong(times, len(series.data))
+    if wrong:
+        raise RecordingError(f"{series.name}: {wrong}" + (f"; {remedy}" if remedy else ""))
     rows = np.flatnonzero(np.isfinite(times))
-    if not len(rows):
-        raise RecordingError(f"{series.name}: none of its {n} samples has a time")
-    lost = n - len(rows)
+    lost = len(times) - len(rows)
     notes = (f"{lost} samples of {series.name!r} have no time and are left out",) if lost else ()
     times = times[rows] * (unit or 1.0)
-    steps = np.diff(times)
+    return Clock(times, rows, float(np.median(np.diff(times))) if len(rows) > 1 else 0.0, notes)
+
+
+def _times_of(series: TimeSeries) -> NDArray[np.float64]:
+    """(sample,) what the file says, none if it says nothing."""
+    if series.timestamps is not None:
+        return np.asarray(series.timestamps[:], np.float64)
+    if series.rate and np.isfinite(series.rate) and series.rate > 0:
+        return (series.starting_time or 0.0) + np.arange(len(series.data)) / series.rate
+    return np.empty(0)
+
+
+def _what_is_wrong(times: NDArray[np.float64], n: int) -> str:
+    """What is wrong with the times of ``n`` samples, and how to mend it; empty if nothing is."""
+    if n and not len(times):
+        return "has neither timestamps nor a rate above 0; write one of them"
+    if times.shape != (n,):
+        return f"{len(times)} timestamps for {n} samples; write one for each"
+    rows = np.flatnonzero(np.isfinite(times))
+    if not len(rows):
+        return f"none of its {n} samples has a time; write their timestamps, or a rate"
+    there = times[rows]
+    steps = np.diff(there)
     if (steps < 0).any():
         back = int(np.flatnonzero(steps < 0)[0])
-        raise RecordingError(
-            f"{series.name}: its timestamps do not rise: they go back at sample {rows[back + 1]}, "
-            f"from {times[back]:.3f} to {times[back + 1]:.3f} s, as where files were joined; shift "
-            "the later part to its place"
+        return (
+            f"its timestamps do not rise: they go back at sample {rows[back + 1]}, from "
+            f"{there[back]:.3f} to {there[back + 1]:.3f} s, as where files were joined; shift the "
+            "later part to its place"
         )
-    period = float(np.median(steps)) if len(steps) else 0.0
-    if len(steps) and period == 0:
-        raise RecordingError(
-            f"{series.name}: its timestamps do not rise: most are the one before, such as "
-            f"{times[0]:.3f} s; write the times at which the samples were taken"
+    if len(steps) and np.median(steps) == 0:
+        return (
+            f"its timestamps do not rise: most are the one before, such as {there[0]:.3f} s; write "
+            "the times at which the samples were taken"
         )
-    return Clock(times, rows, period, notes)
+    return ""
 
 
 def in_its_unit(series: TimeSeries, values: NDArray) -> NDArray:

@@ -12,6 +12,11 @@ from predictive_model.importers.nwb_measured import Measured
 from predictive_model.importers.nwb_neurons import find_neurons
 from predictive_model.importers.nwb_options import NwbOptions
 from predictive_model.importers.nwb_presentations import Presentations
+from predictive_model.importers.nwb_times import (
+    RESPONSE_UNIT,
+    require_overlap,
+    require_seconds_of,
+)
 from predictive_model.importers.nwb_valid import inside
 from predictive_model.recordings.recording import RecordingError
 
@@ -61,6 +66,7 @@ class SpikeTimes:
             recorded[:, place] = True
             observed[:, place] = self._observed(row, start, stop, options)
         notes = train.notes(len(self.neurons))
+        train.require_one_clock(found, options)
         if not observed.all():
             notes.append(_on_observed(observed, options))
         outside = train.outside(start, stop)
@@ -73,7 +79,7 @@ class SpikeTimes:
             observed &= ~outside[:, None]
         if not options.all_trials:
             recorded &= observed
-        return Measured(counts, recorded, train.span, tuple(notes))
+        return Measured(counts, recorded, tuple(notes))
 
     def _observed(
         self, row: int, start: NDArray, stop: NDArray, options: NwbOptions
@@ -128,9 +134,14 @@ class _Train:
             return np.inf
         return EXPECTED_SPIKES * (self.last - self.first) / self.count
 
-    @property
-    def span(self) -> tuple[float, float] | None:
-        return None if np.isinf(self.slack) else (self.first - self.slack, self.last + self.slack)
+    def require_one_clock(self, found: Presentations, options: NwbOptions) -> None:
+        """Refuse presentations of another time than the spikes, if those are many enough."""
+        if np.isinf(self.slack):
+            return
+        if options.response_unit is None and options.presentation_unit is None:
+            require_seconds_of(found, self.first, self.last, "units", RESPONSE_UNIT)
+        first, last = self.first - self.slack, self.last + self.slack
+        require_overlap(found, first, last, "units", options)
 
     def outside(self, start: NDArray, stop: NDArray) -> NDArray[np.bool_]:
         """(trial,) windows that begin before the recording or end after it."""

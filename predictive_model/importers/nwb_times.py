@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from predictive_model.importers.nwb_options import NwbOptions
 from predictive_model.importers.nwb_presentations import Presentations
+from predictive_model.importers.nwb_series import Clock
 from predictive_model.recordings.recording import RecordingError
 
 SAME_TIME = 1e-3  # seconds
@@ -15,7 +17,13 @@ FEW = 0.1
 LONGEST_INTERVAL = 100.0
 # How much longer than the presentations a recording may last.
 LONGEST_RECORDING = 200.0
+# How much later than the last presentation timestamps end which count samples, at the least.
+SAMPLES_BEYOND = 5.0
 UNITS = {1e3: "milliseconds", 1e6: "microseconds"}  # by how many make a second
+SAMPLES = ("samples", "SECONDS")
+RESPONSE_UNIT = (
+    "`--option response_unit={unit}` says so (for samples, one over their rate; 1 for seconds)"
+)
 
 
 def without_conflicts(found: Presentations) -> Presentations:
@@ -96,7 +104,21 @@ def require_seconds(found: Presentations, options: NwbOptions) -> None:
         )
 
 
-def require_one_clock(
+def on_windows(found: Presentations, options: NwbOptions) -> tuple[str, ...]:
+    """A note on windows that reach into the next image."""
+    if len(found.start) < 2:
+        return ()
+    interval = float(np.median(np.diff(np.sort(found.start))))
+    if options.window_length <= 1.01 * interval:
+        return ()
+    return (
+        f"windows of {options.window_length:g} s are longer than the {interval:.3g} s from one "
+        "image to the next, so that responses are those to several; a shorter --window-length "
+        "parts them",
+    )
+
+
+def require_overlap(
     found: Presentations, first: float, last: float, name: str, options: NwbOptions
 ) -> None:
     """Refuse responses from ``first`` to ``last`` second that most presentations are outside of.
@@ -104,37 +126,68 @@ def require_one_clock(
     Raises
     ------
     RecordingError
-        If more than half are, or if they take up hardly any of it; with the unit that would fit.
+        If more than half are; with the unit that would fit.
     """
     start = found.start + options.window_start
-    inside = (start >= first) & (start <= last)
-    begin, end = float(start.min()), float(start.max())
-    lasts = (
-        f"{found.name} lasts from {begin:.6g} to {end:.6g} s and {name} from {first:.6g} to "
-        f"{last:.6g} s"
+    outside = (start < first) | (start > last)
+    if outside.mean() <= 0.5:
+        return
+    ratio = _span(start) / max(last - first, 1e-9)
+    looks, unit = _unit(ratio) if ratio > min(UNITS) / 3 else ("another clock's", "SECONDS")
+    raise RecordingError(
+        f"{found.name}: {int(outside.sum())} of {len(start)} presentations are outside of the "
+        f"recording, as they last from {start.min():.6g} to {start.max():.6g} s and {name!r} from "
+        f"{first:.6g} to {last:.6g} s; their times look like {looks}: put both on the clock of "
+        f"the session, or say what one unit is worth with `--option presentation_unit={unit}`"
     )
-    ratio = (end - begin) / max(last - first, 1e-9)
-    if inside.mean() < 0.5:
+
+
+def require_seconds_of(
+    found: Presentations, first: float, last: float, name: str, remedy: str
+) -> None:
+    """Refuse a series of which the presentations take up hardly any time.
+
+    Raises
+    ------
+    RecordingError
+        With the remedy, in which ``{unit}`` is the unit that it may be in.
+    """
+    ratio = (last - first) / max(_span(found.start), 1e-9)
+    if len(found.start) > 1 and ratio > LONGEST_RECORDING:
+        looks, unit = _unit(ratio)
         raise RecordingError(
-            f"{found.name}: {int((~inside).sum())} of {len(inside)} presentations are outside of "
-            f"the recording, as {lasts}; "
-            + (
-                f"the presentations look like {_unit(ratio, 'presentation_unit')}"
-                if ratio > min(UNITS) / 3
-                else "put both on the clock of the session, in seconds"
-            )
-        )
-    trusted = options.presentation_unit is not None or options.response_unit is not None
-    if not trusted and len(start) > 1 and ratio * LONGEST_RECORDING < 1:
-        raise RecordingError(
-            f"{name}: the presentations take up {ratio:.2%} of the recording only, as {lasts}; the "
-            f"responses look like {_unit(1 / ratio, 'response_unit')}, or =1 if they are seconds after all"
+            f"{name}: the presentations take up {1 / ratio:.2%} of its time, from {first:.6g} to "
+            f"{last:.6g} s: its times look like {looks}, expected seconds; "
+            + remedy.format(unit=unit)
         )
 
 
-def _unit(ratio: float, option: str) -> str:
-    """What times are that are ``ratio`` times too large, and the option that says so."""
+def require_times(clock: Clock, found: Presentations, name: str, remedy: str) -> None:
+    """Refuse timestamps that are numbers of samples, or no seconds.
+
+    Raises
+    ------
+    RecordingError
+        If they are whole, one apart, and go on far beyond the presentations, or if these take up
+        hardly any of their time; with the remedy, in which ``{unit}`` is the unit to be named.
+    """
+    counted = (np.diff(clock.times) == 1).all() and float(clock.times[0]).is_integer()
+    if counted and clock.times[-1] > SAMPLES_BEYOND * found.stop.max():
+        raise RecordingError(
+            f"{name}: its timestamps count its samples, from {clock.times[0]:g} to "
+            f"{clock.times[-1]:g}, while presentations end at {found.stop.max():.1f} s; "
+            + remedy.format(unit=SAMPLES[1])
+        )
+    require_seconds_of(found, clock.times[0], clock.times[-1], name, remedy)
+
+
+def _span(times: NDArray[np.float64]) -> float:
+    return float(times.max() - times.min())
+
+
+def _unit(ratio: float) -> tuple[str, str]:
+    """What times are that are ``ratio`` times too large, and what one unit is worth."""
     for factor, name in UNITS.items():
         if factor / 3 < ratio < factor * 3:
-            return f"{name}: `--option {option}={1 / factor:g}` says so"
-    return f"samples: `--option {option}=SECONDS`, one over the sampling rate, says so"
+            return name, f"{1 / factor:g}"
+    return SAMPLES

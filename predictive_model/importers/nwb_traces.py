@@ -15,6 +15,7 @@ from predictive_model.importers.nwb_neurons import find_neurons
 from predictive_model.importers.nwb_options import NwbOptions
 from predictive_model.importers.nwb_presentations import Presentations
 from predictive_model.importers.nwb_series import Clock, clock_of, converted, in_its_unit
+from predictive_model.importers.nwb_times import RESPONSE_UNIT, require_overlap, require_times
 from predictive_model.recordings.recording import RecordingError
 
 # Parts of names by which deconvolved activity and dF/F are told from raw fluorescence.
@@ -81,6 +82,9 @@ class Traces:
         window shorter than a sample takes the one that is nearest to its middle.
         """
         clock = clock_of(self._series, unit=options.response_unit)
+        if options.response_unit is None:
+            require_times(clock, found, self.name, RESPONSE_UNIT)
+        require_overlap(found, clock.times[0], clock.times[-1], self.name, options)
         start = found.start + options.window_start
         stop = start + options.window_length
         first, last = np.searchsorted(clock.times, start), np.searchsorted(clock.times, stop)
@@ -106,8 +110,7 @@ class Traces:
         responses = np.full(shape, np.nan, np.float32)
         for trial in np.flatnonzero(recorded):
             responses[trial] = self._mean(clock.rows[first[trial] : last[trial]])
-        span = (clock.times[0], clock.times[-1])
-        return Measured(responses, np.broadcast_to(recorded[:, None], shape), span, tuple(notes))
+        return Measured(responses, np.broadcast_to(recorded[:, None], shape), tuple(notes))
 
     def _mean(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """(neuron,) means over those samples that are finite, NaN where fewer than half are."""

@@ -36,7 +36,7 @@ def valid_presentations(file: NWBFile, found: Presentations, options: NwbOptions
     if table is not None:
         for flags in (flagged(table, found.rows), tagged(table, found.rows)):
             invalid |= flags.unusable
-            reasons += [f"the column {reason}" for reason in flags.reasons]
+            reasons += flags.reasons
     end = found.start + options.window_start + options.window_length
     first, last = found.start + min(options.window_start, 0), np.maximum(found.stop, end)
     for name, start, stop in _invalid_intervals(file, without=table):
@@ -45,21 +45,23 @@ def valid_presentations(file: NWBFile, found: Presentations, options: NwbOptions
             hit |= (first < b - ROUNDING) & (last > a + ROUNDING)
         if hit.any():
             invalid |= hit
-            reasons.append(f"{len(start)} intervals of {name!r} at {int(hit.sum())}")
+            reasons.append(f"{int(hit.sum())} by intervals of {name!r}")
     if not invalid.any():
         return found
-    count, why = f"{int(invalid.sum())} of {n} presentations", " and ".join(reasons)
+    why = ", ".join(reasons)
     if options.all_trials:
-        return replace(found, notes=(*found.notes, f"{count} are taken in spite of {why}"))
+        note = f"presentations are taken in spite of the file, which calls some invalid: {why}"
+        return replace(found, notes=(*found.notes, note))
     if invalid.all():
         raise RecordingError(
-            f"{found.name}: the file calls all {n} presentations invalid, by {why}; `--option "
+            f"{found.name}: the file calls all {n} presentations invalid, {why}; `--option "
             "all_trials=true` takes them after all"
         )
-    return found.only(
-        ~invalid,
-        f"{count} are left out, as the file calls them invalid by {why}; `--option all_trials=true` takes them",
+    note = (
+        f"{int(invalid.sum())} of {n} presentations are left out, as the file calls them invalid, "
+        f"{why}; `--option all_trials=true` takes them"
     )
+    return found.only(~invalid, note)
 
 
 def inside(
