@@ -26,8 +26,11 @@ def largest_complete(there: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArr
     >>> rows.tolist(), columns.tolist()
     ([True, True, True], [True, True, False])
     """
-    all_rows, all_columns = (np.ones(n, bool) for n in there.shape)
-    ways = [(there.all(1), all_columns), (all_rows, there.all(0)), _one_by_one(~there)]
+    rows, columns = (np.ones(n, bool) for n in there.shape)
+    rows_only = (np.asarray(there.all(1)), columns)
+    columns_only = (rows, np.asarray(there.all(0)))
+    ways: list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]
+    ways = [rows_only, columns_only, _one_by_one(~there)]
     return max(ways, key=lambda way: int(way[0].sum()) * int(way[1].sum()))
 
 

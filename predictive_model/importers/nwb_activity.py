@@ -49,7 +49,8 @@ def find_activity(file: NWBFile, options: NwbOptions, *, n_rows: int) -> Activit
     surround = f" (neuropil, {', '.join(neuropil)}, is no neuron's response)" if neuropil else ""
     chosen = choose("responses", there, name, WHERE + surround)
     if isinstance(chosen, tuple):
-        return TrialResponses(*chosen, options, n_rows=n_rows)
+        series, table = chosen
+        return TrialResponses(series, table, options, n_rows=n_rows)
     if isinstance(chosen, RoiResponseSeries):
         others = [t for t in traces if traces[t] is not chosen]
         return Traces(chosen, others + neuropil, options)

@@ -64,7 +64,7 @@ def opened(path: Path) -> Iterator[NWBFile]:
 
 def broken_links(path: Path) -> list[str]:
     """What a file links to and is not there, each as a sentence."""
-    notes = []
+    notes: list[str] = []
 
     def look(name: str, link: object) -> None:
         if isinstance(link, h5py.ExternalLink | h5py.SoftLink) and file.get(name) is None:
@@ -80,7 +80,8 @@ def broken_links(path: Path) -> list[str]:
 
 def _why_unreadable(path: Path, error: OSError) -> str:
     """Missing filters, missing files, or else damage."""
-    filters, outside = set(), set()
+    filters: set[str] = set()
+    outside: set[str] = set()
 
     def look(name: str, item: object) -> None:
         if not isinstance(item, h5py.Dataset):

@@ -32,7 +32,8 @@ def valid_presentations(file: NWBFile, found: Presentations, options: NwbOptions
         If none is left.
     """
     n, table = len(found.start), found.table
-    invalid, reasons = np.zeros(n, bool), []
+    invalid = np.zeros(n, bool)
+    reasons: list[str] = []
     if table is not None:
         for flags in (flagged(table, found.rows), tagged(table, found.rows)):
             invalid |= flags.unusable
