@@ -201,7 +201,7 @@ class _Found:
 
 
 def _find(file: NWBFile, path: Path, options: NwbOptions) -> _Found:
-    links = tuple(broken_links(path))
+    links = broken_links(path)
     try:
         shown, images = find_presentations(file, options)
         activity = find_activity(file, options, n_rows=shown.n_rows)

@@ -154,8 +154,9 @@ def test_negative_responses_are_clipped_only_on_demand(tmp_path: Path) -> None:
     data = np.full((160, 3), -0.5)
     data[:, 0] = 2
     path = session(tmp_path, stack(), trials(), traces("dff", data=data))
-    with pytest.raises(RecordingError, match="32 values are negative .* as dF/F can be"):
+    with pytest.raises(RecordingError, match="32 values are negative .* `--option negative=clip`"):
         read_recording(path)
+    assert read_recording(path, options={"negative": "keep"}).responses.min() == -0.5
     scan, report = scan_recording(path, nwb=NwbOptions(clip_negative=True))
     np.testing.assert_array_equal(scan.responses, np.clip(data[:16], 0, None))
     assert "32 negative responses (66.7%) were set to 0" in report.notes
@@ -218,9 +219,9 @@ REFUSED: dict[str, tuple[tuple[Fill, ...], str]] = {
         (stack(np.ones((N, 6, 8, 4))), trials(), traces()), r"scenes: 12 images of shape \(6, 8, 4",
     ),
     "images that are not finite": (
-        (stack(np.full((N, 6, 8), np.nan)), trials(), traces()), "images: no pixel of any image",
+        (stack(np.full((N, 6, 8), np.nan)), trials(), traces()), "images: 12 hold values that are",
     ),
-    "blank images": ((stack(np.ones((N, 6, 8))), trials(), traces()), "images: all that were"),
+    "blank images": ((stack(np.ones((N, 6, 8))), trials(), traces()), "images: 12 are constant"),
     "an image too many": (
         (stack(), trials(values=SHOWN + 1), traces()),
         "trials: shows image 12, expected 0 to 11 for the 12 images of 'scenes'",
@@ -245,9 +246,12 @@ REFUSED: dict[str, tuple[tuple[Fill, ...], str]] = {
     "an unknown tier": (
         (stack(), trials(tier=["trian"] * 16), traces()), r"tier: found \['trian'\], expected only",
     ),
+    "images in two tiers throughout": (
+        (stack(), trials(tier=["train"] + ["test"] * 15), traces()), "tier: .* nothing to train",
+    ),
     "traces that end too early": (
         (stack(), trials(), traces(data=np.ones((50, 3)), timestamps=TIMES[SHORT])),
-        "trials: 11 of 16 presentations are outside of the recording, as .* Deconvolved from 0 to",
+        "trials: 11 of 16 presentations are outside of the recording, as .*'Deconvolved' from 0 to",
     ),
     "traces that go back in time": (
         (stack(), trials(), traces(timestamps=TIMES[::-1])), "Deconvolved: its timestamps do not",
@@ -256,7 +260,7 @@ REFUSED: dict[str, tuple[tuple[Fill, ...], str]] = {
         (stack(), trials(), traces(rois=2)), r"Deconvolved: shape \(160, 3\) for 2 ROIs",
     ),
     "traces with gaps": (
-        (stack(), trials(), traces(data=np.full((160, 3), np.nan))), "responses: none is finite",
+        (stack(), trials(), traces(data=np.full((160, 3), np.nan))), "responses: 16 trials hold",
     ),
     "spikes at no time": (
         (stack(), trials(), units([[np.nan, 1.0]])), "1 units have spikes without a time",
