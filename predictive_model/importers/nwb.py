@@ -5,13 +5,13 @@ places is refused until :class:`NwbOptions` names one of them.
 
 **Images**, each distinct one once: an ``ImageSeries`` or ``OpticalSeries`` of
 (image, height, width[, colour]), or ``Images``, among the stimulus templates. ``Images`` are in the
-order of ``order_of_images``, or of their names without it.
+order of ``order_of_images``, or of their names without it; the images of a series may be named by
+its ``control_description``.
 
-**Presentations**, the trials: a table of intervals (``trials`` first) with a column
-``image_index``, ``frame``, ``stimulus_index``, ``image``, ``image_name``, ``stimulus`` or
-``image_id`` of numbers of images from 0, or names of ``Images``; or an ``IndexSeries`` among the
-stimuli, whose presentations last until the next. Negative or missing numbers are blanks and left
-out. A column ``tier`` of the table is taken as it is; otherwise tiers are assigned.
+**Presentations**, the trials: a table of intervals (``trials`` first) with a column of
+``nwb_numbers.IMAGE_COLUMNS`` that holds numbers of images from 0, or names; or an ``IndexSeries``
+among the stimuli, whose presentations last until the next. Blanks are left out. A column ``tier``
+of the table is taken as it is; otherwise tiers are assigned.
 
 **Responses** to each presentation, the first of these that is there:
 
@@ -19,7 +19,7 @@ out. A column ``tier`` of the table is taken as it is; otherwise tiers are assig
    own exporter writes it, with a table ``neurons`` beside it;
 2. ``RoiResponseSeries``: the mean over the samples in a window after onset, by default half a
    second from 50 ms on, as in Walker et al. 2019. Deconvolved activity (by its name) goes before
-   dF/F, dF/F before raw fluorescence; neuropil is passed over;
+   dF/F, dF/F before raw fluorescence; neuropil is never taken;
 3. ``units`` with ``spike_times``: the number of spikes in the window.
 
 Neurons are named by the column ``neuron_id`` of their table or its ids. Their positions are its
@@ -30,6 +30,10 @@ of the pupil), series of ``BehavioralTimeSeries`` or of a processing module call
 ``speed``, ``velocity``, ``treadmill`` or ``locomotion`` somewhere in their name, and a series
 ``behaviour`` of several columns with their names in ``comments``. **Pupil position**: the
 ``SpatialSeries`` of an ``EyeTracking``, (time, 2). Missing samples, such as blinks, are bridged.
+
+What the file itself calls unusable is left out (``nwb_flags``, ``nwb_neurons``, ``nwb_valid``), and
+so is what was not recorded (``nwb_traces``, ``nwb_spikes``); times that contradict each other are
+refused (``nwb_times``). Options take it after all.
 
 Species, area (``location`` of the neurons or the imaging plane) and the keyword ``simulated`` are
 kept. ``predictive_model.exporters.nwb`` says what our own exporter writes.
