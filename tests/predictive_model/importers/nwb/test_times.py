@@ -13,7 +13,7 @@ from pynwb.behavior import PupilTracking
 from predictive_model.importers import scan_recording
 from predictive_model.importers.nwb import NwbOptions
 from predictive_model.recordings.recording import Recording, RecordingError
-from tests.predictive_model.importers.sessions import (
+from tests.predictive_model.importers.nwb.sessions import (
     SHOWN,
     START,
     STOP,

@@ -13,7 +13,7 @@ from pynwb.image import ImageSeries
 
 from predictive_model.importers import pixels
 from predictive_model.importers.npy import require_numbers
-from predictive_model.importers.nwb_series import converted, in_its_unit
+from predictive_model.importers.nwb.series import converted, in_its_unit
 from predictive_model.recordings.recording import RecordingError
 
 IMAGES_AT_ONCE = 256

@@ -14,10 +14,10 @@ from pynwb.core import DynamicTable
 from pynwb.epoch import TimeIntervals
 from pynwb.image import ImageSeries, IndexSeries
 
-from predictive_model.importers.nwb_images import ImageStack
-from predictive_model.importers.nwb_numbers import IMAGE_COLUMNS, ImageNumbers, image_numbers
+from predictive_model.importers.nwb.images import ImageStack
+from predictive_model.importers.nwb.numbers import IMAGE_COLUMNS, ImageNumbers, image_numbers
+from predictive_model.importers.nwb.series import clock_of
 from predictive_model.importers.nwb_options import NwbOptions
-from predictive_model.importers.nwb_series import clock_of
 from predictive_model.recordings.recording import RecordingError
 
 WHERE_PRESENTATIONS = (
@@ -125,6 +125,8 @@ def _from_table(table: TimeIntervals, images: ImageStack, options: NwbOptions) -
     numbers = _numbers_of(table, images, options)
     unit = options.presentation_unit or 1.0
     start, stop = (np.asarray(table[c][:], np.float64) * unit for c in ("start_time", "stop_time"))
+    if np.isnan(stop).all() and len(start) > 1:
+        stop = start + np.nanmedian(np.diff(np.sort(start)))  # as of a series
     timed = np.isfinite(start) & np.isfinite(stop) & (stop >= start)
     if not timed.any():
         raise RecordingError(

@@ -10,12 +10,12 @@ from pynwb import NWBFile
 from pynwb.ophys import DfOverF, RoiResponseSeries
 
 from predictive_model.importers.npy import require_numbers
-from predictive_model.importers.nwb_measured import Measured
-from predictive_model.importers.nwb_neurons import find_neurons
+from predictive_model.importers.nwb.measured import Measured
+from predictive_model.importers.nwb.neurons import find_neurons
+from predictive_model.importers.nwb.presentations import Presentations
+from predictive_model.importers.nwb.series import Clock, clock_of, converted, in_its_unit
+from predictive_model.importers.nwb.times import RESPONSE_UNIT, require_overlap, require_times
 from predictive_model.importers.nwb_options import NwbOptions
-from predictive_model.importers.nwb_presentations import Presentations
-from predictive_model.importers.nwb_series import Clock, clock_of, converted, in_its_unit
-from predictive_model.importers.nwb_times import RESPONSE_UNIT, require_overlap, require_times
 from predictive_model.recordings.recording import RecordingError
 
 # Parts of names by which deconvolved activity and dF/F are told from raw fluorescence.

@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from predictive_model.importers.nwb_neurons import Neurons
+from predictive_model.importers.nwb.neurons import Neurons
+from predictive_model.importers.nwb.presentations import Presentations
 from predictive_model.importers.nwb_options import NwbOptions
-from predictive_model.importers.nwb_presentations import Presentations
 
 
 @dataclass(frozen=True)

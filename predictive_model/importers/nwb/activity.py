@@ -10,13 +10,13 @@ from pynwb.core import DynamicTable
 from pynwb.ophys import RoiResponseSeries
 
 from predictive_model.importers.npy import require_numbers
-from predictive_model.importers.nwb_measured import Activity, Measured
-from predictive_model.importers.nwb_neurons import Neurons, find_neurons
+from predictive_model.importers.nwb.measured import Activity, Measured
+from predictive_model.importers.nwb.neurons import Neurons, find_neurons
+from predictive_model.importers.nwb.presentations import Presentations, choose
+from predictive_model.importers.nwb.series import converted, in_its_unit
+from predictive_model.importers.nwb.spikes import SpikeTimes
+from predictive_model.importers.nwb.traces import Traces, best_of, find_traces, path_of
 from predictive_model.importers.nwb_options import NwbOptions
-from predictive_model.importers.nwb_presentations import Presentations, choose
-from predictive_model.importers.nwb_series import converted, in_its_unit
-from predictive_model.importers.nwb_spikes import SpikeTimes
-from predictive_model.importers.nwb_traces import Traces, best_of, find_traces, path_of
 from predictive_model.recordings.recording import RecordingError
 
 WHERE = (

@@ -9,7 +9,7 @@ order of ``order_of_images``, or of their names without it; the images of a seri
 its ``control_description``.
 
 **Presentations**, the trials: a table of intervals (``trials`` first) with a column of
-``nwb_numbers.IMAGE_COLUMNS`` that holds numbers of images from 0, or names; or an ``IndexSeries``
+``numbers.IMAGE_COLUMNS`` that holds numbers of images from 0, or names; or an ``IndexSeries``
 among the stimuli, whose presentations last until the next. Blanks are left out. A column ``tier``
 of the table is taken as it is; otherwise tiers are assigned.
 
@@ -31,9 +31,9 @@ of the pupil), series of ``BehavioralTimeSeries`` or of a processing module call
 ``behaviour`` of several columns with their names in ``comments``. **Pupil position**: the
 ``SpatialSeries`` of an ``EyeTracking``, (time, 2). Missing samples, such as blinks, are bridged.
 
-What the file itself calls unusable is left out (``nwb_flags``, ``nwb_neurons``, ``nwb_valid``), and
-so is what was not recorded (``nwb_traces``, ``nwb_spikes``); times that contradict each other are
-refused (``nwb_times``). Options take it after all.
+What the file itself calls unusable is left out (``flags``, ``neurons``, ``valid``), and
+so is what was not recorded (``traces``, ``spikes``); times that contradict each other are
+refused (``times``). Options take it after all.
 
 Species, area (``location`` of the neurons or the imaging plane) and the keyword ``simulated`` are
 kept. ``predictive_model.exporters.nwb`` says what our own exporter writes.
@@ -50,19 +50,19 @@ from pynwb import NWBFile
 
 from predictive_model.importers.complete import largest_complete
 from predictive_model.importers.importer import COMMON, Importer
-from predictive_model.importers.nwb_activity import find_activity
-from predictive_model.importers.nwb_behaviour import Behaviour, find_behaviour
-from predictive_model.importers.nwb_file import broken_links, opened
-from predictive_model.importers.nwb_images import ImageStack
-from predictive_model.importers.nwb_measured import Activity, Measured
-from predictive_model.importers.nwb_options import NwbOptions
-from predictive_model.importers.nwb_presentations import Presentations, find_presentations
-from predictive_model.importers.nwb_times import (
+from predictive_model.importers.nwb.activity import find_activity
+from predictive_model.importers.nwb.behaviour import Behaviour, find_behaviour
+from predictive_model.importers.nwb.file import broken_links, opened
+from predictive_model.importers.nwb.images import ImageStack
+from predictive_model.importers.nwb.measured import Activity, Measured
+from predictive_model.importers.nwb.presentations import Presentations, find_presentations
+from predictive_model.importers.nwb.times import (
     on_windows,
     require_seconds,
     without_conflicts,
 )
-from predictive_model.importers.nwb_valid import valid_presentations
+from predictive_model.importers.nwb.valid import valid_presentations
+from predictive_model.importers.nwb_options import NwbOptions
 from predictive_model.importers.recorded import Recorded
 from predictive_model.importers.report import ScanReport, count_tiers
 from predictive_model.importers.usable import usable_recording

@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pynwb.core import DynamicTable
 
-from predictive_model.importers.nwb_measured import Measured
-from predictive_model.importers.nwb_neurons import find_neurons
-from predictive_model.importers.nwb_options import NwbOptions
-from predictive_model.importers.nwb_presentations import Presentations
-from predictive_model.importers.nwb_times import (
+from predictive_model.importers.nwb.measured import Measured
+from predictive_model.importers.nwb.neurons import find_neurons
+from predictive_model.importers.nwb.presentations import Presentations
+from predictive_model.importers.nwb.times import (
     RESPONSE_UNIT,
     require_overlap,
     require_seconds_of,
 )
-from predictive_model.importers.nwb_valid import inside
+from predictive_model.importers.nwb.valid import inside
+from predictive_model.importers.nwb_options import NwbOptions
 from predictive_model.recordings.recording import RecordingError
 
 # Spikes that are out of order by less were merely written so.
@@ -26,6 +26,7 @@ JITTER = 0.01  # seconds
 SHUFFLED = 0.25
 # With so many spikes expected from all units, none at all means that nothing was recorded (p .001).
 EXPECTED_SPIKES = 7.0
+FEW_SPIKES = 50  # tell no rate
 
 
 class SpikeTimes:
@@ -130,7 +131,7 @@ class _Train:
     @property
     def slack(self) -> float:
         """Seconds without a spike of any unit, at either end, that chance may leave."""
-        if self.count < 2 or self.last == self.first:
+        if self.count < FEW_SPIKES:
             return np.inf
         return EXPECTED_SPIKES * (self.last - self.first) / self.count
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from predictive_model.importers.nwb.presentations import Presentations
+from predictive_model.importers.nwb.series import Clock
 from predictive_model.importers.nwb_options import NwbOptions
-from predictive_model.importers.nwb_presentations import Presentations
-from predictive_model.importers.nwb_series import Clock
 from predictive_model.recordings.recording import RecordingError
 
 SAME_TIME = 1e-3  # seconds
@@ -136,9 +136,9 @@ def require_overlap(
     looks, unit = _unit(ratio) if ratio > min(UNITS) / 3 else ("another clock's", "SECONDS")
     raise RecordingError(
         f"{found.name}: {int(outside.sum())} of {len(start)} presentations are outside of the "
-        f"recording, as they last from {start.min():.6g} to {start.max():.6g} s and {name!r} from "
-        f"{first:.6g} to {last:.6g} s; their times look like {looks}: put both on the clock of "
-        f"the session, or say what one unit is worth with `--option presentation_unit={unit}`"
+        f"recording, as they last from {start.min():.10g} to {start.max():.10g} s and {name!r} "
+        f"from {first:.6g} to {last:.6g} s; their times look like {looks}: put both on the clock "
+        f"of the session, or say what one unit is worth with `--option presentation_unit={unit}`"
     )
 
 

@@ -13,7 +13,7 @@ from pynwb.ophys import DfOverF
 from predictive_model.importers import scan_recording
 from predictive_model.importers.nwb import NwbOptions, describe_nwb
 from predictive_model.recordings.recording import Recording, RecordingError
-from tests.predictive_model.importers.sessions import (
+from tests.predictive_model.importers.nwb.sessions import (
     PICTURES,
     SHOWN,
     START,

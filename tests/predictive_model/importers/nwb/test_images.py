@@ -14,7 +14,7 @@ from pynwb.image import GrayscaleImage, RGBAImage
 from predictive_model.importers import scan_recording
 from predictive_model.importers.nwb import NwbOptions
 from predictive_model.recordings.recording import Recording, RecordingError
-from tests.predictive_model.importers.sessions import (
+from tests.predictive_model.importers.nwb.sessions import (
     PICTURES,
     SHOWN,
     Fill,

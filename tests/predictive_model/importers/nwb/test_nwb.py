@@ -20,8 +20,7 @@ from pynwb.ophys import DfOverF
 from predictive_model.importers import read_recording, scan_recording
 from predictive_model.importers.nwb import NwbOptions, read_nwb
 from predictive_model.recordings.recording import RecordingError
-from tests.predictive_model.importers.scans import toy, written
-from tests.predictive_model.importers.sessions import (
+from tests.predictive_model.importers.nwb.sessions import (
     PICTURES,
     SHOWN,
     START,
@@ -37,6 +36,7 @@ from tests.predictive_model.importers.sessions import (
     trials,
     units,
 )
+from tests.predictive_model.importers.scans import toy, written
 
 # -- layouts that are understood ---------------------------------------------------------------
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pynwb import NWBFile
 from pynwb.core import DynamicTable
 
-from predictive_model.importers.nwb_flags import flagged, tagged
+from predictive_model.importers.nwb.flags import flagged, tagged
+from predictive_model.importers.nwb.presentations import Presentations
 from predictive_model.importers.nwb_options import NwbOptions
-from predictive_model.importers.nwb_presentations import Presentations
 from predictive_model.recordings.recording import RecordingError
 
 INVALID_TIMES = "invalid_times"

@@ -12,10 +12,10 @@ from pynwb import NWBFile, TimeSeries
 from pynwb.base import ProcessingModule
 from pynwb.behavior import BehavioralTimeSeries, EyeTracking, PupilTracking
 
+from predictive_model.importers.nwb.presentations import Presentations
+from predictive_model.importers.nwb.series import clock_of, converted, in_its_unit
+from predictive_model.importers.nwb.times import require_times
 from predictive_model.importers.nwb_options import NwbOptions
-from predictive_model.importers.nwb_presentations import Presentations
-from predictive_model.importers.nwb_series import clock_of, converted, in_its_unit
-from predictive_model.importers.nwb_times import require_times
 from predictive_model.recordings.recording import RecordingError
 
 # Parts of names by which running is told from other behaviour.

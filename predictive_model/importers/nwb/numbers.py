@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictive_model.importers.npy import require_numbers
-from predictive_model.importers.nwb_images import ImageStack, natural
+from predictive_model.importers.nwb.images import ImageStack, natural
 from predictive_model.importers.nwb_options import NwbOptions
 from predictive_model.recordings.recording import RecordingError
 

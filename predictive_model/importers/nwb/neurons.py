@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pynwb.core import DynamicTable, VectorIndex
 
-from predictive_model.importers.nwb_flags import (
+from predictive_model.importers.nwb.flags import (
     NOISE,
     QUALITY_COLUMNS,
     SINGLE_UNIT,
