@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+import pytest
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries
 from pynwb.base import ImageReferences, Images
 from pynwb.behavior import BehavioralTimeSeries, EyeTracking, PupilTracking, SpatialSeries
@@ -15,6 +18,9 @@ from pynwb.core import DynamicTable, VectorData
 from pynwb.epoch import TimeIntervals
 from pynwb.image import GrayscaleImage, ImageSeries, IndexSeries
 from pynwb.ophys import Fluorescence, ImageSegmentation, OpticalChannel, RoiResponseSeries
+
+from predictive_model.importers import nwb
+from predictive_model.recordings.recording import Recording, RecordingError
 
 N = 12  # images
 SHOWN = np.r_[np.arange(N), 0, 1, 0, 1]
@@ -26,14 +32,58 @@ TIMES = np.arange(0, 16, 0.1)  # of fluorescence and behaviour
 Fill = Callable[[NWBFile], object]
 
 
-def session(folder: Path, *parts: Fill) -> Path:
+def made(*parts: Fill) -> NWBFile:
     file = NWBFile("a session", "s1", datetime(2024, 1, 1, tzinfo=UTC))
     for part in parts:
         part(file)
+    return file
+
+
+def session(folder: Path, *parts: Fill) -> Path:
+    """The file, written."""
+    file = made(*parts)
     path = folder / "session.nwb"
     with NWBHDF5IO(str(path), "w") as io:
         io.write(file, cache_spec=False)  # a third of the time
     return path
+
+
+class InMemory:
+    """A file that was not written, with all tables of intervals together as in one that was read.
+
+    Writing and reading take most of the time, and what a file means does not hang on them.
+    """
+
+    def __init__(self, file: NWBFile) -> None:
+        tables = (file.trials, file.epochs, file.invalid_times)
+        self._file = file
+        self.intervals = {**file.intervals} | {t.name: t for t in tables if t is not None}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+@contextlib.contextmanager
+def in_memory(*parts: Fill) -> Iterator[Path]:
+    """A path that leads to a file of these parts while the context lasts."""
+    file = InMemory(made(*parts))
+    with patch.multiple(
+        nwb, opened=lambda path: contextlib.nullcontext(file), broken_links=lambda path: ()
+    ):
+        yield Path("session.nwb")
+
+
+def read(*parts: Fill, **options: Any) -> tuple[Recording, str]:
+    """What is read from a file of these parts, and notes on it."""
+    with in_memory(*parts) as path:
+        scan, notes = nwb.scan_nwb(path, options=nwb.NwbOptions(**options))
+    return scan, "\n".join(notes)
+
+
+def refused(message: str, *parts: Fill, **options: Any) -> None:
+    """Such a file is refused, with a message that matches."""
+    with pytest.raises(RecordingError, match=message):
+        read(*parts, **options)
 
 
 def module(file: NWBFile, name: str) -> Any:

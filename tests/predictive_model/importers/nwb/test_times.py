@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,6 @@ import pytest
 from pynwb import NWBFile, TimeSeries
 from pynwb.behavior import PupilTracking
 
-from predictive_model.importers import scan_recording
-from predictive_model.importers.nwb import NwbOptions
-from predictive_model.recordings.recording import Recording, RecordingError
 from tests.predictive_model.importers.nwb.sessions import (
     SHOWN,
     START,
@@ -22,7 +18,8 @@ from tests.predictive_model.importers.nwb.sessions import (
     by_name,
     by_trial,
     module,
-    session,
+    read,
+    refused,
     stack,
     steady,
     traces,
@@ -35,38 +32,27 @@ EVERY = [steady()] * 4
 ONES = np.ones((160, 3))
 
 
-def read(folder: Path, *parts: Fill, **options: Any) -> tuple[Recording, str]:
-    path = session(folder, *parts)
-    scan, report = scan_recording(path, nwb=NwbOptions(**options))
-    return scan, "\n".join(report.notes)
-
-
-def refused(folder: Path, message: str, *parts: Fill, **options: Any) -> None:
-    with pytest.raises(RecordingError, match=message):
-        read(folder, *parts, **options)
-
-
 # -- spikes ------------------------------------------------------------------------------------
 
 JOINED = np.r_[steady(until=8.0), steady(until=8.0)]  # the second belongs to 8 .. 16 s
 
 
-def test_a_unit_whose_spike_times_start_over_is_left_out(tmp_path: Path) -> None:
+def test_a_unit_whose_spike_times_start_over_is_left_out() -> None:
     """Sorted, it would have twice its spikes in the first half and none in the second."""
     parts = (stack(), trials(), units([JOINED, steady(), steady()]))
-    scan, notes = read(tmp_path, *parts)
+    scan, notes = read(*parts)
     np.testing.assert_array_equal(scan.neuron_ids, [101, 102])
     assert "the spike times of 1 of 3 units go back, by up to 7.950 s" in notes
-    taken, _ = read(tmp_path, *parts, sort_spikes=True)
+    taken, _ = read(*parts, sort_spikes=True)
     assert taken.responses[0, 0] == 20 and taken.responses[-1, 0] == 0
-    refused(tmp_path, "sort_spikes=true", stack(), trials(), units([JOINED, JOINED, steady()]))
+    refused("sort_spikes=true", stack(), trials(), units([JOINED, JOINED, steady()]))
 
 
-def test_spikes_in_no_order_are_sorted_and_those_padded_are_counted(tmp_path: Path) -> None:
+def test_spikes_in_no_order_are_sorted_and_those_padded_are_counted() -> None:
     shuffled = np.random.default_rng(0).permutation(steady())
     rounded = steady() + 1e-4 * (-1.0) ** np.arange(320)
     padded = np.r_[steady(), np.nan, np.nan]
-    scan, notes = read(tmp_path, stack(), trials(), units([shuffled, rounded, padded]))
+    scan, notes = read(stack(), trials(), units([shuffled, rounded, padded]))
     assert np.abs(scan.responses - 10).max() <= 1
     assert "of 1 units were in no order" in notes and "of 1 units end with" in notes
 
@@ -83,41 +69,39 @@ def test_spikes_in_no_order_are_sorted_and_those_padded_are_counted(tmp_path: Pa
     ],
     ids=["all at 0", "start over", "too dense"],
 )
-def test_presentations_at_the_same_time_are_refused(
-    tmp_path: Path, start: Any, message: str
-) -> None:
+def test_presentations_at_the_same_time_are_refused(start: Any, message: str) -> None:
     table = trials(start_time=start, stop_time=start + 0.5)
-    refused(tmp_path, message, stack(), table, units(EVERY))
+    refused(message, stack(), table, units(EVERY))
 
 
-def test_an_index_series_that_stands_still_is_refused(tmp_path: Path) -> None:
+def test_an_index_series_that_stands_still_is_refused() -> None:
     def still(file: NWBFile) -> None:
         by_name(True)(file)
         file.stimulus["shown"].fields["timestamps"] = 0 * START
 
-    refused(tmp_path, "shown: its timestamps do not rise", still, units(EVERY))
+    refused("shown: its timestamps do not rise", still, units(EVERY))
 
 
-def test_times_matter_only_where_something_has_times(tmp_path: Path) -> None:
+def test_times_matter_only_where_something_has_times() -> None:
     """Trial averages, a row for each image, may all stand at 0."""
     table = trials(start_time=0 * START, stop_time=0 * STOP)
-    assert read(tmp_path, stack(), table, by_trial(np.ones((16, 3))))[0].n_trials == ALL
+    assert read(stack(), table, by_trial(np.ones((16, 3))))[0].n_trials == ALL
 
 
-def test_few_overlaps_are_left_out_and_rows_that_stand_twice_are_one(tmp_path: Path) -> None:
+def test_few_overlaps_are_left_out_and_rows_that_stand_twice_are_one() -> None:
     where = np.r_[0:5, 4, 5:16, 0:16]  # the fifth twice, and all of a second round
     start = np.r_[START[where[:17]], START + 20]
     start[9] = start[8] + 0.1
     table = trials(values=SHOWN[where], start_time=start, stop_time=start + 0.5)
-    scan, notes = read(tmp_path, stack(), table, units([steady(until=40.0)] * 2))
+    scan, notes = read(stack(), table, units([steady(until=40.0)] * 2))
     np.testing.assert_array_equal(scan.image_index, np.delete(SHOWN[where], [5, 8, 9]))
     assert "2 of 33 presentations overlap" in notes and "1 presentations stood there twice" in notes
 
 
-def test_presentations_without_a_time_are_left_out(tmp_path: Path) -> None:
+def test_presentations_without_a_time_are_left_out() -> None:
     start, stop = START.copy(), STOP.copy()
     start[2], stop[-1] = np.nan, np.nan
-    scan, notes = read(tmp_path, stack(), trials(start_time=start, stop_time=stop), units(EVERY))
+    scan, notes = read(stack(), trials(start_time=start, stop_time=stop), units(EVERY))
     np.testing.assert_array_equal(scan.image_index, np.delete(SHOWN, [2, 15]))
     assert "2 presentations without a start and a later stop are left out" in notes
 
@@ -134,25 +118,25 @@ def test_presentations_without_a_time_are_left_out(tmp_path: Path) -> None:
     ],
     ids=["traces", "spikes", "traces that begin too late"],
 )
-def test_windows_that_are_not_recorded_whole_are_left_out(tmp_path: Path, part: Fill) -> None:
-    scan, notes = read(tmp_path, stack(), trials(), part)
+def test_windows_that_are_not_recorded_whole_are_left_out(part: Fill) -> None:
+    scan, notes = read(stack(), trials(), part)
     assert scan.n_trials == ALL - 1
     assert "windows of 1 presentations to their ends" in notes
     assert "1 of 16 trials are left out" in notes
-    assert read(tmp_path, stack(), trials(), part, all_trials=True)[0].n_trials == ALL
+    assert read(stack(), trials(), part, all_trials=True)[0].n_trials == ALL
 
 
-def test_windows_in_a_pause_of_the_recording_are_left_out(tmp_path: Path) -> None:
+def test_windows_in_a_pause_of_the_recording_are_left_out() -> None:
     there = (START[3] + 0.2 > TIMES) | (START[5] < TIMES)
     part = traces(data=ONES[there], timestamps=TIMES[there])
-    scan, _ = read(tmp_path, stack(), trials(), part)
+    scan, _ = read(stack(), trials(), part)
     np.testing.assert_array_equal(scan.image_index, np.delete(SHOWN, [3, 4]))
 
 
-def test_samples_without_a_time_or_a_value_are_left_out(tmp_path: Path) -> None:
+def test_samples_without_a_time_or_a_value_are_left_out() -> None:
     times, data = TIMES.copy(), np.tile(TIMES[:, None], 3)
     times[11], data[20] = np.nan, np.nan  # one sample of the first window, one of the second
-    scan, notes = read(tmp_path, stack(), trials(), traces(data=data, timestamps=times))
+    scan, notes = read(stack(), trials(), traces(data=data, timestamps=times))
     inside = (START[0] + 0.05 <= TIMES) & (START[0] + 0.55 > TIMES)
     assert scan.responses[0, 0] == pytest.approx(TIMES[inside][1:].mean(), rel=1e-5)
     assert scan.n_trials == ALL and "1 samples of 'Deconvolved' have no time" in notes
@@ -161,23 +145,23 @@ def test_samples_without_a_time_or_a_value_are_left_out(tmp_path: Path) -> None:
 # -- windows and samples -----------------------------------------------------------------------
 
 
-def test_a_window_shorter_than_a_sample_takes_the_nearest(tmp_path: Path) -> None:
+def test_a_window_shorter_than_a_sample_takes_the_nearest() -> None:
     """Imaging at 2.5 Hz, a window of .1 s: most hold no sample at all."""
     times = TIMES[::4]
     part = traces(data=np.tile(times[:, None], 3), timestamps=times)
-    scan, notes = read(tmp_path, stack(), trials(), part, window_length=0.1)
+    scan, notes = read(stack(), trials(), part, window_length=0.1)
     middle = START + 0.1
     nearest = times[np.abs(times[:, None] - middle - 1e-9).argmin(0)]
     np.testing.assert_allclose(scan.responses[:, 0], nearest, atol=1e-5)
     assert "shorter than a sample of 'Deconvolved', 0.4 s" in notes
     rare = traces(data=ONES[::16], timestamps=TIMES[::16])
-    refused(tmp_path, "a sample every 1.6 s, but an image every 0.8 s", stack(), trials(), rare)
+    refused("a sample every 1.6 s, but an image every 0.8 s", stack(), trials(), rare)
 
 
-def test_windows_that_reach_into_the_next_image_are_said(tmp_path: Path) -> None:
+def test_windows_that_reach_into_the_next_image_are_said() -> None:
     parts = (stack(), trials(), units(EVERY))
-    assert "longer than the 0.8 s" in read(tmp_path, *parts, window_length=1.0)[1]
-    assert "longer than" not in read(tmp_path, *parts)[1]
+    assert "longer than the 0.8 s" in read(*parts, window_length=1.0)[1]
+    assert "longer than" not in read(*parts)[1]
 
 
 # -- clocks ------------------------------------------------------------------------------------
@@ -206,18 +190,18 @@ FAST = {"response_unit": 0.001}
     ids=["trials", "trials of traces", "spikes", "traces", "both", "samples", "frames"],
 )
 def test_clocks_of_another_unit_are_refused_and_read_when_it_is_named(
-    tmp_path: Path, parts: tuple[Fill, ...], message: str, options: dict[str, float]
+    parts: tuple[Fill, ...], message: str, options: dict[str, float]
 ) -> None:
-    refused(tmp_path, message, stack(), *parts)
-    scan, _ = read(tmp_path, stack(), *parts, **options)
+    refused(message, stack(), *parts)
+    scan, _ = read(stack(), *parts, **options)
     of_traces = scan.neuron_ids is not None and scan.neuron_ids[0] == 32
-    expected, _ = read(tmp_path, stack(), trials(), traces() if of_traces else units(EVERY))
+    expected, _ = read(stack(), trials(), traces() if of_traces else units(EVERY))
     np.testing.assert_allclose(scan.responses, expected.responses, rtol=1e-4, atol=1)
 
 
-def test_trials_of_another_clock_than_the_recording_are_refused(tmp_path: Path) -> None:
+def test_trials_of_another_clock_than_the_recording_are_refused() -> None:
     late = trials(start_time=START + 500, stop_time=STOP + 500)
-    refused(tmp_path, "16 of 16 presentations are outside of the rec", stack(), late, units(EVERY))
+    refused("16 of 16 presentations are outside of the rec", stack(), late, units(EVERY))
 
 
 # -- behaviour ---------------------------------------------------------------------------------
@@ -228,15 +212,13 @@ def running(data: Any, timestamps: Any, name: str = "running_speed") -> Fill:
     return lambda file: module(file, "behavior").add(TimeSeries(**series))
 
 
-def test_trials_that_behaviour_does_not_cover_are_left_out_if_they_are_few(
-    tmp_path: Path,
-) -> None:
+def test_trials_that_behaviour_does_not_cover_are_left_out_if_they_are_few() -> None:
     short = TIMES[:126]  # until 12.5; the last trial's middle is at 13.25 s
     parts = (stack(), trials(), units(EVERY), running(short, short))
-    scan, notes = read(tmp_path, *parts)
+    scan, notes = read(*parts)
     assert scan.n_trials == ALL - 1 and scan.behaviour_names == ("running_speed",)
     assert "not known in 1 of 16 trials" in notes and "without=running_speed" in notes
-    scan, notes = read(tmp_path, *parts, without="running_speed")
+    scan, notes = read(*parts, without="running_speed")
     assert scan.n_trials == ALL and scan.behaviour is None
 
 
@@ -245,23 +227,19 @@ def test_trials_that_behaviour_does_not_cover_are_left_out_if_they_are_few(
     [(TIMES[:50], TIMES[:50]), (np.nan * TIMES, TIMES)],
     ids=["too short", "never seen"],
 )
-def test_behaviour_of_few_trials_is_left_out_itself(
-    tmp_path: Path, data: Any, timestamps: Any
-) -> None:
+def test_behaviour_of_few_trials_is_left_out_itself(data: Any, timestamps: Any) -> None:
     parts = (stack(), trials(), units(EVERY), running(data, timestamps))
-    scan, notes = read(tmp_path, *parts)
+    scan, notes = read(*parts)
     assert scan.n_trials == ALL and scan.behaviour is None
     assert "'running_speed'" in notes and "columns of behaviour are left out" in notes
 
 
-def test_long_gaps_of_behaviour_are_not_bridged(tmp_path: Path) -> None:
+def test_long_gaps_of_behaviour_are_not_bridged() -> None:
     times, data = np.arange(0, 30, 0.1), np.arange(0, 30, 0.1)
     data[(times > 14) & (times < 20)] = np.nan
     start = np.r_[START, 17.0, 21 + START[:4]]
     table = trials(values=np.r_[SHOWN, 3, SHOWN[:4]], start_time=start, stop_time=start + 0.5)
-    scan, notes = read(
-        tmp_path, stack(), table, units([steady(until=30.0)] * 2), running(data, times)
-    )
+    scan, notes = read(stack(), table, units([steady(until=30.0)] * 2), running(data, times))
     assert scan.n_trials == len(start) - 1 and "with gaps of up to 6.0 s" in notes
 
 
@@ -275,14 +253,12 @@ def test_long_gaps_of_behaviour_are_not_bridged(tmp_path: Path) -> None:
     ],
     ids=["start over", "stand still", "frames", "milliseconds"],
 )
-def test_behaviour_at_no_known_time_is_refused_with_a_way_on(
-    tmp_path: Path, timestamps: Any, message: str
-) -> None:
+def test_behaviour_at_no_known_time_is_refused_with_a_way_on(timestamps: Any, message: str) -> None:
     def pupil(file: NWBFile) -> None:
         size = TimeSeries(name="size", data=TIMES, timestamps=timestamps, unit="mm")
         module(file, "behavior").add(PupilTracking(time_series=size))
 
     parts = (stack(), trials(), units(EVERY), pupil)
-    refused(tmp_path, f"size: {message}.*`--option without=size`", *parts)
-    assert read(tmp_path, *parts, without="size")[0].n_trials == ALL
-    refused(tmp_path, "without: 'licks' is no behaviour of this file", *parts, without="licks")
+    refused(f"size: {message}.*`--option without=size`", *parts)
+    assert read(*parts, without="size")[0].n_trials == ALL
+    refused("without: 'licks' is no behaviour of this file", *parts, without="licks")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,8 @@ import pytest
 from pynwb import NWBFile, TimeSeries
 from pynwb.ophys import DfOverF
 
-from predictive_model.importers import scan_recording
-from predictive_model.importers.nwb import NwbOptions, describe_nwb
-from predictive_model.recordings.recording import Recording, RecordingError
+from predictive_model.importers.nwb import describe_nwb
+from predictive_model.recordings.recording import RecordingError
 from tests.predictive_model.importers.nwb.sessions import (
     PICTURES,
     SHOWN,
@@ -20,8 +18,9 @@ from tests.predictive_model.importers.nwb.sessions import (
     TIMES,
     Fill,
     by_trial,
+    in_memory,
     module,
-    session,
+    read,
     stack,
     steady,
     traces,
@@ -33,12 +32,6 @@ ALL = len(SHOWN)
 END = START + 0.55  # of the windows
 EVERY = [steady()] * 4
 FROM_0_05_TO_0_55 = 10  # spikes of a steady unit in a window
-
-
-def read(folder: Path, *parts: Fill, **options: Any) -> tuple[Recording, str]:
-    path = session(folder, *parts)
-    scan, report = scan_recording(path, nwb=NwbOptions(**options))
-    return scan, "\n".join(report.notes)
 
 
 # -- trials ------------------------------------------------------------------------------------
@@ -82,13 +75,14 @@ def tags(*words: str) -> Fill:
     ],
     ids=["invalid_times", "an epoch tagged so"],
 )
-def test_presentations_during_invalid_times_are_left_out(tmp_path: Path, part: Fill) -> None:
+def test_presentations_during_invalid_times_are_left_out(part: Fill) -> None:
     parts = (stack(), trials(), units(EVERY), part)
-    scan, notes = read(tmp_path, *parts)
+    scan, notes = read(*parts)
     np.testing.assert_array_equal(scan.image_index, np.delete(SHOWN, [3, 4, 5]))
     assert "3 of 16 presentations are left out, as the file calls them invalid" in notes
-    assert describe_nwb(tmp_path / "session.nwb").n_trials == 13
-    every, notes = read(tmp_path, *parts, all_trials=True)
+    with in_memory(*parts) as path:
+        assert describe_nwb(path).n_trials == 13
+    every, notes = read(*parts, all_trials=True)
     assert every.n_trials == ALL and "in spite of the file" in notes
 
 
@@ -107,26 +101,24 @@ NO = np.arange(ALL) == 0
     ],
     ids=["valid", "is_bad", "artifact", "text", "status", "tags"],
 )
-def test_a_presentation_that_its_table_calls_invalid_is_left_out(
-    tmp_path: Path, part: Fill
-) -> None:
-    scan, notes = read(tmp_path, stack(), part, units(EVERY))
+def test_a_presentation_that_its_table_calls_invalid_is_left_out(part: Fill) -> None:
+    scan, notes = read(stack(), part, units(EVERY))
     np.testing.assert_array_equal(scan.image_index, SHOWN[1:])
     assert "1 of 16 presentations are left out" in notes
 
 
-def test_columns_of_other_things_flag_no_presentation(tmp_path: Path) -> None:
+def test_columns_of_other_things_flag_no_presentation() -> None:
     part = trials(
         correct=NO.astype(int), artifact=np.linspace(0, 3, ALL), valid=np.full(ALL, np.nan)
     )
-    assert read(tmp_path, stack(), part, units(EVERY))[0].n_trials == ALL
+    assert read(stack(), part, units(EVERY))[0].n_trials == ALL
 
 
-def test_a_file_that_calls_everything_invalid_is_refused_with_a_way_on(tmp_path: Path) -> None:
+def test_a_file_that_calls_everything_invalid_is_refused_with_a_way_on() -> None:
     parts = (stack(), trials(), units(EVERY), invalid((0.0, 100.0)))
     with pytest.raises(RecordingError, match="all 16 presentations invalid.*all_trials=true"):
-        read(tmp_path, *parts)
-    assert read(tmp_path, *parts, all_trials=True)[0].n_trials == ALL
+        read(*parts)
+    assert read(*parts, all_trials=True)[0].n_trials == ALL
 
 
 # -- units -------------------------------------------------------------------------------------
@@ -144,32 +136,32 @@ def test_a_file_that_calls_everything_invalid_is_refused_with_a_way_on(tmp_path:
     ],
     ids=lambda columns: " and ".join(columns),
 )  # fmt: skip
-def test_units_called_noise_are_left_out(tmp_path: Path, columns: dict[str, Any]) -> None:
+def test_units_called_noise_are_left_out(columns: dict[str, Any]) -> None:
     parts = (stack(), trials(), units(EVERY, **columns))
-    scan, notes = read(tmp_path, *parts)
+    scan, notes = read(*parts)
     np.testing.assert_array_equal(scan.neuron_ids, [100, 102, 103])
     assert "1 of 4 neurons in 'units' are left out" in notes
-    assert read(tmp_path, *parts, all_neurons=True)[0].n_neurons == 4
+    assert read(*parts, all_neurons=True)[0].n_neurons == 4
 
 
-def test_multi_unit_activity_is_reported_and_left_out_on_demand(tmp_path: Path) -> None:
+def test_multi_unit_activity_is_reported_and_left_out_on_demand() -> None:
     parts = (stack(), trials(), units(EVERY, quality=["good", "mua", "mua", "good"]))
-    assert "called 'mua' (2); `--option quality=good`" in read(tmp_path, *parts)[1]
-    scan = read(tmp_path, *parts, quality="good")[0]
+    assert "called 'mua' (2); `--option quality=good`" in read(*parts)[1]
+    scan = read(*parts, quality="good")[0]
     np.testing.assert_array_equal(scan.neuron_ids, [100, 103])
     with pytest.raises(RecordingError, match="none of its 4 neurons is usable.*all_neurons=true"):
-        read(tmp_path, *parts, quality="single")
+        read(*parts, quality="single")
     with pytest.raises(RecordingError, match="'units' has no labels of quality"):
-        read(tmp_path, stack(), trials(), units(EVERY, group=["a", "b", "c", "d"]), quality="good")
+        read(stack(), trials(), units(EVERY, group=["a", "b", "c", "d"]), quality="good")
 
 
-def test_measures_of_sorting_are_reported_and_choose_nothing(tmp_path: Path) -> None:
+def test_measures_of_sorting_are_reported_and_choose_nothing() -> None:
     part = units(EVERY, isi_violations=[0.0, 9.0, 0.1, 3.0])
-    scan, notes = read(tmp_path, stack(), trials(), part)
+    scan, notes = read(stack(), trials(), part)
     assert scan.n_neurons == 4 and "not chosen by isi_violations" in notes
 
 
-def test_units_on_bad_electrodes_only_are_left_out(tmp_path: Path) -> None:
+def test_units_on_bad_electrodes_only_are_left_out() -> None:
     def probe(file: NWBFile) -> None:
         group = file.create_electrode_group("p", "p", "V1", file.create_device("probe"))
         file.add_electrode_column("bad", "b")
@@ -178,7 +170,7 @@ def test_units_on_bad_electrodes_only_are_left_out(tmp_path: Path) -> None:
         for electrodes in ([0, 2], [0, 1], [1]):
             file.add_unit(spike_times=steady(), electrodes=electrodes)
 
-    scan, notes = read(tmp_path, stack(), trials(), probe)
+    scan, notes = read(stack(), trials(), probe)
     np.testing.assert_array_equal(scan.neuron_ids, [1, 2])
     assert "1 by their bad electrodes" in notes
 
@@ -198,25 +190,25 @@ WHOLE = [[0.0, 20.0]]
     ids=["one unit", "the end", "intervals that touch", "a gap", "one unit and the end"],
 )
 def test_what_was_not_observed_is_left_out_whichever_loses_less(
-    tmp_path: Path, intervals: Any, trials_left: int, units_left: int
+    intervals: Any, trials_left: int, units_left: int
 ) -> None:
     """Spikes are counted in observation intervals only: none outside of them says nothing."""
     parts = (stack(), trials(), units(EVERY, obs_intervals=intervals))
-    scan, notes = read(tmp_path, *parts)
+    scan, notes = read(*parts)
     assert (scan.n_trials, scan.n_neurons) == (trials_left, units_left)
     assert (scan.responses == FROM_0_05_TO_0_55).all()
     if (trials_left, units_left) != (ALL, 4):
         assert "obs_intervals do not hold the windows" in notes
-        every, _ = read(tmp_path, *parts, all_trials=True)
+        every, _ = read(*parts, all_trials=True)
         assert (every.n_trials, every.n_neurons) == (ALL, 4)
 
 
-def test_observation_of_no_whole_window_is_refused_with_a_way_on(tmp_path: Path) -> None:
+def test_observation_of_no_whole_window_is_refused_with_a_way_on() -> None:
     seen = [np.stack([START, START + 0.5], 1)] * 4  # windows go on for another .05 s
     parts = (stack(), trials(), units(EVERY, obs_intervals=seen))
     with pytest.raises(RecordingError, match="obs_intervals do not .* shorter window"):
-        read(tmp_path, *parts)
-    assert read(tmp_path, *parts, window_length=0.45)[0].n_trials == ALL
+        read(*parts)
+    assert read(*parts, window_length=0.45)[0].n_trials == ALL
 
 
 # -- cells -------------------------------------------------------------------------------------
@@ -235,18 +227,16 @@ def test_observation_of_no_whole_window_is_refused_with_a_way_on(tmp_path: Path)
     ],
     ids=["two columns", "bool", "probability", "is_cell", "Accepted", "Rejected", "valid_roi"],
 )
-def test_regions_that_the_segmentation_rejected_are_left_out(
-    tmp_path: Path, columns: dict[str, Any]
-) -> None:
+def test_regions_that_the_segmentation_rejected_are_left_out(columns: dict[str, Any]) -> None:
     """The series has the ROIs 32, 33 and 34 of the table's four, and the third is no cell."""
     parts = (stack(), trials(), traces(columns=columns))
-    scan, notes = read(tmp_path, *parts)
+    scan, notes = read(*parts)
     np.testing.assert_array_equal(scan.neuron_ids, [32, 34])
     middle = np.array([TIMES[(s + 0.05 <= TIMES) & (s + 0.55 > TIMES)].mean() for s in START])
     np.testing.assert_allclose(scan.responses[:, 0], middle, rtol=1e-5)
     assert scan.cortical_positions is not None and scan.cortical_positions[1, 0] == 150
     assert "1 of 3 neurons in 'cells' are left out" in notes
-    assert read(tmp_path, *parts, all_neurons=True)[0].n_neurons == 3
+    assert read(*parts, all_neurons=True)[0].n_neurons == 3
 
 
 # -- neuropil ----------------------------------------------------------------------------------
@@ -255,24 +245,24 @@ NINE = np.full((160, 3), 9.0)
 
 
 @pytest.mark.parametrize("box", ["Neuropil", "NeuropilFluorescence", "Fneu", "Background"])
-def test_neuropil_is_told_by_its_container(tmp_path: Path, box: str) -> None:
+def test_neuropil_is_told_by_its_container(box: str) -> None:
     parts = (traces("plane0", box="Fluorescence"), traces("plane0", box=box, data=NINE))
-    scan, notes = read(tmp_path, stack(), trials(), *parts)
+    scan, notes = read(stack(), trials(), *parts)
     assert scan.responses[0, 2] == 0
     assert f"not {box}/plane0" in notes
     with pytest.raises(RecordingError, match="neuropil, .* is no neuron's response"):
-        read(tmp_path, stack(), trials(), parts[1])
+        read(stack(), trials(), parts[1])
 
 
-def test_fluorescence_that_neuropil_was_taken_from_is_none(tmp_path: Path) -> None:
-    scan, _ = read(tmp_path, stack(), trials(), traces("neuropil_corrected", data=NINE))
+def test_fluorescence_that_neuropil_was_taken_from_is_none() -> None:
+    scan, _ = read(stack(), trials(), traces("neuropil_corrected", data=NINE))
     assert (scan.responses == 9).all()
 
 
 # -- units of measurement ----------------------------------------------------------------------
 
 
-def test_samples_are_taken_in_the_unit_that_the_file_names(tmp_path: Path) -> None:
+def test_samples_are_taken_in_the_unit_that_the_file_names() -> None:
     """Stored as (dF/F + 1) x 1000: what comes is data x conversion + offset."""
 
     def running(file: NWBFile) -> None:
@@ -284,25 +274,23 @@ def test_samples_are_taken_in_the_unit_that_the_file_names(tmp_path: Path) -> No
 
     stored = np.full((160, 3), 1500, "u2")
     parts = (traces("dff", DfOverF, data=stored, conversion=0.001, offset=-1.0), running)
-    scan, notes = read(tmp_path, stack(), trials(), *parts)
+    scan, notes = read(stack(), trials(), *parts)
     np.testing.assert_allclose(scan.responses, 0.5, atol=1e-6)
     assert scan.behaviour is not None
     np.testing.assert_allclose(scan.behaviour[:, 0], 5 * (START + 0.25) - 2, atol=0.3)
     assert "'dff' is its data times 0.001, plus -1, as the file says" in notes
 
 
-def test_negative_samples_are_told_after_the_conversion(tmp_path: Path) -> None:
+def test_negative_samples_are_told_after_the_conversion() -> None:
     parts = (stack(), trials(), traces(data=np.full((160, 3), 500, "u2"), offset=-1.0,
                                        conversion=0.001))  # fmt: skip
     with pytest.raises(RecordingError, match="48 values are negative"):
-        read(tmp_path, *parts)
-    scan, _ = read(tmp_path, *parts, negative="keep")
+        read(*parts)
+    scan, _ = read(*parts, negative="keep")
     np.testing.assert_allclose(scan.responses, -0.5, atol=1e-6)
 
 
-def test_images_and_responses_of_trials_are_converted_too(tmp_path: Path) -> None:
-    scan, _ = read(
-        tmp_path, stack(conversion=2.0), trials(), by_trial(np.ones((16, 3)), offset=1.0)
-    )
+def test_images_and_responses_of_trials_are_converted_too() -> None:
+    scan, _ = read(stack(conversion=2.0), trials(), by_trial(np.ones((16, 3)), offset=1.0))
     np.testing.assert_array_equal(scan.images[:, 0], 2.0 * PICTURES)
     assert (scan.responses == 2).all()
