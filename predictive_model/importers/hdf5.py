@@ -51,11 +51,6 @@ def why_hdf5_fails(path: Path, error: Exception, remedy: str = COPY_AGAIN) -> st
     return why_unreadable(path, said, remedy, expected="HDF5")
 
 
-def missing_files(path: Path) -> list[str]:
-    """Files that an HDF5 file links to or keeps data in, and that are not found."""
-    return _lacking(path)[0]
-
-
 def _lacking(path: Path) -> tuple[list[str], list[str]]:
     """Other files and filters that a file needs and that are not there."""
     folder = str(path.parent.absolute())

@@ -11,6 +11,8 @@ from predictive_model.recordings.recording import TIERS, Recording
 
 # With fewer images to train on, an encoder is hardly worth its fit.
 FEW_IMAGES = 100
+# With so many neurons that respond in most trials, none at all is no chance.
+MANY_NEURONS = 10
 # With fewer images to test on, scores say little.
 FEW_TEST_IMAGES = 10
 
@@ -128,6 +130,12 @@ def _unusual(recording: Recording) -> list[str]:
     silent = int((recording.responses.max(axis=0) == 0).sum())
     if silent:
         notes.append(f"{silent} of {recording.n_neurons} neurons never respond")
+    responding = np.count_nonzero(recording.responses, axis=1)
+    if (responding == 0).any() and np.median(responding) >= MANY_NEURONS:
+        notes.append(
+            f"in {int((responding == 0).sum())} trials no neuron responds, though "
+            f"{np.median(responding):.0f} of {recording.n_neurons} do in most; was it recording?"
+        )
     if recording.repeats.max() < 2:
         notes.append("no image was shown more than once, so reliability cannot be estimated")
     n_train, test = len(recording.images_of("train")), recording.images_of("test")

@@ -167,6 +167,26 @@ def test_inputs_are_imported_once(run_with_database: Run) -> None:
 
 
 @pytest.mark.database
+def test_training_images_that_are_test_images_are_left_out(
+    run_with_database: Run, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (6, 8, 8)).astype(np.uint8)
+    for n, (split, name, picture) in enumerate(
+        (split, name, picture)
+        for split, numbers in (("train", (0, 1, 2, 3, 4)), ("test", (5, 1)))
+        for name, picture in zip("ababa", numbers, strict=False)
+    ):
+        folder = tmp_path / "set" / split / name
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pictures[picture]).save(folder / f"{n}.png")
+    result = run_with_database("import", "images", tmp_path / "set", "--grey")
+    assert result.exit_code == 0, result.stderr
+    assert "set: 4 training and 2 test images of 1 x 8 x 8" in result.stderr
+    assert "1 of 5 training images have the pixels of test images, and are left" in result.stderr
+
+
+@pytest.mark.database
 def test_what_the_database_refuses_is_one_line(run_with_database: Run, tmp_path: Path) -> None:
     file = scan_file(tmp_path / "scan.npz")
     result = run_with_database("import", "scan", file, "--species", "m" * 65)

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from predictive_model.exporters.nwb import write_nwb
-from predictive_model.importers import read_recording
-from predictive_model.importers.archives import ReadingNote
+from predictive_model.importers import read_recording, scan_recording
 from predictive_model.importers.hdf5 import why_hdf5_fails
 from predictive_model.recordings.recording import Recording, RecordingError
 
@@ -48,11 +47,19 @@ def test_a_filter_that_is_not_there_is_named(session: Path) -> None:
         read_recording(session)
 
 
-def test_a_link_to_a_file_that_is_not_there_is_said(session: Path) -> None:
+def test_links_that_lead_nowhere_are_said(session: Path) -> None:
+    """What is missed may be what they lead to; if it is not, the rest is read."""
     with h5py.File(session, "r+") as file:
         file["acquisition/video"] = h5py.ExternalLink("video.h5", "/frames")
-    with pytest.warns(ReadingNote, match="data in video.h5 are not seen"):
-        assert read_recording(session).n_neurons == 5
+    scan, report = scan_recording(session)
+    assert scan.n_neurons == 5
+    expected = "/acquisition/video is a link to /frames of 'video.h5', which is not there"
+    assert any(expected in note for note in report.notes)
+    with h5py.File(session, "r+") as file:
+        del file["stimulus/templates/images"]
+        file["stimulus/templates/images"] = h5py.ExternalLink("images.nwb", "/images")
+    with pytest.raises(RecordingError, match="images: the file has none.*'images.nwb', which is"):
+        read_recording(session)
 
 
 def test_a_file_that_is_not_beside_it_is_named(session: Path) -> None:

@@ -30,6 +30,16 @@ def test_neurons_that_never_respond_are_counted() -> None:
     assert report_of(scan(120, 10, silent=2)).notes == ("2 of 6 neurons never respond",)
 
 
+def test_trials_in_which_nothing_responds_are_counted_where_much_does() -> None:
+    """As where a probe came loose, and nobody said so; a few quiet neurons are silent by chance."""
+    for neurons, noted in ((12, True), (6, False)):
+        responses = np.ones((140, neurons), np.float32)
+        responses[7:10] = 0
+        images = RNG.integers(0, 256, (130, 1, 4, 4)).astype(np.uint8)
+        notes = report_of(Recording("scan", images, np.r_[:130, 120:130], responses)).notes
+        assert any("in 3 trials no neuron responds" in note for note in notes) == noted
+
+
 def test_a_scan_without_repeats_is_told_how_to_get_a_test_tier() -> None:
     repeats, tier = report_of(scan(120, 0)).notes
     assert repeats == "no image was shown more than once, so reliability cannot be estimated"

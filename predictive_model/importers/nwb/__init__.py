@@ -5,13 +5,13 @@ places is refused until :class:`NwbOptions` names one of them.
 
 **Images**, each distinct one once: an ``ImageSeries`` or ``OpticalSeries`` of
 (image, height, width[, colour]), or ``Images``, among the stimulus templates. ``Images`` are in the
-order of ``order_of_images``, or of their names without it.
+order of ``order_of_images``, or of their names without it; the images of a series may be named by
+its ``control_description``.
 
-**Presentations**, the trials: a table of intervals (``trials`` first) with a column
-``image_index``, ``frame``, ``stimulus_index``, ``image``, ``image_name``, ``stimulus`` or
-``image_id`` of numbers of images from 0, or names of ``Images``; or an ``IndexSeries`` among the
-stimuli, whose presentations last until the next. Negative or missing numbers are blanks and left
-out. A column ``tier`` of the table is taken as it is; otherwise tiers are assigned.
+**Presentations**, the trials: a table of intervals (``trials`` first) with a column of
+``numbers.IMAGE_COLUMNS`` that holds numbers of images from 0, or names; or an ``IndexSeries``
+among the stimuli, whose presentations last until the next. Blanks are left out. A column ``tier``
+of the table is taken as it is; otherwise tiers are assigned.
 
 **Responses** to each presentation, the first of these that is there:
 
@@ -19,7 +19,7 @@ out. A column ``tier`` of the table is taken as it is; otherwise tiers are assig
    own exporter writes it, with a table ``neurons`` beside it;
 2. ``RoiResponseSeries``: the mean over the samples in a window after onset, by default half a
    second from 50 ms on, as in Walker et al. 2019. Deconvolved activity (by its name) goes before
-   dF/F, dF/F before raw fluorescence; neuropil is passed over;
+   dF/F, dF/F before raw fluorescence; neuropil is never taken;
 3. ``units`` with ``spike_times``: the number of spikes in the window.
 
 Neurons are named by the column ``neuron_id`` of their table or its ids. Their positions are its
@@ -31,38 +31,38 @@ of the pupil), series of ``BehavioralTimeSeries`` or of a processing module call
 ``behaviour`` of several columns with their names in ``comments``. **Pupil position**: the
 ``SpatialSeries`` of an ``EyeTracking``, (time, 2). Missing samples, such as blinks, are bridged.
 
+What the file itself calls unusable is left out (``flags``, ``neurons``, ``valid``), and
+so is what was not recorded (``traces``, ``spikes``); times that contradict each other are
+refused (``times``). Options take it after all.
+
 Species, area (``location`` of the neurons or the imaging plane) and the keyword ``simulated`` are
 kept. ``predictive_model.exporters.nwb`` says what our own exporter writes.
 """
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hdmf.backends.warnings import BrokenLinkWarning
-from pynwb import NWBHDF5IO, NWBFile
+from pynwb import NWBFile
 
-from predictive_model.importers.archives import note
-from predictive_model.importers.hdf5 import (
-    COPY_AGAIN,
-    load_filters,
-    missing_files,
-    why_hdf5_fails,
-)
+from predictive_model.importers.complete import largest_complete
 from predictive_model.importers.importer import COMMON, Importer
-from predictive_model.importers.nwb_activity import Activity, find_activity
-from predictive_model.importers.nwb_behaviour import Behaviour, find_behaviour
-from predictive_model.importers.nwb_options import NwbOptions
-from predictive_model.importers.nwb_presentations import (
-    ImageStack,
-    Presentations,
-    find_presentations,
+from predictive_model.importers.nwb.activity import find_activity
+from predictive_model.importers.nwb.behaviour import Behaviour, find_behaviour
+from predictive_model.importers.nwb.file import broken_links, opened
+from predictive_model.importers.nwb.images import ImageStack
+from predictive_model.importers.nwb.measured import Activity, Measured
+from predictive_model.importers.nwb.presentations import Presentations, find_presentations
+from predictive_model.importers.nwb.times import (
+    on_windows,
+    require_seconds,
+    without_conflicts,
 )
+from predictive_model.importers.nwb.valid import valid_presentations
+from predictive_model.importers.nwb_options import NwbOptions
 from predictive_model.importers.recorded import Recorded
 from predictive_model.importers.report import ScanReport, count_tiers
 from predictive_model.importers.usable import usable_recording
@@ -123,24 +123,24 @@ def read_nwb(
 def describe_nwb(path: Path | str, *, options: NwbOptions | None = None) -> ScanReport:
     """What is in an NWB file by its tables and the shapes of its data; these are not read."""
     path = Path(path)
-    options = options or NwbOptions()
-    with _opened(path) as file:
-        found, images, activity, behaviour = _find(file, options)
-        repeats = np.bincount(found.image_index, minlength=images.n)
+    with opened(path) as file:
+        found = _find(file, path, options or NwbOptions())
+        shown = found.presentations
+        repeats = np.bincount(shown.image_index, minlength=found.images.n)
         return ScanReport(
             format="nwb",
             name=path.stem,
-            image_shape=images.shape,
-            n_images=images.n,
-            n_trials=len(found.start),
-            n_neurons=activity.n_neurons,
-            tiers=count_tiers(found.tier),
+            image_shape=found.images.shape,
+            n_images=found.images.n,
+            n_trials=len(shown.start),
+            n_neurons=len(found.activity.neurons),
+            tiers=count_tiers(shown.tier),
             n_repeated=int((repeats > 1).sum()),
-            behaviour=behaviour.names,
-            pupil=behaviour.pupil is not None,
-            positions=activity.positions is not None,
+            behaviour=found.behaviour.names,
+            pupil=found.behaviour.pupil is not None,
+            positions=found.activity.neurons.positions is not None,
             simulated=_simulated(file),
-            notes=(*found.notes, *images.notes, *activity.notes, *behaviour.notes),
+            notes=found.notes,
         )
 
 
@@ -158,73 +158,89 @@ def scan_nwb(
     """As :func:`read_nwb`, with notes on what was left out or is unusual."""
     path = Path(path)
     options = options or NwbOptions()
-    with _opened(path) as file:
-        found, images, activity, behaviour = _find(file, options)
-        responses = activity.read(found, options.window_start, options.window_length)
-        columns, pupil, bridged = behaviour.at((found.start + found.stop) / 2)
-        notes = (*found.notes, *images.notes, *activity.notes, *behaviour.notes, *bridged)
+    with opened(path) as file:
+        found = _find(file, path, options)
+        shown, neurons = found.presentations, found.activity.neurons
+        measured = found.activity.read(shown, options)
+        behaviour, pupil, on_behaviour = found.behaviour.at(shown)
         recorded = Recorded(
-            images=images.read(downsample),
-            image_index=found.image_index,
-            responses=responses,
-            behaviour=columns,
+            images=found.images.read(downsample),
+            image_index=shown.image_index,
+            responses=measured.responses,
+            behaviour=behaviour,
             pupil=pupil,
-            tier=found.tier,
-            neuron_ids=activity.ids,
-            behaviour_names=behaviour.names or None,
-            cortical_positions=activity.positions,
-            notes=list(notes),
+            tier=shown.tier,
+            neuron_ids=neurons.ids,
+            behaviour_names=found.behaviour.names or None,
+            cortical_positions=neurons.positions,
+            notes=[*found.notes, *measured.notes, *on_behaviour],
         )
+        _leave_out_unrecorded(recorded, measured)
         return usable_recording(
             recorded,
             name=name or path.stem,
             test_images=test_images,
             seed=seed,
             species=species or _species(file),
-            area=area or activity.area,
+            area=area or found.activity.area,
             simulated=_simulated(file),
             options=options,
         )
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[NWBFile]:
-    """An NWB file whose data are read only where they are sliced."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; expected an NWB file")
-    load_filters()
-    with contextlib.ExitStack() as stack:
-        # Others are about the versions of cached schemas, which nobody here can mend.
-        with warnings.catch_warnings(record=True) as broken:
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("always", BrokenLinkWarning)
-            try:
-                io = stack.enter_context(NWBHDF5IO(str(path), "r"))
-                file = io.read()
-            except Exception as error:  # HDF5, hdmf and pynwb raise whatever they met
-                why = why_hdf5_fails(path, error, "check it with `pynwb-validate`")
-                raise RecordingError(f"{path}: cannot be read as an NWB file: {why}") from error
-        if broken:
-            missing = ", ".join(missing_files(path)) or "links that lead nowhere"
-            note(f"{path}: data in {missing} are not seen, as they are not found")
-        try:
-            yield file
-        except OSError as error:
-            why = why_hdf5_fails(path, error, f"it is damaged: {COPY_AGAIN}")
-            raise RecordingError(f"{path}: cannot be read: {why}") from error
+@dataclass(frozen=True)
+class _Found:
+    """What is taken from a file, before responses, behaviour and images are read."""
+
+    presentations: Presentations
+    images: ImageStack
+    activity: Activity
+    behaviour: Behaviour
+    links: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        parts = (self.presentations, self.images, self.activity, self.behaviour)
+        return (*self.links, *(note for part in parts for note in part.notes))
 
 
-def _find(
-    file: NWBFile, options: NwbOptions
-) -> tuple[Presentations, ImageStack, Activity, Behaviour]:
-    found, images = find_presentations(
-        file,
-        presentations=options.presentations,
-        images=options.images,
-        width_first=options.width_first,
+def _find(file: NWBFile, path: Path, options: NwbOptions) -> _Found:
+    links = broken_links(path)
+    try:
+        shown, images = find_presentations(file, options)
+        activity = find_activity(file, options, n_rows=shown.n_rows)
+        shown = valid_presentations(file, shown, options)
+        if activity.timed:
+            require_seconds(shown, options)
+            shown = without_conflicts(shown)
+            shown = replace(shown, notes=(*shown.notes, *on_windows(shown, options)))
+        return _Found(shown, images, activity, find_behaviour(file, options), links)
+    except RecordingError as error:
+        if links:  # what is missed may be what they lead to
+            raise RecordingError("; ".join((str(error), *links))) from error
+        raise
+
+
+def _leave_out_unrecorded(recorded: Recorded, measured: Measured) -> None:
+    """Leave out the trials or neurons that were not recorded, whichever loses less."""
+    if measured.recorded is None or measured.recorded.all():
+        return
+    trials, neurons = largest_complete(measured.recorded)
+    if not (trials.any() and neurons.any()):
+        raise RecordingError(
+            f"responses: no trial has a valid response of any neuron, as "
+            f"{'; '.join(measured.notes)}. A shorter window (--window-length) may be recorded whole"
+        )
+    recorded.keep("trial", trials)
+    recorded.keep("neuron", neurons)
+    left = [
+        f"{int((~kept).sum())} of {len(kept)} {what}"
+        for kept, what in ((trials, "trials"), (neurons, "neurons"))
+        if not kept.all()
+    ]
+    recorded.notes.append(
+        f"{' and '.join(left)} are left out, as they have no valid response: this loses least"
     )
-    activity = find_activity(file, options.responses, n_rows=found.n_rows)
-    return found, images, activity, find_behaviour(file)
 
 
 def _species(file: NWBFile) -> str:
