@@ -102,12 +102,12 @@ class PictureReader:
     def _read(self, opened: Any, label: object, mode: str | None) -> Image.Image:
         if opened.format in SEVERAL_FRAMES and getattr(opened, "n_frames", 1) > 1:
             self._count(_FRAMES, label)
-        deep = opened.format in ("PNG", "TIFF") and any("16" in str(t[3]) for t in opened.tile)
+        deep = opened.format in ("PNG", "TIFF") and _is_of_16_bits(opened)
         opened.load()
         if not ORIENTATION_IN.isdisjoint(opened.info):
-            shape = opened.size, opened.im
+            as_stored = opened.im
             ImageOps.exif_transpose(opened, in_place=True)
-            if shape[1] is not opened.im:
+            if opened.im is not as_stored:
                 self._count(_TURNED, label)
         picture, grey = opened, opened.mode in GREY_MODES
         values = _values_of_16_bits(opened)
@@ -148,6 +148,12 @@ _FRAMES = "are the first of several frames or pages in a file"
 _TURNED = "were turned upright, as their EXIF orientation says"
 _TRANSPARENT = f"have transparent parts, which show mid-grey ({MID_GREY})"
 _CMYK = "are in CMYK and were taken to RGB without a colour profile"
+
+
+def _is_of_16_bits(opened: Any) -> bool:
+    """By the way in which Pillow is about to unpack it."""
+    arguments = [tile[3] for tile in opened.tile]
+    return any(";16" in (a if isinstance(a, str) else str(a[0])) for a in arguments)
 
 
 def _values_of_16_bits(opened: Any) -> NDArray[np.integer] | None:

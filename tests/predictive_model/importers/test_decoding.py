@@ -99,6 +99,15 @@ def test_colour_of_16_bits_keeps_the_upper_8() -> None:
     assert "16 bits a channel" in said[0]
 
 
+def test_a_dark_picture_of_8_bits_is_read_as_it_is() -> None:
+    """Also one that is 16 pixels wide, which is no number of bits."""
+    dark = GREY[:, :1].repeat(16, 1) // 32
+    for content in (saved(Image.fromarray(dark), "TIFF"), saved(Image.fromarray(dark), "PNG")):
+        pixels, said = read(content)
+        np.testing.assert_array_equal(pixels, dark)
+        assert said == []
+
+
 def test_twelve_bits_in_a_file_of_sixteen_are_not_read_as_black() -> None:
     with pytest.raises(PictureError, match="no value above 4,095 of 65,535.*multiply"):
         read(saved(Image.fromarray(DEEP >> 4), "PNG"))
@@ -116,6 +125,9 @@ def test_a_photograph_stands_as_its_camera_was_held(orientation: int, format: st
     shown = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(stored))).convert("L"))
     np.testing.assert_array_equal(pixels, shown)
     upright = {1: ramp, 3: ramp[::-1, ::-1], 6: np.rot90(ramp, -1), 8: np.rot90(ramp)}
+    if orientation in upright and format == "PNG":
+        deep = saved(Image.fromarray(ramp.astype(np.uint16) * 257), "PNG", exif=exif)
+        np.testing.assert_array_equal(read(deep)[0], pixels)
     if orientation in upright:
         assert pixels.shape == upright[orientation].shape
         assert np.abs(pixels.astype(int) - upright[orientation]).max() <= 4
