@@ -140,6 +140,7 @@ def main() -> None:
     alone = (foolbox_boundary if args.method == "brendel_bethge" else foolbox_pgd)(it)
     found: dict[str, Distances] = {}
     evaluations: dict[str, float] = {}
+    at_once: dict[str, float] = {}
 
     def counted(name: str, run: Callable[[], Distances]) -> Callable[[], None]:
         def go() -> None:
@@ -150,6 +151,7 @@ def main() -> None:
             found[name] = run()
             hook.remove()
             evaluations[name] = sum(asked) / len(it.images)
+            at_once[name] = float(np.median([n for n in asked if n]))
 
         return go
 
@@ -172,6 +174,7 @@ def main() -> None:
         },
         columns={
             "gradients_per_image": evaluations,
+            "median_images_at_once": at_once,
             "median_distance": {name: float(np.median(value)) for name, value in found.items()},
         },
         as_json=args.json,

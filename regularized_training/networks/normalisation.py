@@ -78,9 +78,10 @@ def normalised_by(
     norms = [norm for norm in batch_norms(network) if norm.running_mean is not None]
     kept = [(n.running_mean, n.running_var, n.num_batches_tracked, n.momentum) for n in norms]
     try:
-        for norm, (mean, var, seen, _) in zip(norms, kept, strict=True):
-            norm.running_mean, norm.running_var = torch.zeros_like(mean), torch.ones_like(var)
-            norm.num_batches_tracked = torch.zeros_like(seen)
+        for norm in norms:
+            for name in ("running_mean", "running_var", "num_batches_tracked"):
+                setattr(norm, name, getattr(norm, name).clone())
+            norm.reset_running_stats()
             norm.momentum = None  # the mean over all batches
             norm.train()
         for batch in batches:
