@@ -86,7 +86,8 @@ def compare_layers(
 ) -> list[LayerSimilarity]:
     """Similarity of each layer's features to a teacher, over the stimuli it holds out.
 
-    Features are centred by their mean over these stimuli, in evaluation mode.
+    Features are centred by their mean over these stimuli, in evaluation mode, unless the teacher's
+    responses are known not to be: like is compared with like.
 
     Parameters
     ----------
@@ -130,7 +131,7 @@ def compare_layers(
 
         own = statistics == "stimuli"
         with normalised_by(network, batches, read) if own else nullcontext():
-            seen = _cosines(read, batches)
+            seen = _cosines(read, batches, centred=judge.centred is not False)
     return [
         LayerSimilarity(
             layer, similarity_correlation(cosines, said), centred_kernel_alignment(cosines, said)
@@ -140,9 +141,9 @@ def compare_layers(
 
 
 def _cosines(
-    read: Callable[[Tensor], list[Tensor]], batches: Sequence[Tensor]
+    read: Callable[[Tensor], list[Tensor]], batches: Sequence[Tensor], *, centred: bool
 ) -> list[NDArray[np.float32]]:
-    """Eq. 9 of Li et al. 2019 of each layer, (stimulus, stimulus), centred over the stimuli.
+    """Eq. 9 of Li et al. 2019 of each layer, (stimulus, stimulus), or without its centring.
 
     Where features are many the stimuli pass several times. Each time a share of every layer's
     features is held, and adds its part to the inner products.
@@ -164,7 +165,8 @@ def _cosines(
                 whole[done : done + len(batch)] = features[:, first:last]
             done += len(batch)
         for total, whole in zip(products, held, strict=True):
-            whole -= whole.mean(0)
+            if centred:
+                whole -= whole.mean(0)
             total += whole @ whole.mT
     return [cosines_of(total).cpu().numpy() for total in products]
 

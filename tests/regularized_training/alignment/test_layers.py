@@ -188,6 +188,22 @@ def test_a_layer_that_sees_as_the_teacher_does_has_correlation_and_alignment_1()
         assert other.alignment < 0.99
 
 
+def test_what_an_uncentred_teacher_says_is_compared_with_uncentred_features() -> None:
+    stimuli = pixels()
+    light = torch.from_numpy(stimuli[HELD_OUT] / np.float32(255))
+    with torch.inference_mode():
+        rows = edges_and_light()(light).flatten(1).double().numpy()
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    teacher = teacher_that_says(np.clip(rows @ rows.T, -1, 1), stimuli)
+    correlation = {}
+    for centred in (True, False, None):
+        judge = replace(teacher, centred=centred)
+        (found,) = compare_layers(edges_and_light(), ("light",), judge, RepresentationConfig())
+        correlation[centred] = found.correlation
+    assert correlation[False] == pytest.approx(1, abs=1e-4)
+    assert correlation[True] == correlation[None] < 0.99
+
+
 def test_a_deep_layer_of_a_residual_network_is_recognised() -> None:
     """In evaluation mode, in batches of any size, and by the mean over the stimuli held out."""
     network = build_network(NetworkConfig(width=2), 1, 10, seed=0)
