@@ -167,6 +167,7 @@ def tar() -> bytes:
         (tar(), "another archive; if the state dict is in it, unpack it"),
         (b"404: Not Found", "text, which begins with '404: Not Found'.; copy or download it again"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "content",  # archives hold the time
 )
 def test_a_file_of_another_kind_is_called_by_its_name(tmp_path, content, message):
     (tmp_path / "other.pth").write_bytes(content)
