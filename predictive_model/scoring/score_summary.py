@@ -128,7 +128,8 @@ def summarise_over_images(
 
     All neurons saw the same images, so their scores err together, and resampling neurons does not
     show it. These intervals are for what the same neurons would score on infinitely many images of
-    the kind, each with as many repeats as here. How often they hold it: docs/scores.md.
+    the kind, each with as many repeats as here. With 100 images and ten repeats 95 % intervals
+    held it in .92 to .98 of simulated recordings, whichever the score; see docs/scores.md.
 
     Parameters
     ----------
