@@ -469,3 +469,11 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"title = '\xff\xfe'")
     with pytest.raises(ExperimentError, match="not valid TOML"):
         read_experiment(path, "smoke")
+
+
+def test_a_scale_whose_name_no_table_holds_is_refused_before_anything_is_planned() -> None:
+    from pipeline.experiments.adding import add_experiment
+
+    settings = read_experiment(FILES[0], scales_of(FILES[0])[0])
+    with pytest.raises(ExperimentError, match="scale: .* has 17 characters, expected at most 16"):
+        add_experiment(settings, name="study", scale="s" * 17)
