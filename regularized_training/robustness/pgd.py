@@ -18,14 +18,14 @@ from regularized_training.robustness.foolbox_compat import foolbox
 from regularized_training.robustness.noise import unit_noise
 
 
-class _InBalls:
+class _InBalls(foolbox.attacks.gradient_descent_base.BaseGradientDescent):
     """Starts in each image's own ball."""
 
     def __init__(self, start: Tensor | None, **settings: Any) -> None:
         super().__init__(random_start=start is not None, **settings)
         self.start = start
 
-    def get_random_start(self, x0: ep.Tensor, epsilon: Tensor) -> ep.Tensor:
+    def get_random_start(self, x0: ep.Tensor, epsilon: Any) -> ep.Tensor:
         """The point of the ball of radius 1, in that of each image."""
         return x0 + ep.astensor(epsilon * self.start)
 
@@ -33,7 +33,7 @@ class _InBalls:
 class LinfInBalls(_InBalls, foolbox.attacks.LinfProjectedGradientDescentAttack):
     """L-inf: balls are cubes."""
 
-    def project(self, x: ep.Tensor, x0: ep.Tensor, epsilon: Tensor) -> ep.Tensor:
+    def project(self, x: ep.Tensor, x0: ep.Tensor, epsilon: Any) -> ep.Tensor:
         """The closest point in the cube."""
         return x0 + (x - x0).clip(-epsilon, epsilon)
 
@@ -41,7 +41,7 @@ class LinfInBalls(_InBalls, foolbox.attacks.LinfProjectedGradientDescentAttack):
 class L2InBalls(_InBalls, foolbox.attacks.L2ProjectedGradientDescentAttack):
     """L2."""
 
-    def project(self, x: ep.Tensor, x0: ep.Tensor, epsilon: Tensor) -> ep.Tensor:
+    def project(self, x: ep.Tensor, x0: ep.Tensor, epsilon: Any) -> ep.Tensor:
         """The closest point in the ball."""
         norm = (x - x0).flatten(start=1).norms.l2(axis=-1).raw.clamp(min=1e-12)
         shrunk = (epsilon.flatten() / norm).clamp(max=1).view_as(epsilon)
@@ -86,9 +86,9 @@ def attack_in_balls(
         Whether they are adversarial.
     """
     attack = PGD_ATTACKS[norm](start, abs_stepsize=step_size, steps=steps)
-    radii = radii.to(images.dtype).view(-1, 1, 1, 1)
-    attacked = attack.run(model, images, foolbox.Misclassification(labels), epsilon=radii)
-    attacked = attack.project(ep.astensor(attacked), ep.astensor(images), radii).raw
+    sizes: Any = radii.to(images.dtype).view(-1, 1, 1, 1)  # Foolbox's types know of numbers only
+    attacked = attack.run(model, images, foolbox.Misclassification(labels), epsilon=sizes)
+    attacked = attack.project(ep.astensor(attacked), ep.astensor(images), sizes).raw
     with torch.no_grad():
         return attacked, model(attacked).argmax(1) != labels
 
