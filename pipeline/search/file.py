@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipeline.experiments.file import (
     ExperimentSettings,
+    TeacherEntry,
     evaluations_by_entry,
     read_toml,
     with_recipe,
@@ -21,6 +22,7 @@ from predictive_model.encoders.config import EncoderConfig
 from predictive_model.fits.config import FitConfig
 from predictive_model.fits.search_trial import PruneConfig
 from predictive_model.search_space import Dimension, check_space, configs_at
+from regularized_training.teachers.config import DEFAULT_PREDICTABILITY
 from schemas.evaluations.base import EVALUATIONS, part_of
 
 
@@ -220,21 +222,30 @@ class NetworkSearchSettings(Searched):
     def roots(self) -> dict[str, Config]:
         """Settings of network, training and teacher."""
         assert self.experiment.training is not None
+        teacher = self.experiment.teachers[0].teacher
+        if self._kind_is_searched and teacher.predictability == DEFAULT_PREDICTABILITY:
+            # What experiments take of themselves, of kinds that have it.
+            teacher = teacher.model_copy(update={"predictability": "trial"})
         return {
             "network": self.experiment.network,
             "training": self.experiment.training,
-            "teacher": self.experiment.teachers[0].teacher,
+            "teacher": teacher,
         }
+
+    @property
+    def _kind_is_searched(self) -> bool:
+        return "teacher.kind" in self.space
 
     def experiment_at(self, point: Mapping[str, Any]) -> ExperimentSettings:
         """An experiment that trains the networks."""
         found = configs_at(point, self.roots)
         (entry,) = self.experiment.teachers
-        teacher = {**found["teacher"].model_dump(mode="json"), "source": entry.source}
+        teacher = found["teacher"]
+        its = teacher.described() if self._kind_is_searched else teacher.model_dump(mode="json")
         changed = {
             "network": found["network"].model_dump(mode="json"),
             "training": found["training"].model_dump(mode="json"),
-            "teachers": [teacher],
+            "teachers": [{**its, "source": entry.source}],
         }
         try:
             return ExperimentSettings.model_validate(
@@ -294,12 +305,19 @@ def experiment_file(settings: ExperimentSettings, remarks: str) -> str:
     """
     if settings.teachers:
         content = settings.model_dump(mode="json", exclude_defaults=True)
+        content["teachers"] = [_as_written(entry) for entry in settings.teachers]
     else:
         of_encoders = {"title", "recordings", "share_core", "encoder", "fit", "encoder_seed"}
         content = settings.model_dump(mode="json", include=of_encoders)
     content["scales"] = {"smoke": {}, "small": {}, "paper": {}}
     heading = [f"# {line}".rstrip() for line in remarks.splitlines()]
     return "\n".join([*heading, *_toml_lines(content, "")]).replace("\n\n\n", "\n\n") + "\n"
+
+
+def _as_written(entry: TeacherEntry) -> dict[str, Any]:
+    """The shortest table that is read as this teacher."""
+    short = entry.model_dump(mode="json", exclude_defaults=True)
+    return short if TeacherEntry(**short) == entry else entry.model_dump(mode="json")
 
 
 def _toml_lines(table: Mapping[str, Any], name: str) -> Iterator[str]:

@@ -10,11 +10,16 @@ import pytest
 
 from pipeline.database.opening import Database
 from pipeline.experiments.adding import add_experiment
-from pipeline.experiments.file import read_experiment
+from pipeline.experiments.file import TeacherEntry, read_experiment
 from pipeline.experiments.selection import Selection
 from pipeline.results.encoders import caveat
 from pipeline.search import running as search
-from pipeline.search.file import NetworkSearchSettings, SearchError, read_search
+from pipeline.search.file import (
+    NetworkSearchSettings,
+    SearchError,
+    experiment_file,
+    read_search,
+)
 from pipeline.search.proposals import Trial
 from regularized_training import training as loop
 from regularized_training.robustness.noise import NoiseConfig, accuracy_under_noise
@@ -104,6 +109,23 @@ def test_networks_of_a_search_are_trained_without_the_part_that_ranks_them(file:
     file.write_text(FILE.replace(NOISE, "").replace('objective = "noise"', ""))
     plain = read_search(file)
     assert isinstance(plain, NetworkSearchSettings) and not plain.experiment.evaluations
+
+
+def test_teachers_of_every_kind_are_as_an_experiment_has_them(file: Path, tmp_path: Path) -> None:
+    """Of kinds that weigh neurons, experiments choose how; others have nothing to choose."""
+    rsm, own = 'teachers = [{ kind = "rsm", rsm = "v1" }]', 'recordings = ["a"]\nteachers = ["{}"]'
+    kinds = "\"teacher.kind\" = { choices = ['neural_model', 'pixels'] }\n"
+    for first in ("neural_model", "pixels"):
+        text = FILE.replace(rsm, own.format(first)).replace('method = "rsm", layer = "V2", ', "")
+        text = text.replace("n_pairs", "n_stimuli").partition('"training.regularizer.ratio"')[0]
+        file.write_text(text + kinds)
+        settings = read_search(file)
+        for kind in ("neural_model", "pixels"):
+            planned = settings.experiment_at({"network.width": 4, "teacher.kind": kind})
+            assert planned.teachers == (TeacherEntry(kind=kind),)
+            written = tmp_path / "written.toml"
+            written.write_text(experiment_file(planned, "found"), encoding="utf-8")
+            assert read_experiment(written, "small") == planned
 
 
 @pytest.mark.database
