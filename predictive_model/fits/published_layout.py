@@ -147,8 +147,8 @@ def _behaviour_channels(state: Mapping[str, Tensor], recipe: Recipe) -> int:
     return beside
 
 
-def _core(state: Mapping[str, Tensor], recipe: Recipe, linear: bool | None) -> dict[str, Any]:
-    """Settings of a core, read off its tensors; those that they do not tell are the recipe's."""
+def _layers(state: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """Tensors of each layer of a core of stacked convolutions; other cores are refused."""
     layers: dict[int, dict[str, Tensor]] = {}
     for key, tensor in _under(state, FEATURES).items():
         if found := re.match(r"layer(\d+)\.(.+)", key):
@@ -164,6 +164,12 @@ def _core(state: Mapping[str, Tensor], recipe: Recipe, linear: bool | None) -> d
             f"no key begins with '{FEATURES}layer', as those of stacked convolutions do; no other "
             "core can be read"
         )
+    return layers
+
+
+def _core(state: Mapping[str, Tensor], recipe: Recipe, linear: bool | None) -> dict[str, Any]:
+    """Settings of a core, read off its tensors; those that they do not tell are the recipe's."""
+    layers = _layers(state)
     usual = recipe.config.core
     later = {n: parts for n, parts in layers.items() if n > 0}
     separable = any(name.startswith("ds_conv.") for parts in later.values() for name in parts)
