@@ -80,15 +80,16 @@ def trial_ceiling(recording: Recording) -> NDArray[np.float64]:
 
 
 def above_chance(r: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """Root of the adjusted R^2 of one predictor: r without what chance explains of n trials.
+    """Correlations over n trials, shrunk by what chance has in them; 0 where they are negative.
 
-    R^2 - (1 - R^2) / (n - 2) has expectation 0 where nothing is predicted (Ezekiel 1930). 0 where
-    it, or the correlation, is negative.
+    Chance alone explains 1 / (n - 1) of the variance. r^2 / (r^2 + 1 / (n - 1)) is to r^2 what
+    signal over signal and noise is to a Wiener filter: it leaves a correlation that is far above
+    chance as it is, and hardly anything of one below.
 
     Examples
     --------
-    >>> above_chance(np.array([-0.5, 0.05, 0.5]), 102).round(3)
-    array([0.   , 0.   , 0.492])
+    >>> above_chance(np.array([-0.5, 0.02, 0.1, 0.5]), 101).round(3)
+    array([0.   , 0.001, 0.05 , 0.481])
     """
-    explained = r**2 - (1 - r**2) / max(n - 2, 1)
-    return np.sqrt(np.where(r > 0, explained.clip(0), 0))
+    explained = r**2
+    return np.where(r > 0, r * explained / (explained + 1 / max(n - 1, 1)), 0)
