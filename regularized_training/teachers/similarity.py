@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,10 @@ BLOCK = 2**18  # responses that are made unit vectors at once, few enough to sta
 
 
 def similarity(
-    responses: NDArray, weight: NDArray[np.float64] | None = None
+    responses: NDArray,
+    weight: NDArray[np.float64] | None = None,
+    *,
+    mean: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:
     """Eq. 2 and 6 of Li et al. 2019: S_ij = e_i . e_j, e_i = (r_i - mean_i r) / norm.
 
@@ -29,6 +33,9 @@ def similarity(
         rho, recorded or predicted.
     weight : (neuron,), optional
         w_a for recorded responses (r = w rho), w_a v_a for predicted ones.
+    mean : (neuron,), optional
+        mean_i rho, where these stimuli are some of those it is to be taken over; by default the
+        mean over these.
 
     Returns
     -------
@@ -36,7 +43,7 @@ def similarity(
         1 on the diagonal. A stimulus that evokes exactly the mean response has no direction:
         its similarity to all others is 0.
     """
-    e = unit_vectors(responses, weight)
+    e = unit_vectors(responses, weight, mean=mean)
     matrix = e @ e.T
     np.clip(matrix, -1, 1, out=matrix)
     np.fill_diagonal(matrix, 1)
@@ -44,7 +51,10 @@ def similarity(
 
 
 def unit_vectors(
-    responses: NDArray, weight: NDArray[np.float64] | None = None
+    responses: NDArray,
+    weight: NDArray[np.float64] | None = None,
+    *,
+    mean: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:
     """Centred, weighted population vectors of unit length: e_i of Eq. 2, (stimulus, neuron)."""
     responses = np.asarray(responses)
@@ -60,7 +70,7 @@ def unit_vectors(
     if weight is not None:
         largest = largest * weight
     floor = 4 * np.finfo(np.float32).eps * np.linalg.norm(largest)
-    mean = responses.mean(0, dtype=np.float64)
+    mean = responses.mean(0, dtype=np.float64) if mean is None else mean
     vectors = np.empty(responses.shape, np.float32)
     rows = max(1, BLOCK // max(1, responses.shape[1]))
     for start in range(0, len(responses), rows):
@@ -77,7 +87,10 @@ def unit_vectors(
 
 
 def oracle_similarity(
-    trials: NDArray[np.float32] | Repeats, weight: NDArray[np.float64] | None = None
+    trials: NDArray[np.float32] | Repeats,
+    weight: NDArray[np.float64] | None = None,
+    *,
+    mean: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:
     """Eq. 3 of Li et al. 2019: mean similarity over all pairs of trials of two images.
 
@@ -91,6 +104,8 @@ def oracle_similarity(
         NaN where an image has fewer repeats.
     weight : (neuron,), optional
         w_a of Eq. 1.
+    mean : (neuron,), optional
+        What trials are centred by; their own mean by default.
 
     Returns
     -------
@@ -102,7 +117,7 @@ def oracle_similarity(
     n = trials.counts
     if (n == 0).any():
         raise ValueError(f"trials: image {int(np.flatnonzero(n == 0)[0])} has no trial at all")
-    e = unit_vectors(trials.values, weight)
+    e = unit_vectors(trials.values, weight, mean=mean)
     total = trials.sums(e)
     mean = total / n[:, None]
     matrix = mean @ mean.T
@@ -192,9 +207,25 @@ class SimilarityQuality:
 
 
 def similarity_quality(
-    recording: Recording, fitted: FittedEncoder, *, n_splits: int = 10, seed: int = 0
+    recording: Recording,
+    fitted: FittedEncoder,
+    *,
+    centred_on: Literal["test images", "all images"] = "test images",
+    n_splits: int = 10,
+    seed: int = 0,
 ) -> SimilarityQuality:
     """Compare model and single-trial similarity with the oracle's, on the test tier's images.
+
+    Parameters
+    ----------
+    recording : Recording
+    fitted : FittedEncoder
+    centred_on : {"test images", "all images"}
+        What mean_i r of Eq. 2 is taken over. Eq. 2 has all stimuli, most of which were shown once
+        and to train the encoder; here it is by default those that are compared, of which recorded
+        and predicted responses are known equally well.
+    n_splits, seed : int
+        Of the random halves of the trials from which ``oracle_ceiling`` is estimated.
 
     Raises
     ------
@@ -206,26 +237,36 @@ def similarity_quality(
     images = recording.require_repeats(recording.images_of("test"))
     trials = recording.grouped_trials(images)
     weight = reliability(recording).weight
-    model = similarity(fitted.predict(recording.images[images]), model_weight(recording, fitted))
+    shown = fitted.predict(recording.images[images])
+    mean = expected = None
+    if centred_on == "all images":
+        every = recording.grouped_trials(np.flatnonzero(recording.repeats))
+        mean, expected = every.mean().mean(0), fitted.predict(recording.images).mean(0, np.float64)
+    model = similarity(shown, model_weight(recording, fitted), mean=expected)
     depth = int(trials.counts.min())
     model_r, data_r = [], []
     for repeat in range(depth):
-        oracle = oracle_similarity(trials.without(repeat), weight)
+        oracle = oracle_similarity(trials.without(repeat), weight, mean=mean)
+        data = similarity(trials.repeat(repeat), weight, mean=mean)
         model_r.append(similarity_correlation(oracle, model))
-        data_r.append(similarity_correlation(oracle, similarity(trials.repeat(repeat), weight)))
+        data_r.append(similarity_correlation(oracle, data))
     return SimilarityQuality(
-        oracle=oracle_similarity(trials, weight),
+        oracle=oracle_similarity(trials, weight, mean=mean),
         model=model,
-        data=similarity(trials.repeat(0), weight),
+        data=similarity(trials.repeat(0), weight, mean=mean),
         model_correlation=float(np.mean(model_r)),
         data_correlation=float(np.mean(data_r)),
-        oracle_ceiling=_oracle_ceiling(trials, weight, n_splits, seed),
+        oracle_ceiling=_oracle_ceiling(trials, weight, mean, n_splits, seed),
         n_repeats=depth,
     )
 
 
 def _oracle_ceiling(
-    trials: Repeats, weight: NDArray[np.float64], n_splits: int, seed: int
+    trials: Repeats,
+    weight: NDArray[np.float64],
+    mean: NDArray[np.float64] | None,
+    n_splits: int,
+    seed: int,
 ) -> float:
     rng = np.random.default_rng(seed)
     half = int(trials.counts.min()) // 2
@@ -237,7 +278,7 @@ def _oracle_ceiling(
         order = np.argsort(np.where(missing, np.inf, rng.random(missing.shape)), axis=1)
         rows = trials.starts[:, None] + order
         a, b = (
-            oracle_similarity(trials.values[rows[:, first : first + half]], weight)
+            oracle_similarity(trials.values[rows[:, first : first + half]], weight, mean=mean)
             for first in (0, half)
         )
         r = max(similarity_correlation(a, b), 0.0)

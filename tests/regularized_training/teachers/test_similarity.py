@@ -282,6 +282,19 @@ def test_quality_compares_on_repeated_test_images_a_trial_held_out_of_the_oracle
     np.testing.assert_allclose(quality.model, model)
 
 
+def test_quality_may_be_centred_on_all_images_as_eq_2_is(scan, fitted):
+    quality = similarity_quality(scan, fitted, centred_on="all images")
+    images, weight = scan.images_of("test"), reliability(scan).weight
+    averages = [scan.responses[scan.image_index == i].mean(0) for i in range(scan.n_images)]
+    first = [scan.responses[scan.image_index == i][0] for i in images]
+    e = (np.array(first) - np.mean(averages, axis=0)) * weight
+    e /= np.linalg.norm(e, axis=1, keepdims=True)
+    np.testing.assert_allclose(quality.data, e @ e.T, atol=1e-5)
+    assert np.abs(quality.data - similarity_quality(scan, fitted).data).max() > 0.01
+    model = similarity(fitted.predict(scan.images), model_weight(scan, fitted))
+    np.testing.assert_allclose(quality.model, model[images[:, None], images], atol=1e-5)
+
+
 def test_the_ceiling_of_trials_without_noise_is_1(scan, fitted):
     drive = np.random.default_rng(1).random((150, 7)).astype(np.float32)
     noise = 1e-4 * np.random.default_rng(2).random(scan.responses.shape)
