@@ -49,9 +49,11 @@ def shown_notes() -> Iterator[None]:
     """Print what is warned of, such as how files were read, as lines for people."""
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always", UserWarning)
-        yield
-    for warning in seen:
-        err.print(plain(f"note: {warning.message}"))
+        try:
+            yield
+        finally:
+            for warning in seen:
+                err.print(plain(f"note: {warning.message}"))
 
 
 def print_frame(

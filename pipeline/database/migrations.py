@@ -17,7 +17,7 @@ from upath import UPath
 from pipeline.database.lineage import POPULATION, STABILITY, VERSION, Lineage, lineage_of
 from schemas import base, tables, teacher_plan, training
 from schemas.catalogue import Catalogue
-from schemas.evaluations import activations, layers
+from schemas.evaluations.base import EVALUATIONS
 from schemas.experiment import Experiment
 from schemas.stored import CODECS, StoreError, check_path
 from schemas.worker import SchemaVersion, Worker
@@ -92,9 +92,9 @@ def _foreign_keys(connection: Any, store: UPath, report: Report) -> None:
         elif "git_commit" in table.definition:
             _add_column(table, "origins = null : json", report)
     for value in ("correlation", "alignment"):
-        _add_column(layers.LayerSimilarity.Layer, f"{value}_stimuli = null : float64", report)
-    _widen(layers.LayerSimilarity.Layer, "layer", "varchar(255)", report)
-    _widen(activations.LayerActivations.Config, "layer", "varchar(255)", report)
+        _add_column(EVALUATIONS["layers"].Layer, f"{value}_stimuli = null : float64", report)
+    _widen(EVALUATIONS["layers"].Layer, "layer", "varchar(255)", report)
+    _widen(EVALUATIONS["activations"].Config, "layer", "varchar(255)", report)
     for epochs in (training.TrainedNetwork.Epoch, training.TrainingProgress):
         _add_column(epochs, "validation_accuracy = null : float64", report)
     _widen(training.TrainingConfig, "compared", "varchar(1024)", report)

@@ -77,6 +77,7 @@ def test_the_documented_commands_end_in_tables_and_figures(
         row
         for row in layers
         if not row["trained"]
+        and row["statistics"] == "task"
         and (row["layer"], row["judge"], row["teacher"]) == ("stem", "mouse V1", "none")
     )
     assert stem["n_compared"] == 10

@@ -49,7 +49,7 @@ RESULTS = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def restored(
     new_settings: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Database]:
@@ -85,41 +85,42 @@ def assert_says_the_same() -> None:
         assert lines(found.to_csv(index=False)) == expected(name), name
 
 
-def test_a_backup_of_version_3_says_what_it_said(restored: Database) -> None:
-    assert_says_the_same()
+class TestABackupOfVersion3:
+    """Its database is open for these alone: there is one at a time in a process."""
 
+    def test_a_backup_of_version_3_says_what_it_said(self, restored: Database) -> None:
+        assert_says_the_same()
 
-def test_nothing_is_computed_again(restored: Database) -> None:
-    progress = populate.progress()
-    assert [(p.table, p.done) for p in progress] == [(p.table, p.total) for p in progress]
-    assert sum(p.done for p in progress) > 100
+    def test_nothing_is_computed_again(self, restored: Database) -> None:
+        progress = populate.progress()
+        assert [(p.table, p.done) for p in progress] == [(p.table, p.total) for p in progress]
+        assert sum(p.done for p in progress) > 100
 
+    def test_the_hashes_of_settings_are_those_of_before(self, restored: Database) -> None:
+        kinds = ("Encoder", "Fit", "Network", "Training", "Teacher")
+        for table in (f"{kind}Config" for kind in kinds):
+            column = query(table).columns[0]
+            file = FIXTURE / "expected" / f"query_{table}.csv"
+            with file.open(newline="") as opened:
+                before = {row[column] for row in csv.DictReader(opened)}
+            assert set(query(table)[column]) == before
 
-def test_the_hashes_of_settings_are_those_of_before(restored: Database) -> None:
-    for table in ("EncoderConfig", "FitConfig", "NetworkConfig", "TrainingConfig", "TeacherConfig"):
-        column = query(table).columns[0]
-        file = FIXTURE / "expected" / f"query_{table}.csv"
-        with file.open(newline="") as opened:
-            before = {row[column] for row in csv.DictReader(opened)}
-        assert set(query(table)[column]) == before
+    def test_teachers_are_made_of_what_they_name(self, restored: Database) -> None:
+        """What a name stood for is a foreign key, and lineage leads through it."""
+        assert {row["rsm"] for row in teaching.Teacher.Matrix.to_dicts()} == {"v1"}
+        kinds = (teaching.Teacher.Source * teacher_plan.TeacherConfig).to_arrays("teacher")
+        assert set(kinds) == {"neural_model", "shuffle"}
+        assert set(teacher_plan.ScanGroup.Source.to_arrays("scan")) == {"lab-a"}
+        assert set(encoding.FittedEncoder.Core.to_arrays("scan")) == {"sim-a", "sim-b"}
+        plans = (similarity.StabilityPlan * similarity.SimilarityStability).to_dicts()
+        planned = {(p["experiment"], p["scale"]) for p in plans}
+        assert planned >= {("tiny", "smoke"), ("pair", "smoke")}
+        node = provenance("Teacher", ["teacher = shuffle"])
+        assert "PredictedResponses" in str(node.to_dict())
 
-
-def test_teachers_are_made_of_what_they_name(restored: Database) -> None:
-    """What a name stood for is a foreign key, and lineage leads through it."""
-    assert {row["rsm"] for row in teaching.Teacher.Matrix.to_dicts()} == {"v1"}
-    kinds = (teaching.Teacher.Source * teacher_plan.TeacherConfig).to_arrays("teacher")
-    assert set(kinds) == {"neural_model", "shuffle"}
-    assert set(teacher_plan.ScanGroup.Source.to_arrays("scan")) == {"lab-a"}
-    assert set(encoding.FittedEncoder.Core.to_arrays("scan")) == {"sim-a", "sim-b"}
-    plans = (similarity.StabilityPlan * similarity.SimilarityStability).to_dicts()
-    assert {(p["experiment"], p["scale"]) for p in plans} >= {("tiny", "smoke"), ("pair", "smoke")}
-    node = provenance("Teacher", ["teacher = shuffle"])
-    assert "PredictedResponses" in str(node.to_dict())
-
-
-def test_the_database_is_whole(restored: Database) -> None:
-    report = operations.check_database(restored)
-    assert report.problems == []
+    def test_the_database_is_whole(self, restored: Database) -> None:
+        report = operations.check_database(restored)
+        assert report.problems == []
 
 
 def test_a_database_of_version_3_is_brought_up_to_date(

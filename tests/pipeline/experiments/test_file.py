@@ -15,6 +15,7 @@ from pipeline.experiments.file import (
 )
 from regularized_training.lessons.config import RsmConfig
 from regularized_training.networks.config import NetworkConfig, file_digest
+from regularized_training.teachers.config import DEFAULT_PREDICTABILITY
 
 FOLDER = Path(__file__).resolve().parents[3] / "experiments"
 FILES = sorted(FOLDER.glob("*.toml"))
@@ -318,9 +319,21 @@ def test_a_teacher_teaches_once_with_each_alpha(tmp_path: Path) -> None:
 def test_only_the_teacher_itself_is_what_a_teacher_is_known_by(tmp_path: Path) -> None:
     """However it teaches and whoever its source is, its matrix is made by the same recipe."""
     settings = taught_by(
-        tmp_path, {"kind": "shuffle", "source": "mouse", "alphas": [1]}, {"kind": "shuffle"}
+        tmp_path, {"kind": "gabor", "source": "mouse", "alphas": [1]}, {"kind": "gabor"}
     )
     assert settings.teachers[0].teacher == settings.teachers[1].teacher
+
+
+def test_neurons_of_the_own_recordings_are_weighed_by_the_default(tmp_path: Path) -> None:
+    """Those of encoders from elsewhere have no trials, and their teachers are as they were."""
+    settings = taught_by(
+        tmp_path,
+        {"kind": "shuffle"},
+        {"kind": "shuffle", "predictability": "trial"},
+        {"kind": "shuffle", "source": "mouse"},
+    )
+    found = [entry.teacher.predictability for entry in settings.teachers]
+    assert found == [DEFAULT_PREDICTABILITY, "trial", "trial"]
 
 
 def test_without_recordings_every_teacher_needs_a_source(tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ def test_a_table_of_layers_has_a_row_for_each_judge() -> None:
             "correlation": value + i / 10,
             "correlation_sem": float("nan"),
             "alignment": value,
+            "statistics": "task",
             "n_seeds": 1,
         }
         for judge, value in (("mouse V1, shown at 18x32", 0.6), ("mouse V1", 0.2))
