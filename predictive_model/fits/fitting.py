@@ -364,8 +364,8 @@ class _Fit:
     def _fingerprint(self) -> str:
         return fingerprint(
             what="encoder fit",
-            encoder=self.config.model_dump(mode="json"),
-            fit=self.fit_config.model_dump(mode="json"),
+            encoder=self.config.described(),
+            fit=self.fit_config.described(),
             seed=self.seed,
             names=[r.name for r in self.recordings],
             data=[

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from predictive_model.checkpoint import CheckpointError
+from predictive_model.config import added
 from predictive_model.encoders.config import (
     CoreConfig,
     EncoderConfig,
@@ -145,6 +146,20 @@ def test_a_finished_fit_is_not_repeated(scan, small, quick, fitted_small, tmp_pa
     again = fit(scan, small, quick, seed=1, checkpoint=path, progress=epochs.append)
     assert epochs == []
     assert same(again.state, fitted_small.state)
+
+
+def test_a_fit_goes_on_under_a_version_that_has_further_settings(scan, small, quick, tmp_path):
+    class LaterFit(FitConfig):
+        clip: float = added(0.0, since="9.0.0")
+
+    class LaterEncoder(EncoderConfig):
+        tilt: bool = added(False, since="9.0.0")
+
+    path = tmp_path / "fit.pt"
+    with pytest.raises(Killed):
+        fit(scan, small, quick, checkpoint=path, progress=kill_after(1))
+    later = LaterEncoder(**dict(small)), LaterFit(**dict(quick))
+    assert same(fit(scan, *later, checkpoint=path).state, fit(scan, small, quick).state)
 
 
 def test_a_checkpoint_of_other_data_settings_or_seed_is_refused(scan, small, quick, tmp_path):
