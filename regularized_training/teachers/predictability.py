@@ -44,7 +44,7 @@ def predictability(
     fitted : FittedEncoder
     choice : {"explainable", "image", "trial"}
         ``image``: predictions from the image alone, pupil and behaviour at their means, and what
-        chance explains taken off, see :func:`above_chance`. ``explainable``: that over the
+        chance explains shrunk away, see :func:`above_chance`. ``explainable``: that over the
         correlation which a perfect prediction from the image would have, see
         :func:`trial_ceiling`; needs repeated images. ``trial``: predictions under each trial's own
         pupil and behaviour, and correlations above 0 as they are, so that neurons which only
