@@ -22,7 +22,7 @@ from regularized_training.tasks.image_files import (
     read_superclasses,
     read_torchvision,
 )
-from regularized_training.tasks.image_task import ImageTask, TaskError
+from regularized_training.tasks.image_task import ImageTask, TaskError, require_no_test_images
 
 CLASSES = ("cat", "dog", "train")  # the vehicle: CIFAR-100 has such a class
 COUNTS = {"train": 4, "test": 2}
@@ -92,6 +92,16 @@ def test_a_training_image_that_is_a_test_image_in_another_file_type_is_left_out(
         task = read_image_folder(folder, grey=False)
     np.testing.assert_array_equal(task.train_images, np.delete(whole.train_images, 6, axis=0))
     np.testing.assert_array_equal(task.test_images, whole.test_images)
+
+
+def test_a_class_all_of_whose_images_are_test_images_can_be_looked_at_alone(folder: Path) -> None:
+    for i, test in enumerate(sorted((folder / "test" / "cat").iterdir())):
+        for train in sorted((folder / "train" / "cat").iterdir())[i:]:
+            train.write_bytes(test.read_bytes())
+    with pytest.warns(UserWarning, match="train_images: all those of 'cat' are test images too"):
+        task = read_image_folder(folder, grey=False)
+    with pytest.raises(TaskError, match="all those of 'cat' are test images too"):
+        require_no_test_images(task)
 
 
 @pytest.mark.parametrize("top", ["", "./", "pictures/", "a/b/"])
