@@ -12,11 +12,17 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from predictive_model.file_kinds import kind_of
 from predictive_model.importers import importer as importers
-from predictive_model.importers.importer import COMMON, IMPORTERS, Importer, find_importer
+from predictive_model.importers.importer import (
+    DEFAULTS,
+    IMPORTERS,
+    Common,
+    Importer,
+    find_importer,
+)
 from predictive_model.importers.npy import UNREADABLE
 from predictive_model.importers.nwb_options import NwbOptions
 from predictive_model.importers.recorded import Recorded
@@ -127,14 +133,9 @@ def scan_recording(
     path: Path | str,
     *,
     format: str | None = None,
-    name: str | None = None,
-    test_images: int | None = None,
-    seed: int = 0,
-    downsample: int = 1,
-    species: str = "",
-    area: str = "",
     nwb: NwbOptions | None = None,
     options: Mapping[str, Any] | None = None,
+    **common: Unpack[Common],
 ) -> tuple[Recording, ScanReport]:
     """Read a recording of any format, and report what is in it; see :func:`read_recording`."""
     path = Path(path)
@@ -144,12 +145,7 @@ def scan_recording(
             find_importer(format),
             path,
             format,
-            name=name,
-            test_images=test_images,
-            seed=seed,
-            downsample=downsample,
-            species=species,
-            area=area,
+            **{**DEFAULTS, **common},
             **_options(format, nwb, options),
         )
         # Of our own formats nothing is left to merge: their importers did, to choose tiers.
@@ -163,14 +159,9 @@ def read_recording(
     path: Path | str,
     *,
     format: str | None = None,
-    name: str | None = None,
-    test_images: int | None = None,
-    seed: int = 0,
-    downsample: int = 1,
-    species: str = "",
-    area: str = "",
     nwb: NwbOptions | None = None,
     options: Mapping[str, Any] | None = None,
+    **common: Unpack[Common],
 ) -> Recording:
     """Read a recording from an ``.npz`` file, a Sensorium file tree, an NWB file, or another.
 
@@ -180,16 +171,6 @@ def read_recording(
     format : str, optional
         ``npz``, ``sensorium`` or ``nwb``, the name of another package's importer, or
         ``module:object``; what the file looks like by default.
-    name : str, optional
-        Of the scan; the file's name without its ending by default.
-    test_images : int, optional
-        Hold out this many images as the test tier, where all of them were repeated, or few.
-    seed : int
-        Chooses validation images, and test images if asked to.
-    downsample : int
-        Average blocks of ``downsample`` x ``downsample`` pixels.
-    species, area : str
-        What the file says by default.
     nwb : NwbOptions, optional
         What to take from an NWB file; of another format all are at their defaults.
     options : mapping, optional
@@ -197,6 +178,8 @@ def read_recording(
         :class:`~predictive_model.importers.import_options.ImportOptions` and, of array files,
         :class:`~predictive_model.importers.arrays.ArrayOptions`, of file trees
         :class:`~predictive_model.importers.sensorium.SensoriumOptions`.
+    **common
+        See :class:`~predictive_model.importers.importer.Common`.
 
     Raises
     ------
@@ -216,18 +199,7 @@ def read_recording(
     ...     read_recording(f"{folder}/toy.npz").n_neurons
     5
     """
-    return scan_recording(
-        path,
-        format=format,
-        name=name,
-        test_images=test_images,
-        seed=seed,
-        downsample=downsample,
-        species=species,
-        area=area,
-        nwb=nwb,
-        options=options,
-    )[0]
+    return scan_recording(path, format=format, nwb=nwb, options=options, **common)[0]
 
 
 def describe_recording(
@@ -268,7 +240,7 @@ def _options(
 ) -> dict[str, Any]:
     """What goes to the format's importer beside what all have in common."""
     given = dict(options or {})
-    common = sorted(given.keys() & set(COMMON))
+    common = sorted(given.keys() & DEFAULTS.keys())
     if common:
         raise RecordingError(
             f"options: {', '.join(common)} are no options of an importer; give them as arguments "

@@ -38,7 +38,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, TypeVar, Unpack, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ from predictive_model.file_kinds import why_unreadable
 from predictive_model.importers import npy, pixels
 from predictive_model.importers.archives import UnreadableError, check_zip_member
 from predictive_model.importers.array_options import ArrayOptions, what_is_what
-from predictive_model.importers.importer import COMMON, Importer
+from predictive_model.importers.importer import DEFAULTS, Common, Importer
 from predictive_model.importers.npy import UNREADABLE
 from predictive_model.importers.recorded import Recorded
 from predictive_model.importers.report import ScanReport, count_tiers
@@ -60,30 +60,17 @@ T = TypeVar("T")
 def read_arrays(
     path: Path | str,
     *,
-    name: str | None = None,
-    test_images: int | None = None,
-    seed: int = 0,
-    downsample: int = 1,
-    species: str = "",
-    area: str = "",
     options: ArrayOptions | None = None,
+    **common: Unpack[Common],
 ) -> Recording:
     """Read a recording from an ``.npz`` file; the module's docstring describes it.
 
     Parameters
     ----------
     path : Path or str
-    name : str, optional
-        Of the scan; the file's name without its ending by default.
-    test_images : int, optional
-        Hold out this many images as the test tier, where all of them were repeated, or few.
-    seed : int
-        Chooses validation images, and test images if asked to.
-    downsample : int
-        Average blocks of ``downsample`` x ``downsample`` pixels.
-    species, area : str
-        What the file says by default.
     options : ArrayOptions, optional
+    **common
+        See :class:`~predictive_model.importers.importer.Common`.
 
     Raises
     ------
@@ -92,31 +79,18 @@ def read_arrays(
     RecordingError
         If the file is damaged, lacks an array, or holds arrays that cannot be used.
     """
-    return scan_arrays(
-        path,
-        name=name,
-        test_images=test_images,
-        seed=seed,
-        downsample=downsample,
-        species=species,
-        area=area,
-        options=options,
-    )[0]
+    return scan_arrays(path, options=options, **common)[0]
 
 
 def scan_arrays(
     path: Path | str,
     *,
-    name: str | None = None,
-    test_images: int | None = None,
-    seed: int = 0,
-    downsample: int = 1,
-    species: str = "",
-    area: str = "",
     options: ArrayOptions | None = None,
+    **common: Unpack[Common],
 ) -> tuple[Recording, tuple[str, ...]]:
     """As :func:`read_arrays`, with notes on what was left out or is unusual."""
     path = Path(path)
+    downsample = common.get("downsample", 1)
     options = options or ArrayOptions()
     arrays = _load(path, options)
     images = _as_images(arrays["images"])
@@ -142,13 +116,12 @@ def scan_arrays(
     _leave_out_blank_trials(found)
     return usable_recording(
         found,
-        name=name or path.stem,
-        test_images=test_images,
-        seed=seed,
-        species=species or _text(arrays, "species"),
-        area=area or _text(arrays, "area"),
+        name=path.stem,
+        species=_text(arrays, "species"),
+        area=_text(arrays, "area"),
         simulated=_truth(arrays, "simulated"),
         options=options,
+        asked=common,
     )
 
 
@@ -373,7 +346,7 @@ def _as_images(images: NDArray) -> NDArray:
 
 
 def _scan(path: Path, **arguments: Any) -> tuple[Recording, tuple[str, ...]]:
-    common = {n: arguments.pop(n) for n in COMMON}
+    common: Any = {n: arguments.pop(n) for n in DEFAULTS}
     return scan_arrays(path, options=ArrayOptions.of(arguments), **common)
 
 

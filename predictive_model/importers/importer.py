@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from predictive_model.importers.report import ScanReport, report_of
 from predictive_model.parts import Registry
@@ -27,8 +27,40 @@ IMPORTERS = Registry(
     },
 )
 
-# Arguments that all importers take.
-COMMON = ("name", "test_images", "seed", "downsample", "species", "area")
+
+class Common(TypedDict, total=False):
+    """Arguments that all importers take.
+
+    Attributes
+    ----------
+    name : str, optional
+        Of the scan; the file's name without its ending by default.
+    test_images : int, optional
+        Hold out this many images as the test tier, where all of them were repeated, or few.
+    seed : int
+        Chooses validation images, and test images if asked to.
+    downsample : int
+        Average blocks of ``downsample`` x ``downsample`` pixels.
+    species, area : str
+        What the file says by default.
+    """
+
+    name: str | None
+    test_images: int | None
+    seed: int
+    downsample: int
+    species: str
+    area: str
+
+
+DEFAULTS: Common = {
+    "name": None,
+    "test_images": None,
+    "seed": 0,
+    "downsample": 1,
+    "species": "",
+    "area": "",
+}
 
 
 def _recognises_nothing(path: Path) -> bool:
@@ -87,12 +119,7 @@ def describe(importer: Importer, path: Path, format: str, **options: Any) -> Sca
         importer,
         path,
         format,
-        name=None,
-        test_images=None,
-        seed=0,
-        downsample=1,
-        species="",
-        area="",
+        **DEFAULTS,
         **options,
     )
     return report_of(recording, format=format, notes=notes)

@@ -32,7 +32,7 @@ read: published ones have 144 x 256 pixels, and models see 36 x 64 of them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from predictive_model.digest import image_keys
 from predictive_model.importers import pixels
 from predictive_model.importers.import_options import ImportOptions
-from predictive_model.importers.importer import COMMON, Importer
+from predictive_model.importers.importer import DEFAULTS, Common, Importer
 from predictive_model.importers.npy import require_numbers
 from predictive_model.importers.recorded import Recorded
 from predictive_model.importers.report import ScanReport, count_tiers
@@ -66,13 +66,8 @@ class SensoriumOptions(ImportOptions):
 def read_sensorium(
     path: Path | str,
     *,
-    name: str | None = None,
-    test_images: int | None = None,
-    seed: int = 0,
-    downsample: int = 1,
-    species: str = "",
-    area: str = "",
     options: SensoriumOptions | None = None,
+    **common: Unpack[Common],
 ) -> Recording:
     """Read a recording from a Sensorium file tree; the module's docstring describes it.
 
@@ -80,17 +75,9 @@ def read_sensorium(
     ----------
     path : Path or str
         A folder, or a zip archive that holds the tree at its top or in one folder.
-    name : str, optional
-        Of the scan; the folder's or archive's name by default.
-    test_images : int, optional
-        Hold out this many images as the test tier, if new tiers are chosen.
-    seed : int
-        Chooses tiers, if new ones are chosen.
-    downsample : int
-        Average blocks of ``downsample`` x ``downsample`` pixels.
-    species, area : str
-        What the tree says by default.
     options : SensoriumOptions, optional
+    **common
+        See :class:`~predictive_model.importers.importer.Common`.
 
     Raises
     ------
@@ -111,16 +98,7 @@ def read_sensorium(
     ...     read_sensorium(tree, downsample=4).image_shape
     (1, 2, 2)
     """
-    return scan_sensorium(
-        path,
-        name=name,
-        test_images=test_images,
-        seed=seed,
-        downsample=downsample,
-        species=species,
-        area=area,
-        options=options,
-    )[0]
+    return scan_sensorium(path, options=options, **common)[0]
 
 
 def describe_sensorium(path: Path | str, *, options: SensoriumOptions | None = None) -> ScanReport:
@@ -151,16 +129,12 @@ def describe_sensorium(path: Path | str, *, options: SensoriumOptions | None = N
 def scan_sensorium(
     path: Path | str,
     *,
-    name: str | None = None,
-    test_images: int | None = None,
-    seed: int = 0,
-    downsample: int = 1,
-    species: str = "",
-    area: str = "",
     options: SensoriumOptions | None = None,
+    **common: Unpack[Common],
 ) -> tuple[Recording, tuple[str, ...]]:
     """As :func:`read_sensorium`, with notes on what was left out or is unusual."""
     path = Path(path)
+    downsample = common.get("downsample", 1)
     options = options or SensoriumOptions()
     with open_tree(path) as tree:
         layout = read_layout(tree, options.image_ids, new_tiers=options.new_tiers)
@@ -186,13 +160,12 @@ def scan_sensorium(
             found.pupil = _rows(tree, "pupil_center", kept, 2)
     return usable_recording(
         found,
-        name=name or path.absolute().name.removesuffix(".zip"),
-        test_images=test_images,
-        seed=seed,
-        species=species or layout.species,
-        area=area or layout.area,
+        name=path.absolute().name.removesuffix(".zip"),
+        species=layout.species,
+        area=layout.area,
         simulated=layout.simulated,
         options=options,
+        asked=common,
     )
 
 
@@ -311,7 +284,7 @@ class _Stack:
 
 
 def _scan(path: Path, **arguments: Any) -> tuple[Recording, tuple[str, ...]]:
-    common = {n: arguments.pop(n) for n in COMMON}
+    common: Any = {n: arguments.pop(n) for n in DEFAULTS}
     return scan_sensorium(path, options=SensoriumOptions.of(arguments), **common)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from predictive_model.digest import equal_pictures
 from predictive_model.importers.import_options import ImportOptions
+from predictive_model.importers.importer import DEFAULTS, Common
 from predictive_model.importers.recorded import Recorded
 from predictive_model.recordings.recording import Recording, RecordingError, check_images
 from predictive_model.recordings.tiers import assign_tiers, one_tier_each
@@ -21,12 +22,11 @@ def usable_recording(
     found: Recorded,
     *,
     name: str,
-    test_images: int | None = None,
-    seed: int = 0,
     species: str = "",
     area: str = "",
     simulated: bool = False,
     options: ImportOptions | None = None,
+    asked: Common | None = None,
 ) -> tuple[Recording, tuple[str, ...]]:
     """The recording in a file's arrays, and notes on what was left out, merged or moved.
 
@@ -35,12 +35,11 @@ def usable_recording(
     found : Recorded
         The arrays; they are changed.
     name, species, area, simulated
-        As of :class:`~predictive_model.recordings.recording.Recording`.
-    test_images : int, optional
-        Hold out this many images; see :func:`~predictive_model.recordings.tiers.assign_tiers`.
-    seed : int
-        Chooses tiers where the file has none.
+        As of :class:`~predictive_model.recordings.recording.Recording`, by what the file says.
     options : ImportOptions, optional
+    asked : Common, optional
+        What goes before that, and how tiers are chosen where the file has none: see
+        :func:`~predictive_model.recordings.tiers.assign_tiers`.
 
     Raises
     ------
@@ -48,6 +47,9 @@ def usable_recording(
         If arrays do not fit together, or nothing is left that could be used.
     """
     options = options or ImportOptions()
+    if unknown := (asked := asked or {}).keys() - DEFAULTS.keys():
+        raise TypeError(f"{min(unknown)}: no such argument, expected {', '.join(DEFAULTS)}")
+    test_images = asked.get("test_images")
     if options.new_tiers:
         found.tier = None
     if found.tier is not None and test_images is not None:
@@ -64,13 +66,15 @@ def usable_recording(
         _leave_out_missing(found, options.most_missing)
         _treat_negative(found, options.negative)
         if found.tier is None:
-            found.tier = assign_tiers(found.image_index, test_images=test_images, seed=seed)
+            found.tier = assign_tiers(
+                found.image_index, test_images=test_images, seed=asked.get("seed", 0)
+            )
         else:
             found.tier, moved = one_tier_each(found.tier.astype(str), found.image_index)
             found.notes += moved
     names = found.behaviour_names
     recording = Recording(
-        name=name,
+        name=asked.get("name") or name,
         images=found.images,
         image_index=found.image_index,
         responses=found.responses,
@@ -80,8 +84,8 @@ def usable_recording(
         neuron_ids=found.neuron_ids,
         behaviour_names=None if names is None else tuple(str(n) for n in names),
         cortical_positions=found.cortical_positions,
-        species=species,
-        area=area,
+        species=asked.get("species") or species,
+        area=asked.get("area") or area,
         simulated=simulated,
     )
     return recording, tuple(found.notes)

@@ -43,13 +43,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from pynwb import NWBFile
 
 from predictive_model.importers.complete import largest_complete
-from predictive_model.importers.importer import COMMON, Importer
+from predictive_model.importers.importer import DEFAULTS, Common, Importer
 from predictive_model.importers.nwb.activity import find_activity
 from predictive_model.importers.nwb.behaviour import Behaviour, find_behaviour
 from predictive_model.importers.nwb.file import broken_links, opened
@@ -72,30 +72,17 @@ from predictive_model.recordings.recording import Recording, RecordingError
 def read_nwb(
     path: Path | str,
     *,
-    name: str | None = None,
-    test_images: int | None = None,
-    seed: int = 0,
-    downsample: int = 1,
-    species: str = "",
-    area: str = "",
     options: NwbOptions | None = None,
+    **common: Unpack[Common],
 ) -> Recording:
     """Read a recording from an NWB file; the module's docstring says what is looked for where.
 
     Parameters
     ----------
     path : Path or str
-    name : str, optional
-        Of the scan; the file's name without its ending by default.
-    test_images : int, optional
-        Hold out this many images as the test tier, where all of them were repeated, or none.
-    seed : int
-        Chooses validation images, and test images if asked to.
-    downsample : int
-        Average blocks of ``downsample`` x ``downsample`` pixels.
-    species, area : str
-        What the file says by default.
     options : NwbOptions, optional
+    **common
+        See :class:`~predictive_model.importers.importer.Common`.
 
     Raises
     ------
@@ -108,16 +95,7 @@ def read_nwb(
     --------
     ``read_nwb("session.nwb", options=NwbOptions(responses="Deconvolved"))``
     """
-    return scan_nwb(
-        path,
-        name=name,
-        test_images=test_images,
-        seed=seed,
-        downsample=downsample,
-        species=species,
-        area=area,
-        options=options,
-    )[0]
+    return scan_nwb(path, options=options, **common)[0]
 
 
 def describe_nwb(path: Path | str, *, options: NwbOptions | None = None) -> ScanReport:
@@ -147,16 +125,12 @@ def describe_nwb(path: Path | str, *, options: NwbOptions | None = None) -> Scan
 def scan_nwb(
     path: Path | str,
     *,
-    name: str | None = None,
-    test_images: int | None = None,
-    seed: int = 0,
-    downsample: int = 1,
-    species: str = "",
-    area: str = "",
     options: NwbOptions | None = None,
+    **common: Unpack[Common],
 ) -> tuple[Recording, tuple[str, ...]]:
     """As :func:`read_nwb`, with notes on what was left out or is unusual."""
     path = Path(path)
+    downsample = common.get("downsample", 1)
     options = options or NwbOptions()
     with opened(path) as file:
         found = _find(file, path, options)
@@ -178,13 +152,12 @@ def scan_nwb(
         _leave_out_unrecorded(recorded, measured)
         return usable_recording(
             recorded,
-            name=name or path.stem,
-            test_images=test_images,
-            seed=seed,
-            species=species or _species(file),
-            area=area or found.activity.area,
+            name=path.stem,
+            species=_species(file),
+            area=found.activity.area,
             simulated=_simulated(file),
             options=options,
+            asked=common,
         )
 
 
@@ -252,7 +225,7 @@ def _simulated(file: NWBFile) -> bool:
 
 
 def _scan(path: Path, **arguments: Any) -> tuple[Recording, tuple[str, ...]]:
-    common = {n: arguments.pop(n) for n in COMMON}
+    common: Any = {n: arguments.pop(n) for n in DEFAULTS}
     return scan_nwb(path, options=NwbOptions.of(arguments), **common)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from predictive_model.importers import read_recording, scan_recording
+from predictive_model.importers.importer import Common
 from predictive_model.importers.recorded import Recorded
 from predictive_model.importers.usable import usable_recording
 from predictive_model.recordings.recording import Recording, RecordingError
@@ -117,7 +118,8 @@ def test_tiers_that_share_all_images_are_refused_with_a_way_on() -> None:
     index = np.repeat(np.arange(32), 2)
     with pytest.raises(RecordingError, match="tier: 32 of 32 .* nothing to train on.*new_tiers"):
         usable(recorded(image_index=index, tier=tier))
-    recording, _ = usable_recording(recorded(image_index=index), name="scan", test_images=6, seed=1)
+    found, asked = recorded(image_index=index), Common(test_images=6, seed=1)
+    recording, _ = usable_recording(found, name="scan", asked=asked)
     assert len(recording.images_of("test")) == 6
 
 
