@@ -82,7 +82,8 @@ def experiment_show(
     import json
     import sys
 
-    from pipeline.experiments.file import read_experiment, read_toml, scales_of
+    from pipeline.experiments.content import read_toml
+    from pipeline.experiments.file import read_experiment, scales_of
     from pipeline.experiments.studies import experiment_file, studies
 
     if file is None:

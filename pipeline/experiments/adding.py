@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from pipeline.experiments import planning
-from pipeline.experiments.file import ExperimentError, ExperimentSettings, Source
+from pipeline.experiments.content import ExperimentError
+from pipeline.experiments.file import ExperimentSettings, Source
 from pipeline.experiments.selection import Selection
 from predictive_model.recordings.recording import check_name
 from schemas import base, encoding, experiment, recording, tables, teaching, training

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from pipeline.experiments.file import ExperimentError, scales_of
+from pipeline.experiments.content import ExperimentError
+from pipeline.experiments.file import scales_of
 
 _FOLDER = "experiments"
 

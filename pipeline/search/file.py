@@ -10,12 +10,11 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from pipeline.experiments.content import read_toml, with_recipe
 from pipeline.experiments.file import (
     ExperimentSettings,
     TeacherEntry,
     evaluations_by_entry,
-    read_toml,
-    with_recipe,
 )
 from predictive_model.config import Config, Seed, what_is_wrong
 from predictive_model.encoders.config import EncoderConfig

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from pipeline.experiments.adding import add_experiment, check_against_database
-from pipeline.experiments.file import ExperimentError, ExperimentSettings
+from pipeline.experiments.content import ExperimentError
+from pipeline.experiments.file import ExperimentSettings
 from pipeline.experiments.selection import ALL
 from pipeline.results.rows import read_rows
 from pipeline.search.file import NetworkSearchSettings, SearchError

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 from pipeline.cli.main import app
 from pipeline.database.opening import Database
 from pipeline.database.settings import Settings
-from pipeline.experiments.file import ExperimentError, read_experiment
+from pipeline.experiments.content import ExperimentError
+from pipeline.experiments.file import read_experiment
 from pipeline.query.rows import QueryError, query
 from pipeline.transfer.operations import backup_database, import_archive
 from predictive_model.recordings.recording import RecordingError

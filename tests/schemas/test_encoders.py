@@ -14,7 +14,8 @@ from datajoint.errors import DataJointError
 from neuroteach import results
 from pipeline.database.opening import Database
 from pipeline.experiments.adding import add_experiment, remove_experiment
-from pipeline.experiments.file import ExperimentError, ExperimentSettings
+from pipeline.experiments.content import ExperimentError
+from pipeline.experiments.file import ExperimentSettings
 from pipeline.experiments.selection import ALL, Selection
 from pipeline.query import deletion
 from pipeline.results import arrays as result_arrays

@@ -17,7 +17,8 @@ from pipeline.cli.main import app
 from pipeline.database.opening import Database
 from pipeline.database.settings import Settings
 from pipeline.experiments.adding import add_experiment
-from pipeline.experiments.file import ExperimentError, ExperimentSettings
+from pipeline.experiments.content import ExperimentError
+from pipeline.experiments.file import ExperimentSettings
 from pipeline.experiments.selection import ALL, Selection
 from pipeline.results.encoders import experiments
 from pipeline.workers import populate

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.database.opening import Database
 from pipeline.experiments.adding import add_experiment
-from pipeline.experiments.file import ExperimentError
+from pipeline.experiments.content import ExperimentError
 from pipeline.experiments.selection import ALL
 from pipeline.results.encoders import experiments
 from predictive_model.recordings.stimuli import natural_stimuli

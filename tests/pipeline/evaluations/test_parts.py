@@ -15,7 +15,8 @@ from neuroteach import results
 from pipeline.database.opening import Database
 from pipeline.evaluations.activations import embeddings
 from pipeline.experiments.adding import add_experiment
-from pipeline.experiments.file import ExperimentError, ExperimentSettings, read_experiment
+from pipeline.experiments.content import ExperimentError
+from pipeline.experiments.file import ExperimentSettings, read_experiment
 from pipeline.experiments.selection import Selection
 from pipeline.experiments.studies import studies
 from pipeline.results.encoders import caveat

@@ -7,12 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.experiments.file import (
-    ExperimentError,
-    ExperimentSettings,
-    read_experiment,
-    scales_of,
-)
+from pipeline.experiments.content import ExperimentError
+from pipeline.experiments.file import ExperimentSettings, read_experiment, scales_of
 from regularized_training.lessons.config import RsmConfig
 from regularized_training.networks.config import NetworkConfig, file_digest
 from regularized_training.teachers.config import DEFAULT_PREDICTABILITY

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from pipeline.cli.search import _narrow
-from pipeline.experiments.file import ExperimentError, ExperimentSettings, read_experiment
+from pipeline.experiments.content import ExperimentError
+from pipeline.experiments.file import ExperimentSettings, read_experiment
 from pipeline.search.file import SearchError, SearchSettings, experiment_file, read_search
 from pipeline.search.proposals import Trial, propose
 from predictive_model.encoders.config import EncoderConfig

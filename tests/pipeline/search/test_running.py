@@ -19,7 +19,8 @@ import torch
 from pipeline.database.opening import Database
 from pipeline.database.settings import Settings
 from pipeline.experiments.adding import add_experiment
-from pipeline.experiments.file import ExperimentError, read_experiment
+from pipeline.experiments.content import ExperimentError
+from pipeline.experiments.file import read_experiment
 from pipeline.search import running as search
 from pipeline.search.file import SearchError, SearchSettings
 from pipeline.search.running import (
