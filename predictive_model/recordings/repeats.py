@@ -132,10 +132,6 @@ class Repeats:
         rows = np.repeat(self.starts[images] - np.cumsum(counts) + counts, counts)
         return Repeats(self.values[rows + np.arange(len(rows))], counts)
 
-    def of_neurons(self, neurons: NDArray[np.int64]) -> Repeats:
-        """Some of the neurons."""
-        return Repeats(self.values[:, neurons], self.counts)
-
     def padded(self) -> NDArray:
         """(image, repeat, neuron), NaN where an image has fewer repeats than another."""
         depth = int(self.counts.max(initial=0))

@@ -37,7 +37,6 @@ def test_images_neurons_and_repeats_are_chosen_as_in_an_array():
     trials = repeats()
     padded = trials.padded()
     np.testing.assert_array_equal(trials.of_images(np.array([2, 0])).padded(), padded[[2, 0]])
-    np.testing.assert_array_equal(trials.of_neurons(np.array([1])).padded(), padded[..., [1]])
     shown = trials.of_images(np.array([0, 2, 3]))
     np.testing.assert_array_equal(shown.repeat(0), padded[[0, 2, 3], 0])
     np.testing.assert_array_equal(
