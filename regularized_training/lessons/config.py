@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from predictive_model.config import Config
+from predictive_model.config import Config, added
 from predictive_model.parts import Part, Registry, load
+from regularized_training.lessons.batch_ratio import ONE_TO_ONE, BatchRatio, batches_in_step
 from regularized_training.teachers.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -68,12 +69,17 @@ class LessonConfig(Config):
         In a step.
     stimulus_size : (int, int) or None
         Height and width to resize the stimuli to.
+    batch_ratio : str
+        Batches of stimuli to batches of task images: ``1:4`` for one to four, whose gradients are
+        added up before a step is made. Any lesson has this setting.
     """
 
     made_by: ClassVar[str]
     strength: ClassVar[str] = "alpha"
     takes_unknown_pairs: ClassVar[bool] = False
     centred: ClassVar[bool | None] = None
+
+    batch_ratio: BatchRatio = added(ONE_TO_ONE, since="0.2.0")
 
     if TYPE_CHECKING:  # fields of some classes, properties of others
 
@@ -100,6 +106,10 @@ class LessonConfig(Config):
     def teaches_at(self, epoch: float) -> bool:
         """Whether stimuli are shown at this epoch."""
         return True
+
+    def batches_in(self, step: int) -> int:
+        """Number of batches of stimuli in a step of the training, counted from 0."""
+        return batches_in_step(self.batch_ratio, step)
 
     def check_centred(self, teacher: str, centred: bool | None) -> None:
         """Raise a ValueError if a teacher's similarity is not of the kind that is compared here.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from regularized_training import parallel
 from regularized_training.lessons.config import BatchNormChoice, RegularizerConfig
+from regularized_training.lessons.lesson import Lesson
 from regularized_training.networks.layer_reader import LayerReader
 from regularized_training.networks.normalisation import batch_norms
 from regularized_training.teachers.stimuli import prepare_stimuli
@@ -153,7 +154,7 @@ def shrunk_arctanh(similarity: Tensor, eps: float) -> Tensor:
     return torch.atanh((1 - eps) * similarity.clamp(-1, 1))
 
 
-class SimilarityLesson:
+class SimilarityLesson(Lesson):
     """What one step learns from a teacher: draw stimuli, read the network, compare.
 
     Parameters
@@ -169,6 +170,9 @@ class SimilarityLesson:
     rng : torch.Generator
         On the CPU; draws the stimuli.
     """
+
+    config: RegularizerConfig
+    module: SimilarityRegularizer
 
     def __init__(
         self,
@@ -191,7 +195,7 @@ class SimilarityLesson:
         device = next(network.parameters()).device
         self.config = config
         self.rng = rng
-        self.regularizer = SimilarityRegularizer(config, len(layers)).to(device)
+        self.module = SimilarityRegularizer(config, len(layers)).to(device)
         self._network = network
         self._read = LayerReader(network, layers)
         stimuli = prepare_stimuli(
@@ -203,22 +207,20 @@ class SimilarityLesson:
     @property
     def layer_weights(self) -> tuple[float, ...]:
         """The gamma of Eq. 10."""
-        return tuple(self.regularizer.layer_weights.tolist())
+        return tuple(self.module.layer_weights.tolist())
 
-    def weight(self, alpha: float, task_loss: Tensor, loss: Tensor) -> Tensor:
-        """What the similarity loss is multiplied with in Eq. 7."""
-        return loss.new_tensor(alpha)
-
-    def loss(self) -> Tensor:
-        """Similarity loss, Eq. 8, of newly drawn stimuli, which pass through the trunk only."""
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """Stimuli, (stimulus,) int64, and the pairs of them to compare, (2, pair) int64."""
         chosen, pairs = sample_stimuli(len(self._stimuli), self.config, self.rng)
-        if self._share.world > 1:
-            chosen, pairs = self._share.of_pairs(chosen, pairs)
-        chosen, pairs = chosen.to(self._stimuli.device), pairs.to(self._stimuli.device)
+        return self._share.of_pairs(chosen, pairs) if self._share.world > 1 else (chosen, pairs)
+
+    def loss(self, *drawn: Tensor) -> Tensor:
+        """Similarity loss, Eq. 8, of stimuli, which pass through the trunk only."""
+        chosen, pairs = drawn
         stimuli = self._stimuli[chosen].contiguous(memory_format=torch.channels_last)
         with batchnorm_of_stimuli(self._network, self.config.batchnorm):
             features = self._read(stimuli)
-        return self.regularizer(features, self._similarity[chosen[:, None], chosen], pairs)
+        return self.module(features, self._similarity[chosen[:, None], chosen], pairs)
 
 
 # -- stimuli -------------------------------------------------------------------------------

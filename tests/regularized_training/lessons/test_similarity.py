@@ -289,7 +289,7 @@ def test_a_lesson_reads_the_features_that_are_judged_if_it_is_told_to() -> None:
         rng = torch.Generator().manual_seed(0)
         layers = ("stage1", "stage2")
         lesson = config.lesson(network.train(training), layers, teacher, 1, rng)
-        return lesson.loss().item()
+        return lesson.loss(*lesson.draw()).item()
 
     assert loss("running", True) == pytest.approx(loss("running", False), rel=1e-5)
     assert loss("task", True) != pytest.approx(loss("running", True), rel=1e-3)
