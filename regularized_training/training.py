@@ -27,7 +27,7 @@ from regularized_training.tasks.image_task import ImageTask
 from regularized_training.training_config import TrainingConfig
 
 if TYPE_CHECKING:
-    from regularized_training.teachers.teacher import SimilarityTeacher
+    from regularized_training.teachers.teacher import Teacher
 
 TEST_BATCH = 256
 CHECKPOINT_SHARE = 0.1  # of the time, at most, goes into writing checkpoints
@@ -123,7 +123,7 @@ def train(
     config: TrainingConfig,
     seed: int,
     *,
-    teacher: SimilarityTeacher | None = None,
+    teacher: Teacher | None = None,
     device: str | torch.device = "cpu",
     checkpoint: Path | None = None,
     progress: Callable[[EpochRecord], None] | None = None,
@@ -145,7 +145,7 @@ def train(
     network_config : NetworkConfig
     config : TrainingConfig
     seed : int
-    teacher : SimilarityTeacher, optional
+    teacher : Teacher, optional
         Needed exactly if ``config.regularizer`` is given.
     device : str or torch.device
     checkpoint : Path, optional
@@ -251,7 +251,7 @@ class Training:
         config: TrainingConfig,
         seed: int,
         *,
-        teacher: SimilarityTeacher | None = None,
+        teacher: Teacher | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
         self.config, self.network_config, self.seed = config, network_config, seed
@@ -583,7 +583,7 @@ def _fingerprint(
     network_config: NetworkConfig,
     config: TrainingConfig,
     seed: int,
-    teacher: SimilarityTeacher | None,
+    teacher: Teacher | None,
 ) -> str:
     """Hash of all that decides the outcome of a training."""
     images = [task.train_images, task.train_labels, task.test_images, task.test_labels]
@@ -591,12 +591,11 @@ def _fingerprint(
         images += [task.validation_images, task.validation_labels]
     # What was added to the record since can be missing in a checkpoint.
     recorded = [f.name for f in fields(EpochRecord) if f.default is f.default_factory is MISSING]
-    said = () if teacher is None else (teacher.stimuli, teacher.similarity, teacher.held_out)
     return fingerprint(
         history=recorded,
         network=network_config.identity(),
         config=config.described(),
         seed=seed,
         task=[array_digest(*images), task.classes],
-        teacher=array_digest(*said) if said else None,
+        teacher=None if teacher is None else teacher.digest(),
     )

@@ -26,14 +26,14 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from predictive_model.config import Config, added
 from predictive_model.parts import Part, Registry, load
 from regularized_training.lessons.batch_ratio import ONE_TO_ONE, BatchRatio, batches_in_step
-from regularized_training.teachers.kinds import KINDS
+from regularized_training.teachers.kinds import KINDS, Says
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from regularized_training.lessons.lesson import Lesson
-    from regularized_training.teachers.teacher import SimilarityTeacher
+    from regularized_training.teachers.teacher import Teacher
 
 BatchNormChoice = Literal["task", "both", "running"]
 LI = "li"
@@ -43,6 +43,10 @@ LESSONS = Registry(
     {
         LI: "regularized_training.lessons.config:RegularizerConfig",
         "rsm": "regularized_training.lessons.config:RsmConfig",
+        "cka": "regularized_training.lessons.cka_config:CkaConfig",
+        "responses": "regularized_training.lessons.response_config:ResponsesConfig",
+        "cca": "regularized_training.lessons.response_config:CcaConfig",
+        "vicreg": "regularized_training.lessons.response_config:VicregConfig",
     },
 )
 
@@ -56,6 +60,10 @@ class LessonConfig(Config):
         Of the class: ``package.module:Class`` of the lesson itself.
     strength : str
         Of the class: the field that sets how much the teacher weighs.
+    taught_by : {"similarity", "responses"}
+        Of the class: whether it takes a
+        :class:`~regularized_training.teachers.teacher.SimilarityTeacher` or a
+        :class:`~regularized_training.teachers.responses.ResponseTeacher`.
     takes_unknown_pairs : bool
         Of the class: whether a teacher may leave out the similarity of some pairs of stimuli.
     centred : bool or None
@@ -76,6 +84,7 @@ class LessonConfig(Config):
 
     made_by: ClassVar[str]
     strength: ClassVar[str] = "alpha"
+    taught_by: ClassVar[Says] = "similarity"
     takes_unknown_pairs: ClassVar[bool] = False
     centred: ClassVar[bool | None] = None
 
@@ -132,11 +141,42 @@ class LessonConfig(Config):
             f"{other}. Of an RSM that is given the teacher's setting `centred` says which it is"
         )
 
+    def check_says(self, teacher: str, says: Says) -> None:
+        """Raise a ValueError if a teacher says something else than what is learned here.
+
+        Parameters
+        ----------
+        teacher : str
+            Its name.
+        says : {"similarity", "responses"}
+        """
+        if says == self.taught_by:
+            return
+        kinds = ", ".join(n for n, k in KINDS.items() if k.made_by and k.says == self.taught_by)
+        method = getattr(self, "method", LI)
+        raise ValueError(
+            f"teacher {teacher!r}: says {says}, but a regularizer with method = {method!r} is "
+            f"taught by {self.taught_by}; take a teacher of another kind ({kinds}) or another "
+            "method"
+        )
+
+    def check_teacher(self, teacher: Teacher) -> None:
+        """Raise a ValueError if a teacher is not one for this lesson."""
+        self.check_says(teacher.name, teacher.says)
+        if teacher.says == "responses":
+            return
+        if teacher.sparse and not self.takes_unknown_pairs:
+            raise ValueError(
+                f"similarity: of teacher {teacher.name!r} not known for all pairs of stimuli; give "
+                "one that knows them all, or a regularizer with method = 'rsm'"
+            )
+        self.check_centred(teacher.name, teacher.centred)
+
     def lesson(
         self,
         network: nn.Module,
         layers: tuple[str, ...],
-        teacher: SimilarityTeacher,
+        teacher: Teacher,
         n_channels: int,
         rng: torch.Generator,
     ) -> Lesson:
@@ -147,12 +187,7 @@ class LessonConfig(Config):
         ValueError
             If the teacher is not one for it.
         """
-        if teacher.sparse and not self.takes_unknown_pairs:
-            raise ValueError(
-                f"similarity: of teacher {teacher.name!r} not known for all pairs of stimuli; give "
-                "one that knows them all, or a regularizer with method = 'rsm'"
-            )
-        self.check_centred(teacher.name, teacher.centred)
+        self.check_teacher(teacher)
         made: Lesson = load(self.made_by)(network, layers, teacher, self, n_channels, rng)
         return made
 
@@ -326,6 +361,11 @@ class RsmConfig(LessonConfig):
     def n_stimuli(self) -> int:
         """In a step, two for each pair."""
         return 2 * self.n_pairs
+
+    @property
+    def batchnorm(self) -> BatchNormChoice:
+        """Stimuli are normalised by their own batch, and leave no trace."""
+        return "task"
 
     def alpha_at(self, epoch: float, epochs: int) -> float:
         """r at an epoch of the training."""

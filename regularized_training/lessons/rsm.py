@@ -12,13 +12,9 @@ from torch import Tensor, nn
 from regularized_training import parallel
 from regularized_training.lessons.config import RsmConfig
 from regularized_training.lessons.lesson import Lesson
-from regularized_training.lessons.similarity import (
-    batchnorm_of_stimuli,
-    flatten_features,
-)
+from regularized_training.lessons.similarity import flatten_features
+from regularized_training.lessons.stimuli import StimulusReader
 from regularized_training.lessons.weighting import RatioWeight
-from regularized_training.networks.layer_reader import LayerReader
-from regularized_training.teachers.stimuli import prepare_stimuli
 
 if TYPE_CHECKING:
     from regularized_training.teachers.teacher import SimilarityTeacher
@@ -94,12 +90,7 @@ class RsmLesson(Lesson):
         self.rng = rng
         self.module = RatioWeight(config.weighting == "static").to(device)
         self._share = parallel.Share(config.n_pairs, at_least=1)
-        self._network = network
-        self._read = LayerReader(network, layers)
-        stimuli = prepare_stimuli(
-            teacher.stimuli, n_channels, config.stimulus_size, scale=teacher.scale
-        )
-        self._stimuli = stimuli.to(device)
+        self._stimuli = StimulusReader(network, layers, teacher, config, n_channels)
         self._pairs = torch.from_numpy(pairs).to(device)
         known = teacher.similarity[pairs[0], pairs[1]].astype(np.float32)
         self._target = torch.from_numpy(known).to(device)
@@ -118,9 +109,7 @@ class RsmLesson(Lesson):
     def loss(self, *drawn: Tensor) -> Tensor:
         """Cost of pairs, whose stimuli pass through the network up to the taught layer."""
         (chosen,) = drawn
-        stimuli = self._stimuli[self._pairs[:, chosen].flatten()]
-        with batchnorm_of_stimuli(self._network):
-            (features,) = self._read(stimuli.contiguous(memory_format=torch.channels_last))
+        (features,) = self._stimuli.features(self._pairs[:, chosen].flatten())
         return rsm_cost(features, self._target[chosen])
 
     def total(

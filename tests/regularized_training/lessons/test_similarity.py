@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from regularized_training.lessons.config import RegularizerConfig
 from regularized_training.lessons.similarity import (
     SimilarityRegularizer,
-    batchnorm_of_stimuli,
     cosine_similarity,
     flatten_features,
     sample_stimuli,
 )
+from regularized_training.lessons.stimuli import batchnorm_of_stimuli
 from regularized_training.networks.architectures import build_network
 from regularized_training.networks.config import NetworkConfig
 from regularized_training.tasks.image_files import luma
