@@ -141,6 +141,12 @@ class StoredArray(NpyRef):
             raise StoreError(f"{describe(self.path)}: {reason_of(error)}; {MEND}") from error
 
 
+    def digest(self) -> str:
+        """SHA-256 of its file, as its row says; of an older row without it, of what is read."""
+        known = self._meta.get("sha256")
+        return str(known) if known else open_array(self._backend, self._meta).digest()
+
+
 @dataclass(frozen=True)
 class Written:
     """An array that is in the store already: what its row has to say of it."""
