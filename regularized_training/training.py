@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from regularized_training.lessons.lesson import Lesson
 from regularized_training.networks.architectures import build_network, load_network
 from regularized_training.networks.compared import compared_layers
 from regularized_training.networks.config import NetworkConfig
+from regularized_training.plateau import best_epoch, n_reductions
 from regularized_training.tasks.batches import augment, batches, to_float
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.training_config import TrainingConfig
@@ -87,6 +88,7 @@ class TrainedNetwork:
     state_dict : dict of str to Tensor
         On the CPU, contiguous.
     history : tuple of EpochRecord
+        Of all epochs, also those after `epoch`.
     network_config : NetworkConfig
     config : TrainingConfig
     seed : int
@@ -104,6 +106,11 @@ class TrainedNetwork:
     n_channels: int
     n_classes: int
     layers: tuple[str, ...]
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the weights are of, from 0: the last, unless the best is kept."""
+        return _kept_epoch(self.config, self.history)
 
     def network(self) -> nn.Module:
         """The network, on the CPU and in evaluation mode."""
@@ -172,15 +179,13 @@ def train(
             training.load_state_dict(state)
         parallel.require_alike(len(training.history), "epochs in the checkpoint")
     saved, writing = -math.inf, 0.0
-    while len(training.history) < config.epochs:
+    while not training.finished:
         record = training.run_epoch()
         now = time.perf_counter()
         if (
             checkpoint is not None
             and parallel.is_first()
-            and (
-                now - saved >= writing / CHECKPOINT_SHARE or len(training.history) == config.epochs
-            )
+            and (now - saved >= writing / CHECKPOINT_SHARE or training.finished)
         ):
             save_checkpoint(checkpoint, training.state_dict(), belongs_to=belongs_to)
             saved = time.perf_counter()
@@ -223,6 +228,12 @@ class Training:
                 torch.tensor(task.validation_images, device=device),
                 torch.tensor(task.validation_labels, device=device),
             )
+        if config.hold_out_validation and self._validation is None:
+            raise TrainingError(
+                "config.hold_out_validation: set, but the task's validation part was not taken "
+                "out; give task.with_validation()"
+            )
+        self._best: dict[str, Any] | None = None  # weights of the best epoch, if that is kept
         init, *rest, layers = _streams(seed)
         self._rngs = {
             name: torch.Generator().manual_seed(state)
@@ -254,6 +265,12 @@ class Training:
             _Losses(self.network, self.n_classes, self.lesson, config.precision)
         )
         self.optimizer = self._make_optimizer()
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is no epoch left to train."""
+        done = len(self.history) >= self.config.epochs
+        return done or self._reduced() >= self.config.reductions
 
     def step(
         self,
@@ -305,6 +322,7 @@ class Training:
         start = time.perf_counter()
         epoch = len(self.history)
         self.network.train()
+        reduced = self._reduced()
         n_steps = max(1, len(self.labels) // self.config.batch_size)
         totals = torch.zeros(3, device=self.images.device)
         n_seen = n_taught = 0
@@ -314,7 +332,8 @@ class Training:
             order = batches(len(self.labels), self.config.batch_size, self._rngs["order"])
             for step, index in enumerate(order):
                 now = epoch + (step + 0.5) / n_steps
-                learning_rate, alpha = self.config.learning_rate_at(now), self.config.alpha_at(now)
+                learning_rate = self.config.learning_rate_at(now, reduced)
+                alpha = self.config.alpha_at(now)
                 taught = self.lesson is not None and self.lesson.config.teaches_at(now)
                 totals += self.step(index, learning_rate, alpha, taught=taught)
                 n_seen += len(index)
@@ -330,7 +349,10 @@ class Training:
         test_loss, test_accuracy = evaluate(self.network, self.test_images, self.test_labels)
         validation_accuracy = None
         if self._validation is not None:
-            _, validation_accuracy = evaluate(self.network, *self._validation)
+            _, accuracy = evaluate(self.network, *self._validation)
+            # The same in all processes, since it may decide how they go on.
+            said = torch.tensor(accuracy, dtype=torch.float64, device=self.images.device)
+            validation_accuracy = float(parallel.averaged(said))
         record = EpochRecord(
             epoch=epoch,
             task_loss=task_loss / n_steps / self._share.world,
@@ -344,7 +366,34 @@ class Training:
             validation_accuracy=validation_accuracy,
         )
         self.history.append(record)
+        if self.config.best_epoch:
+            self._keep_best(go_on_from_it=self._reduced() > reduced)
         return record
+
+    def _reduced(self) -> int:
+        """How often the learning rate has been reduced because accuracy stalled."""
+        config = self.config
+        if config.schedule != "plateau":
+            return 0
+        return n_reductions(
+            _validation_accuracies(self.history),
+            patience=config.patience,
+            threshold=config.threshold,
+        )
+
+    def _keep_best(self, *, go_on_from_it: bool) -> None:
+        """Keep the weights, if they are the best so far; or, if asked to, go back to those."""
+        parts = {"network": self.network}
+        if self.lesson is not None:
+            parts["regularizer"] = self.lesson.regularizer
+        if _kept_epoch(self.config, self.history) == len(self.history) - 1:
+            self._best = {
+                name: {key: value.detach().clone() for key, value in part.state_dict().items()}
+                for name, part in parts.items()
+            }
+        elif go_on_from_it and self._best is not None:
+            for name, part in parts.items():
+                part.load_state_dict(self._best[name])
 
     def state_dict(self) -> dict[str, Any]:
         """All that the rest of the training depends on."""
@@ -355,6 +404,7 @@ class Training:
             "rngs": {name: rng.get_state() for name, rng in self._rngs.items()},
             "draws": self._draws.state(),
             "history": [asdict(record) for record in self.history],
+            "best": self._best,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -368,10 +418,11 @@ class Training:
         if "draws" in state:  # checkpoints of earlier versions have none
             self._draws.restore(state["draws"])
         self.history = [EpochRecord(**record) for record in state["history"]]
+        self._best = state.get("best")
 
     def result(self) -> TrainedNetwork:
-        """The network as it is now."""
-        state = self.network.state_dict()
+        """The network as it is now, or as it was after its best epoch if that is kept."""
+        state = self.network.state_dict() if self._best is None else self._best["network"]
         return TrainedNetwork(
             state_dict={
                 name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -389,15 +440,18 @@ class Training:
     def _make_optimizer(self) -> torch.optim.Optimizer:
         config = self.config
         parameters = list(self.network.parameters())
-        undecayed = [p for p in parameters if p.ndim == 1]
+        others = [p for p in parameters if p.ndim == 1]
         if self.lesson is not None:
-            undecayed += self.lesson.regularizer.parameters()
+            others += self.lesson.regularizer.parameters()
         groups: Any = [
             {
                 "params": [p for p in parameters if p.ndim > 1],
                 "weight_decay": config.weight_decay,
             },
-            {"params": undecayed, "weight_decay": 0.0},
+            {
+                "params": others,
+                "weight_decay": config.weight_decay if config.weight_decay_of == "all" else 0.0,
+            },
         ]
         if config.optimizer == "adam":
             return torch.optim.Adam(groups, lr=config.learning_rate)
@@ -417,6 +471,16 @@ class Training:
 def initial_network(config: NetworkConfig, n_channels: int, n_classes: int, seed: int) -> nn.Module:
     """The network that a training with this seed begins with, in training mode, on the CPU."""
     return build_network(config, n_channels, n_classes, _streams(seed)[0])
+
+
+def _validation_accuracies(history: Sequence[EpochRecord]) -> list[float]:
+    found = [record.validation_accuracy for record in history]
+    return [accuracy for accuracy in found if accuracy is not None]
+
+
+def _kept_epoch(config: TrainingConfig, history: Sequence[EpochRecord]) -> int:
+    """The epoch whose weights a training has to show, from 0."""
+    return best_epoch(_validation_accuracies(history)) if config.best_epoch else len(history) - 1
 
 
 def _streams(seed: int) -> list[int]:

@@ -22,8 +22,8 @@ class Lesson(Protocol):
     ----------
     config : LessonConfig
     regularizer : nn.Module
-        Its parameters are trained with the network's, without weight decay; its state is part of
-        a checkpoint.
+        Its parameters are trained with the network's, without weight decay unless that is one of
+        all (``weight_decay_of``); its state is part of a checkpoint.
     """
 
     config: LessonConfig
