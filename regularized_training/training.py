@@ -22,12 +22,13 @@ from regularized_training.lessons.lesson import Lesson
 from regularized_training.networks.architectures import build_network, load_network
 from regularized_training.networks.compared import compared_layers
 from regularized_training.networks.config import NetworkConfig
+from regularized_training.plateau import best_epoch, n_reductions
 from regularized_training.tasks.batches import augment, batches, to_float
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.training_config import TrainingConfig
 
 if TYPE_CHECKING:
-    from regularized_training.teachers.teacher import Teacher
+    from regularized_training.teachers.any_teacher import Teacher
 
 TEST_BATCH = 256
 CHECKPOINT_SHARE = 0.1  # of the time, at most, goes into writing checkpoints
@@ -91,6 +92,7 @@ class TrainedNetwork:
     state_dict : dict of str to Tensor
         On the CPU, contiguous.
     history : tuple of EpochRecord
+        Of all epochs, also those after `epoch`.
     network_config : NetworkConfig
     config : TrainingConfig
     seed : int
@@ -111,6 +113,11 @@ class TrainedNetwork:
     n_classes: int
     layers: tuple[str, ...]
     lesson_state: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the weights are of, from 0: the last, unless the best is kept."""
+        return _kept_epoch(self.config, self.history)
 
     def network(self) -> nn.Module:
         """The network, on the CPU and in evaluation mode."""
@@ -182,12 +189,12 @@ def train(
     saving = None
     if checkpoint is not None and parallel.is_first():
         saving = _Saving(training, checkpoint, belongs_to)
-    while len(training.history) < config.epochs:
+    while not training.finished:
         # Several processes have to stop at the same step, so that they resume from whole epochs.
         alone = parallel.world_size() == 1
         record = training.run_epoch(saving.if_due if saving is not None and alone else None)
         if saving is not None:
-            saving.if_due(at_last=len(training.history) == config.epochs)
+            saving.if_due(at_last=training.finished)
         if progress is not None:
             progress(record)
     return training.result()
@@ -267,6 +274,12 @@ class Training:
                 torch.tensor(task.validation_images, device=device),
                 torch.tensor(task.validation_labels, device=device),
             )
+        if config.hold_out_validation and self._validation is None:
+            raise TrainingError(
+                "config.hold_out_validation: set, but the task's validation part was not taken "
+                "out; give task.with_validation()"
+            )
+        self._best: dict[str, Any] | None = None  # weights of the best epoch, if that is kept
         init, *rest, layers = _streams(seed)
         self._rngs = {
             name: torch.Generator().manual_seed(state)
@@ -300,6 +313,12 @@ class Training:
             some_unused=self.lesson is not None,
         )
         self.optimizer = self._make_optimizer()
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is no epoch left to train."""
+        done = len(self.history) >= self.config.epochs
+        return done or self._reduced() >= self.config.reductions
 
     def step(
         self,
@@ -355,6 +374,7 @@ class Training:
         start = time.perf_counter()
         config, n_epoch = self.config, len(self.history)
         self.network.train()
+        reduced = self._reduced()
         n_steps = max(1, len(self.labels) // config.batch_size)
         now = self._epoch
         if now is None:
@@ -374,7 +394,8 @@ class Training:
                 n_batches = 0
                 if self.lesson is not None and self.lesson.config.teaches_at(time_of):
                     n_batches = self.lesson.config.batches_in(n_epoch * n_steps + step)
-                rate, strength = config.learning_rate_at(time_of), config.alpha_at(time_of)
+                rate = config.learning_rate_at(time_of, reduced)
+                strength = config.alpha_at(time_of)
                 now.totals += self.step(index, rate, strength, n_batches=n_batches)
                 now.step += 1
                 now.n_seen += len(index)
@@ -393,7 +414,10 @@ class Training:
         test_loss, test_accuracy = evaluate(self.network, self.test_images, self.test_labels)
         validation_accuracy = None
         if self._validation is not None:
-            _, validation_accuracy = evaluate(self.network, *self._validation)
+            _, accuracy = evaluate(self.network, *self._validation)
+            # The same in all processes, since it may decide how they go on.
+            said = torch.tensor(accuracy, dtype=torch.float64, device=self.images.device)
+            validation_accuracy = float(parallel.averaged(said))
         n_losses = now.n_batches * self._share.world
         record = EpochRecord(
             epoch=n_epoch,
@@ -402,7 +426,7 @@ class Training:
             train_accuracy=n_correct / now.n_seen,
             test_loss=test_loss,
             test_accuracy=test_accuracy,
-            learning_rate=config.learning_rate_at(n_epoch + (now.step - 0.5) / n_steps),
+            learning_rate=config.learning_rate_at(n_epoch + (now.step - 0.5) / n_steps, reduced),
             layer_weights=() if self.lesson is None else self.lesson.layer_weights,
             seconds=time.perf_counter() - start,
             validation_accuracy=validation_accuracy,
@@ -410,7 +434,34 @@ class Training:
         )
         self.history.append(record)
         self._epoch = None
+        if self.config.best_epoch:
+            self._keep_best(go_on_from_it=self._reduced() > reduced)
         return record
+
+    def _reduced(self) -> int:
+        """How often the learning rate has been reduced because accuracy stalled."""
+        config = self.config
+        if config.schedule != "plateau":
+            return 0
+        return n_reductions(
+            _validation_accuracies(self.history),
+            patience=config.patience,
+            threshold=config.threshold,
+        )
+
+    def _keep_best(self, *, go_on_from_it: bool) -> None:
+        """Keep the weights, if they are the best so far; or, if asked to, go back to those."""
+        parts = {"network": self.network}
+        if self.lesson is not None:
+            parts["lesson"] = self.lesson.module
+        if _kept_epoch(self.config, self.history) == len(self.history) - 1:
+            self._best = {
+                name: {key: value.detach().clone() for key, value in part.state_dict().items()}
+                for name, part in parts.items()
+            }
+        elif go_on_from_it and self._best is not None:
+            for name, part in parts.items():
+                part.load_state_dict(self._best[name])
 
     def state_dict(self) -> dict[str, Any]:
         """All that the rest of the training depends on."""
@@ -422,6 +473,7 @@ class Training:
             "draws": self._draws.state(),
             "history": [asdict(record) for record in self.history],
             "epoch": None if self._epoch is None else vars(self._epoch).copy(),
+            "best": self._best,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -436,16 +488,20 @@ class Training:
         if "draws" in state:  # checkpoints of earlier versions have none
             self._draws.restore(state["draws"])
         self.history = [EpochRecord(**record) for record in state["history"]]
+        self._best = state.get("best")
         epoch = state.get("epoch")
         if epoch is not None:
             totals = epoch["totals"].to(self.images.device)
             self._epoch = _Epoch(**{**epoch, "totals": totals})
 
     def result(self) -> TrainedNetwork:
-        """The network as it is now."""
+        """The network as it is now, or as it was after its best epoch if that is kept."""
         learned = {} if self.lesson is None else self.lesson.module.state_dict()
+        state = {"network": self.network.state_dict(), "lesson": learned}
+        if self._best is not None:
+            state = self._best
         return TrainedNetwork(
-            state_dict=_on_cpu(self.network.state_dict()),
+            state_dict=_on_cpu(state["network"]),
             history=tuple(self.history),
             network_config=self.network_config,
             config=self.config,
@@ -453,7 +509,7 @@ class Training:
             n_channels=self.n_channels,
             n_classes=self.n_classes,
             layers=self.layers,
-            lesson_state=_on_cpu(learned),
+            lesson_state=_on_cpu(state.get("lesson", {})),
         )
 
     def _on_device(self, drawn: Tensor) -> Tensor:
@@ -464,16 +520,20 @@ class Training:
     def _make_optimizer(self) -> torch.optim.Optimizer:
         config = self.config
         parameters = list(self.network.parameters())
+        others = {
+            "params": [p for p in parameters if p.ndim == 1],
+            "weight_decay": config.weight_decay if config.weight_decay_of == "all" else 0.0,
+        }
         groups: Any = [
             {
                 "params": [p for p in parameters if p.ndim > 1],
                 "weight_decay": config.weight_decay,
             },
-            {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
+            others,
         ]
         for group in () if self.lesson is None else self.lesson.parameter_groups():
-            if group.keys() == groups[1].keys() and not group["weight_decay"]:
-                groups[1]["params"] += group["params"]
+            if group.keys() == others.keys() and group["weight_decay"] == others["weight_decay"]:
+                others["params"] += group["params"]  # as checkpoints of earlier versions have them
             else:
                 groups.append(group)
         if config.optimizer == "adam":
@@ -494,6 +554,16 @@ class Training:
 def initial_network(config: NetworkConfig, n_channels: int, n_classes: int, seed: int) -> nn.Module:
     """The network that a training with this seed begins with, in training mode, on the CPU."""
     return build_network(config, n_channels, n_classes, _streams(seed)[0])
+
+
+def _validation_accuracies(history: Sequence[EpochRecord]) -> list[float]:
+    found = [record.validation_accuracy for record in history]
+    return [accuracy for accuracy in found if accuracy is not None]
+
+
+def _kept_epoch(config: TrainingConfig, history: Sequence[EpochRecord]) -> int:
+    """The epoch whose weights a training has to show, from 0."""
+    return best_epoch(_validation_accuracies(history)) if config.best_epoch else len(history) - 1
 
 
 def _streams(seed: int) -> list[int]:

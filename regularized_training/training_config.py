@@ -19,22 +19,42 @@ class TrainingConfig(Config):
     ----------
     epochs, batch_size : int
         40 and 64 in the paper.
-    schedule : {"restart", "one_cycle", "constant"}
+    schedule : {"restart", "one_cycle", "constant", "plateau"}
         ``restart``: multiply the learning rate by `decay` every `decay_every` epochs and start
         over at each multiple of `restart_epoch`. ``one_cycle``: rise linearly during the fraction
         `warmup` of the training, then fall to zero along a cosine, which gets by with few epochs.
+        ``plateau``: multiply by `decay` when accuracy on the validation part stalls, and stop
+        after `reductions`, or after `epochs` if they come first; as Safarani et al. 2021.
     learning_rate : float
         The highest of the schedule.
-    decay_every, decay, restart_epoch
+    decay : float
+        Of ``restart`` and ``plateau``: what the learning rate is multiplied by.
+    decay_every, restart_epoch
         Of ``restart``.
+    patience : int
+        Of ``plateau``: epochs in a row without improvement after which the learning rate is
+        reduced. The released code of Safarani et al., whose paper has 5, waits one more.
+    threshold : float
+        Of ``plateau``: an improvement is more than this above the best so far; of accuracy, which
+        is at most 1.
+    reductions : int
+        Of ``plateau``: the training stops when the learning rate would be reduced the last of so
+        many times.
+    best_epoch : bool
+        Keep the weights of the epoch with the highest accuracy on the validation part, the first
+        of several, rather than those of the last one. With ``plateau`` the training also goes on
+        from these weights whenever the learning rate is reduced, as in the released code of
+        Safarani et al. Both need `hold_out_validation`.
     warmup : float
         Of ``one_cycle``.
     optimizer : {"sgd", "adam"}
     momentum : float
         Of stochastic gradient descent.
     weight_decay : float
-        Of the weights of convolutions and linear layers, not of biases, batch normalisation or
-        layer weights.
+    weight_decay_of : {"weights", "all"}
+        What it acts on: the weights of convolutions and linear layers; or biases and batch
+        normalisation as well, as with Safarani et al. 2021. A lesson says by itself what decays of
+        its own parameters.
     augment : AugmentConfig
         Random crops and mirror images.
     n_train, n_test : int, optional
@@ -56,7 +76,7 @@ class TrainingConfig(Config):
 
     epochs: int = Field(default=40, ge=1)
     batch_size: int = Field(default=64, ge=2)
-    schedule: Literal["restart", "one_cycle", "constant"] = "restart"
+    schedule: Literal["restart", "one_cycle", "constant", "plateau"] = "restart"
     learning_rate: float = Field(default=0.1, gt=0)
     decay_every: int = Field(default=4, ge=1)
     decay: float = Field(default=0.3, gt=0, le=1)
@@ -72,6 +92,11 @@ class TrainingConfig(Config):
     precision: Literal["float32", "bfloat16"] = "float32"
     regularizer: AnyLesson | None = None
     hold_out_validation: bool = added(False, since="0.2.0")
+    patience: int = added(5, since="0.2.0", ge=1)
+    threshold: float = added(1e-4, since="0.2.0", ge=0, lt=1)
+    reductions: int = added(5, since="0.2.0", ge=1)
+    best_epoch: bool = added(False, since="0.2.0")
+    weight_decay_of: Literal["weights", "all"] = added("weights", since="0.2.0")
 
     @model_validator(mode="after")
     def _check(self) -> TrainingConfig:
@@ -79,10 +104,30 @@ class TrainingConfig(Config):
             raise ValueError(
                 f"batch_size: {self.batch_size}, expected 2 to {self.n_train}, the value of n_train"
             )
+        for asking, asked in (
+            ("schedule = 'plateau'", self.schedule == "plateau"),
+            ("best_epoch = true", self.best_epoch),
+        ):
+            if asked and not self.hold_out_validation:
+                raise ValueError(
+                    f"hold_out_validation: false, expected true with {asking}, which goes by "
+                    "accuracy on the validation part"
+                )
+        if self.schedule == "plateau" and self.decay == 1:
+            raise ValueError("decay: 1, expected less than 1 with schedule = 'plateau'")
         return self
 
-    def learning_rate_at(self, epoch: float) -> float:
-        """Learning rate at an epoch, which need not be a whole number."""
+    def learning_rate_at(self, epoch: float, reduced: int = 0) -> float:
+        """Learning rate at an epoch, which need not be a whole number.
+
+        Parameters
+        ----------
+        epoch : float
+        reduced : int
+            How often it has been reduced before, of ``plateau``.
+        """
+        if self.schedule == "plateau":
+            return self.learning_rate * self.decay**reduced
         if self.schedule == "restart":
             return self.learning_rate * self.decay ** (
                 int(epoch) % self.restart_epoch // self.decay_every

@@ -316,8 +316,9 @@ class TrainedNetwork(Computed):
         -> TrainingConfig
         -> Seed
         ---
-        test_accuracy   : float64        # without noise, after the last epoch
-        similarity_loss = null : float64 # Eq. 8 in the last epoch; none without a teacher
+        test_accuracy   : float64        # without noise
+        similarity_loss = null : float64 # Eq. 8 in its epoch; none without a teacher
+        weights_epoch = null : int32     # of the weights, from 0; that of the last if empty
         layers          : json           # that the layer weights belong to
         weights         : <attach@main>  # safetensors with the settings in the header
         {PROVENANCE}
@@ -376,13 +377,14 @@ class TrainedNetwork(Computed):
             "training": trained.config.model_dump_json(),
             "about": json.dumps({"n_channels": trained.n_channels, "n_classes": trained.n_classes}),
         }
-        last = trained.history[-1]
+        kept = trained.history[trained.epoch]
         parts = [find_network(trained.network_config.architecture)]
         if trained.config.regularizer is not None:
             parts.append(lesson_part(trained.config.regularizer))
         row = {
-            "test_accuracy": last.test_accuracy,
-            "similarity_loss": last.similarity_loss,
+            "test_accuracy": kept.test_accuracy,
+            "similarity_loss": kept.similarity_loss,
+            "weights_epoch": kept.epoch,
             "layers": list(trained.layers),
             "weights": Attached(
                 "network.safetensors", tensors_to_bytes(trained.state_dict, metadata)

@@ -98,6 +98,7 @@ def _foreign_keys(connection: Any, store: UPath, report: Report) -> None:
     _widen(EVALUATIONS["activations"].Config, "layer", "varchar(255)", report)
     for epochs in (training.TrainedNetwork.Epoch, training.TrainingProgress):
         _add_column(epochs, "validation_accuracy = null : float64", report)
+    _add_column(training.TrainedNetwork, "weights_epoch = null : int32", report)
     _widen(training.TrainingConfig, "compared", "varchar(1024)", report)
     _widen(training.NetworkConfig, "architecture", "varchar(128)", report)
     _widen(teacher_plan.TeacherConfig, "teacher", "varchar(128)", report)

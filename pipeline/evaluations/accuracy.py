@@ -40,27 +40,34 @@ def accuracy_by_epoch(selection: Selection) -> pd.DataFrame:
         epoch's steps, with dropout, augmentation and whatever labels were shuffled. ``gap`` is
         ``test_loss`` minus ``train_loss``: the generalisation error of Federer et al. 2020, who
         take the difference the other way round. Less is better. ``validation_accuracy`` is missing
-        for networks that were trained on the validation part too.
+        for networks that were trained on the validation part too. ``kept`` says which epoch's
+        weights the network has: the last one's, unless its training kept the best.
     """
     return _accuracies(_epochs_of_trainings(), selection)
 
 
 def accuracy_by_seed(selection: Selection) -> pd.DataFrame:
-    """The same after the last epoch, a row per network."""
+    """The same after the epoch whose weights the network has, a row per network."""
+    # Where that is not recorded, the training went on to its last epoch.
     epochs = _epochs_of_trainings() * training.TrainingConfig.proj("epochs")
-    return _accuracies(epochs & "epoch = epochs - 1", selection)
+    epochs &= "epoch = coalesce(weights_epoch, epochs - 1)"
+    return _accuracies(epochs, selection).drop(columns="kept")
 
 
 def _epochs_of_trainings() -> Any:
     # Renamed before any join: after one DataJoint quotes the name as MySQL does.
-    return training.TrainedNetwork.Epoch.proj(
+    epochs = training.TrainedNetwork.Epoch.proj(
         "test_loss", "train_accuracy", "test_accuracy", VALIDATION, train_loss="task_loss"
     )
+    return epochs * training.TrainedNetwork.proj("weights_epoch")
 
 
 def _accuracies(query: Any, selection: Selection) -> pd.DataFrame:
     columns = ["epoch", "train_loss", "test_loss", "train_accuracy", "test_accuracy", VALIDATION]
+    columns.append("weights_epoch")
     frame = network_frame(query, training.TrainingPlan, selection, columns)
+    weights_epoch = frame.pop("weights_epoch").astype(float).fillna(frame["epochs"] - 1)
+    frame = frame.assign(kept=frame["epoch"] == weights_epoch)
     order = ["image_set", *ORDER, "training_hash", "seed", "epoch"]
     frame = sort_frame(frame, order)
     gap = frame["test_loss"].astype(float) - frame["train_loss"].astype(float)
@@ -68,7 +75,7 @@ def _accuracies(query: Any, selection: Selection) -> pd.DataFrame:
 
 
 def accuracy(selection: Selection) -> pd.DataFrame:
-    """Losses and accuracies after the last epoch: mean and standard error over seeds."""
+    """Losses and accuracies of the trained networks: mean and standard error over seeds."""
     by_seed = accuracy_by_seed(selection).drop(columns="epoch")
     return sort_frame(
         over_seeds(by_seed, (*ACCURACIES, VALIDATION)), ["image_set", *ORDER, "setting"]
@@ -84,7 +91,7 @@ def accuracy_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def accuracy_figure(selection: Selection) -> Figure:
-    """Accuracy on test images after each epoch and after the last, a line for each setting.
+    """Accuracy on test images after each epoch and of the network, a line for each setting.
 
     Figures 2, 4, 7, A.1 to A.4, A.7 and A.8 of Federer et al. 2020, of the experiments that ask
     for their conditions.
@@ -97,17 +104,17 @@ def accuracy_figure(selection: Selection) -> Figure:
     for (left, right), (setting, group) in zip(axes, panels, strict=True):
         _over_epochs(left, group, "test_accuracy")
         left.set_ylabel("accuracy on test images")
-        dots(right, _last(group), "test_accuracy")
+        dots(right, _kept(group), "test_accuracy")
         right.set_title(str(setting), fontsize=9)
-        right.set_xlabel("after the last epoch")
+        right.set_xlabel("of the trained networks")
     legend_below(figure, *axes[:, 0])
     _finish(figure, f"Accuracy on test images; {STARS}", selection)
     return figure
 
 
 def accuracy_distribution_figure(selection: Selection) -> Figure:
-    """Histogram over seeds of the accuracy after the last epoch: figure A.6."""
-    frame = _last(_epochs(selection))
+    """Histogram over seeds of the accuracy after training: figure A.6."""
+    frame = _kept(_epochs(selection))
     panels = list(frame.groupby(settings(frame), sort=False))
     figure = new_figure((6.4, 0.9 + 2.3 * len(panels)))
     axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
@@ -155,7 +162,7 @@ def label_corruption_figure(selection: Selection) -> Figure:
         smallest = min(fraction for fraction in group["shuffled_labels"] if fraction)
         at_smallest = group[group["shuffled_labels"] == smallest]
         styles = {rows["curve"].iloc[0]: line for _, line, rows in styled(at_smallest)}
-        for curve, rows in _last(group).groupby("curve", sort=False):
+        for curve, rows in _kept(group).groupby("curve", sort=False):
             accuracies = rows.groupby("shuffled_labels")["test_accuracy"]
             mean, sem = accuracies.mean(), accuracies.sem().fillna(0)
             style = styles.get(curve, {})
@@ -168,7 +175,7 @@ def label_corruption_figure(selection: Selection) -> Figure:
         middle.axhline(0, color="black", linewidth=0.5)
         middle.set_ylabel("test minus training loss (nats)")
         middle.set_title(f"{smallest:g} of labels shuffled", fontsize=9)
-        dots(right, _last(at_smallest), "test_accuracy")
+        dots(right, _kept(at_smallest), "test_accuracy")
         right.set_title(f"{smallest:g} of labels shuffled", fontsize=9)
         right.set_xlabel("accuracy on test images")
     legend_below(figure, *lines[:, 0])
@@ -183,8 +190,8 @@ def _epochs(selection: Selection) -> pd.DataFrame:
     return frame
 
 
-def _last(by_epoch: pd.DataFrame) -> pd.DataFrame:
-    return by_epoch[by_epoch["epoch"] == by_epoch["epochs"] - 1]
+def _kept(by_epoch: pd.DataFrame) -> pd.DataFrame:
+    return by_epoch[by_epoch["kept"]]
 
 
 def _over_epochs(ax: Any, by_epoch: pd.DataFrame, value: str) -> None:

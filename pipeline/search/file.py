@@ -128,7 +128,7 @@ class NetworkSearchSettings(Searched):
     Attributes
     ----------
     objective : str
-        ``accuracy`` on the validation images, after the last epoch; or the name of an evaluation
+        ``accuracy`` on the validation images, after training; or the name of an evaluation
         that networks can be ranked by, such as ``noise``: accuracy under the noise of the tables
         ``[[noise]]``, mean over their levels. Mean over seeds in either case.
     experiment : ExperimentSettings

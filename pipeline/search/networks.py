@@ -76,8 +76,9 @@ class NetworkTrials(Trials[NetworkSearchSettings]):
 
     def found(self) -> list[Trial]:
         """All trials, by number."""
-        columns = ["validation_accuracy", "seconds"]
-        epochs = read_rows(TrainedNetwork.Epoch * TrainingPlan & self._experiment, columns)
+        columns = ["validation_accuracy", "seconds", "weights_epoch"]
+        epochs = TrainedNetwork.Epoch.proj(*columns[:2]) * TrainedNetwork.proj("weights_epoch")
+        epochs = read_rows(epochs * TrainingPlan & self._experiment, columns)
         scores, states = self._scores(epochs), self._states()
         spent = epochs.groupby("scale")["seconds"].agg(["sum", "count"])
         found = []
@@ -103,7 +104,9 @@ class NetworkTrials(Trials[NetworkSearchSettings]):
             measured = rows.groupby(["scale", *key])[value].mean()
         else:
             plan, key, value = TrainingPlan, TrainedNetwork().primary_key, "validation_accuracy"
-            measured = epochs.sort_values("epoch").groupby(["scale", *key])[value].last()
+            last = epochs["weights_epoch"].isna()  # where no other was kept
+            kept = epochs[last | (epochs["epoch"] == epochs["weights_epoch"])]
+            measured = kept.sort_values("epoch").groupby(["scale", *key])[value].last()
         asked = read_rows(plan & self._experiment).groupby("scale").size()
         of_trials = measured.groupby("scale").agg(["mean", "count"])
         whole = of_trials[of_trials["count"] == asked.reindex(of_trials.index)]

@@ -36,11 +36,16 @@ class Showing(Protocol):
     """Settings of how stimuli are shown."""
 
     @property
-    def n_stimuli(self) -> int: ...
+    def n_stimuli(self) -> int:
+        """In a batch."""
+
     @property
-    def stimulus_size(self) -> tuple[int, int] | None: ...
+    def stimulus_size(self) -> tuple[int, int] | None:
+        """Height and width."""
+
     @property
-    def batchnorm(self) -> BatchNormChoice: ...
+    def batchnorm(self) -> BatchNormChoice:
+        """By which statistics stimuli are normalised."""
 
 
 class StimulusReader:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -22,8 +22,13 @@ class Normalise(nn.Module):
     ----------
     n_channels : int
         1 or 3.
-    mean, std : tuple of float, optional
-        Of each channel; those of ``CHANNEL_STATISTICS`` by default.
+    mean, std : float or sequence of float, optional
+        Of all channels or of each, of pixels in [0, 1]; those of ``CHANNEL_STATISTICS`` by default.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many as channels, or no pixels in [0, 1] can have them.
     """
 
     mean: Tensor
@@ -32,20 +37,34 @@ class Normalise(nn.Module):
     def __init__(
         self,
         n_channels: int,
-        mean: tuple[float, ...] | None = None,
-        std: tuple[float, ...] | None = None,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         if n_channels not in CHANNEL_STATISTICS:
             raise ValueError(f"n_channels: {n_channels}, expected 1 for grey or 3 for colour")
         usual_mean, usual_std = CHANNEL_STATISTICS[n_channels]
         # Constants, so not in the state dict.
-        for name, values in (("mean", mean or usual_mean), ("std", std or usual_std)):
+        for name, given, usual in (("mean", mean, usual_mean), ("std", std, usual_std)):
+            values = usual if given is None else _of_channels(name, given, n_channels)
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (batch, channels, height, width), normalised."""
         return (images - self.mean) / self.std
+
+
+def _of_channels(name: str, given: float | Sequence[float], n_channels: int) -> tuple[float, ...]:
+    values = tuple(given) if isinstance(given, Sequence) else (given,) * n_channels
+    if len(values) != n_channels:
+        raise ValueError(
+            f"{name}: {given}, expected one number or {n_channels}, one for each channel"
+        )
+    if not all(0 <= value <= 1 for value in values):
+        raise ValueError(f"{name}: {given}, expected 0 to 1, as pixels are")
+    if name == "std" and not all(values):
+        raise ValueError(f"{name}: {given}, expected more than 0")
+    return tuple(map(float, values))
 
 
 def batch_norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:

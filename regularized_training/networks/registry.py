@@ -38,6 +38,12 @@ AREAS = ("V1", "V2", "V4", "IT")
 # All convolutions after the nonlinearity; the third is features.6.
 VGG_LAYERS = tuple(f"features.{i}" for i in (1, 3, 6, 8, 11, 13, 15, 18, 20, 22, 25, 27, 29))
 
+# The same of VGG-19 with batch normalisation. The trunk of Safarani et al. 2021 ends with the
+# fifth, conv3-1: features.16.
+VGG19_LAYERS = tuple(
+    f"features.{i}" for i in (2, 5, 9, 12, 16, 19, 22, 25, 29, 32, 35, 38, 42, 45, 48, 51)
+)
+
 # Layers of Eq. 9 of Li et al. 2019. A new network of ours is one entry here and one below.
 SIMILARITY_LAYERS: Mapping[str, tuple[str, ...]] = {
     "resnet18": RESNET_LAYERS,
@@ -45,6 +51,7 @@ SIMILARITY_LAYERS: Mapping[str, tuple[str, ...]] = {
     "cornet_z": AREAS,
     "cornet_z_dense": AREAS,
     "vgg16": VGG_LAYERS,
+    "vgg19_bn": VGG19_LAYERS,
 }
 
 _HERE = "regularized_training.networks"
@@ -56,6 +63,7 @@ NETWORKS = Registry(
         "cornet_z": f"{_HERE}.cornet:CORnetZ",
         "cornet_z_dense": f"{_HERE}.cornet:cornet_z_dense",
         "vgg16": f"{_HERE}.vgg:VGG16",
+        "vgg19_bn": f"{_HERE}.vgg19:VGG19BatchNorm",
     },
     hint="torchvision:NAME, timm:NAME, ",
 )

@@ -9,6 +9,7 @@ from regularized_training.networks.dense import dense_readout
 from regularized_training.networks.normalisation import Normalise
 
 PUBLISHED_WIDTH = 64
+DENSE = 64  # units of a hidden layer of the classifier for each channel of the first convolution
 
 
 class VGG16(nn.Module):
@@ -35,7 +36,7 @@ class VGG16(nn.Module):
         assert isinstance(first, nn.Conv2d)
         if n_channels != first.in_channels:
             self.features[0] = nn.Conv2d(n_channels, first.out_channels, 3, padding=1)
-        self.classifier = dense_readout(8 * width, 1, 64 * width, n_classes, drop_features=False)
+        self.classifier = dense_readout(8 * width, 1, DENSE * width, n_classes, drop_features=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (batch, class), of images (batch, channels, height, width) in [0, 1]."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,30 +12,10 @@ from numpy.typing import NDArray
 from predictive_model.digest import array_digest
 from predictive_model.recordings.recording import Recording, RecordingError, check_images
 from predictive_model.scoring.reliability import reliability
-from regularized_training.teachers.kinds import Says
 from regularized_training.teachers.similarity import model_similarity, oracle_similarity, similarity
 from regularized_training.teachers.stimuli import Scale, common_images, pixel_scale
 
 FEWEST_TEACHING = 16  # images
-
-
-class Teacher(Protocol):
-    """Stimuli and what the brain, or a control, says of them: what all kinds of it have."""
-
-    @property
-    def name(self) -> str:
-        """For people."""
-
-    @property
-    def says(self) -> Says:
-        """What is learned from it: similarity, or responses."""
-
-    @property
-    def stimuli(self) -> NDArray:
-        """(n, channels, height, width) uint8 or float32."""
-
-    def digest(self) -> str:
-        """Of all that decides what a network learns from it."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from pipeline.query.provenance import provenance
 from pipeline.query.rows import query
 from pipeline.transfer import operations
 from pipeline.workers import populate
-from schemas import base, encoding, similarity, teacher_plan, teaching
+from schemas import base, encoding, similarity, teacher_plan, teaching, training
 from schemas import tables as registry
 from schemas.catalogue import Catalogue
 
@@ -269,6 +269,8 @@ def put_back_to_version_3(database: Database) -> None:
     for table in registry.all_tables():
         if issubclass(table, base.dj.Lookup) and "needs" in table.definition:
             connection.query(f"ALTER TABLE {table().full_table_name} DROP COLUMN needs")
+    networks = training.TrainedNetwork().full_table_name
+    connection.query(f"ALTER TABLE {networks} DROP COLUMN weights_epoch")
     connection.query(f'UPDATE "{schema}".schema_version SET number = 3 WHERE number = 4')
 
 

@@ -144,6 +144,31 @@ def test_evaluations_read_their_part_alone_and_results_say_which(
 
 
 @pytest.mark.database
+def test_a_training_that_stopped_early_counts_with_the_epoch_that_it_kept(
+    database: Database,
+) -> None:
+    """After two epochs, as none is better than the first by nine tenths."""
+    training.ImageSet.add(some_digits(), source="test")
+    stalling = {"schedule": "plateau", "patience": 1, "threshold": 0.9, "reductions": 1}
+    settings = asked(training={**HELD_OUT, **stalling, "epochs": 5, "best_epoch": True})
+    assert add_experiment(settings, name="early", scale="paper")
+    assert populate.populate(Selection("early")).failures == []
+    by_epoch = results.accuracy_by_epoch("early")
+    assert by_epoch["epoch"].tolist() == [0, 1]
+    best = by_epoch["validation_accuracy"].idxmax()
+    assert by_epoch["kept"].tolist() == [best == row for row in by_epoch.index]
+    row = training.TrainedNetwork.fetch1()
+    assert row["weights_epoch"] == by_epoch.loc[best, "epoch"]
+    found = results.accuracy_by_seed("early")
+    assert found["test_accuracy"].item() == row["test_accuracy"]
+    task, network = some_digits(), training.TrainedNetwork.load(row)
+    clean = accuracy_under_noise(
+        network, task.test_images, task.test_labels, NoiseConfig(levels=[0])
+    )
+    assert row["test_accuracy"] == pytest.approx(clean.accuracy[0])
+
+
+@pytest.mark.database
 def test_the_part_that_a_network_learned_is_refused_when_it_is_computed(
     database: Database,
 ) -> None:

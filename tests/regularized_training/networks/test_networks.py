@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 from torch import nn
 
 from regularized_training.networks.architectures import (
@@ -12,6 +12,7 @@ from regularized_training.networks.architectures import (
 )
 from regularized_training.networks.config import NetworkConfig
 from regularized_training.networks.layer_reader import LayerReader
+from regularized_training.networks.normalisation import Normalise
 from regularized_training.networks.registry import SIMILARITY_LAYERS
 
 SMALL = NetworkConfig(width=4)
@@ -44,6 +45,8 @@ def test_a_resnet_for_small_images_has_its_published_number_of_parameters(
         ),
         # torchvision's features, then 512 to 4,096 to 4,096 units.
         ("vgg16", 100, 14_714_688 + 2_101_248 + 16_781_312 + 409_700),
+        # torchvision's features with batch normalisation, then 1 x 1 convolutions of as many units.
+        ("vgg19_bn", 200, 20_035_392 + 2_101_248 + 16_781_312 + 819_400),
     ],
 )
 def test_other_networks_have_the_parameters_of_their_layers(
@@ -66,6 +69,30 @@ def test_the_third_convolution_of_vgg_is_features_6() -> None:
     convolutions = [n for n, m in network.named_modules() if isinstance(m, nn.Conv2d)]
     assert convolutions[2] == "features.5"
     assert isinstance(network.get_submodule("features.6"), nn.ReLU)
+
+
+def test_every_nonlinearity_of_vgg19_is_compared_and_the_shared_trunk_ends_after_conv3_1() -> None:
+    network = build_network(NetworkConfig(architecture="vgg19_bn", width=4), 1, 10, seed=0)
+    features = network.get_submodule("features")
+    rectified = [f"features.{n}" for n, m in features.named_children() if isinstance(m, nn.ReLU)]
+    assert compared_layers("vgg19_bn") == tuple(rectified)
+    trunk = list(features.children())[:17]
+    kinds = [type(m) for m in trunk]
+    assert kinds[-3:] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+    # conv3-1: the first after the second of five halvings.
+    assert kinds.count(nn.MaxPool2d) == 2 and kinds.count(nn.Conv2d) == 5
+    [shared] = LayerReader(network, ("features.16",))(torch.rand(2, 1, 64, 64))
+    assert shared.shape == (2, 16, 16, 16)
+
+
+def test_a_class_of_vgg19_has_the_logit_of_the_place_that_speaks_most_for_it() -> None:
+    config = NetworkConfig(architecture="vgg19_bn", width=4)
+    network = build_network(config, 1, 10, seed=0).eval()
+    places: list[torch.Tensor] = []
+    network.get_submodule("classifier").register_forward_hook(lambda _, __, out: places.append(out))
+    logits = network(torch.rand(2, 1, 64, 64))
+    assert places[0].shape == (2, 10, 2, 2)
+    assert torch.equal(logits, places[0].flatten(2).max(2).values)
 
 
 @pytest.mark.parametrize("architecture", SIMILARITY_LAYERS)
@@ -177,6 +204,33 @@ def test_grey_of_one_half_is_normalised_to_zero() -> None:
     normalise = build_network(SMALL, 1, 10, seed=0).get_submodule("normalise")
     torch.testing.assert_close(normalise(torch.full((1, 1, 2, 2), 0.5)), torch.zeros(1, 1, 2, 2))
     torch.testing.assert_close(normalise(torch.full((1, 1, 2, 2), 0.7)), torch.ones(1, 1, 2, 2))
+
+
+def test_pixels_are_standardised_by_the_mean_and_deviation_of_their_set() -> None:
+    options = {"mean": 0.4519, "std": 0.2221}  # of grey Tiny ImageNet
+    config = NetworkConfig(architecture="vgg19_bn", width=4, options=options)
+    normalise = build_network(config, 1, 10, seed=0).get_submodule("normalise")
+    pixels = torch.tensor([0.4519, 0.4519 + 0.2221]).view(1, 1, 1, 2)
+    torch.testing.assert_close(normalise(pixels), torch.tensor([0.0, 1.0]).view(1, 1, 1, 2))
+    three = Normalise(3, mean=[0.1, 0.2, 0.3], std=0.5)(torch.full((1, 3, 1, 1), 0.6))
+    torch.testing.assert_close(three.flatten(), torch.tensor([1.0, 0.8, 0.6]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"mean": [0.4, 0.5]},
+            r"mean: \[0.4, 0.5\], expected one number or 1, one for each",
+        ),
+        ({"std": 0}, "std: 0, expected more than 0"),
+        ({"mean": 115.2}, "mean: 115.2, expected 0 to 1, as pixels are"),
+    ],
+)
+def test_impossible_standardisation_is_refused(options: dict[str, JsonValue], message: str) -> None:
+    config = NetworkConfig(architecture="vgg19_bn", width=4, options=options)
+    with pytest.raises(ValueError, match=message):
+        build_network(config, 1, 10, seed=0)
 
 
 def test_a_loaded_network_answers_as_the_saved_one() -> None:
