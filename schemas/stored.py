@@ -140,7 +140,6 @@ class StoredArray(NpyRef):
         except (ArrayFileError, OSError) as error:
             raise StoreError(f"{describe(self.path)}: {reason_of(error)}; {MEND}") from error
 
-
     def digest(self) -> str:
         """SHA-256 of its file, as its row says; of an older row without it, of what is read."""
         known = self._meta.get("sha256")
