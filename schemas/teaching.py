@@ -200,7 +200,7 @@ def _predictions(
 
     predicted, weights = [], []
     for member, images, recording in zip(members, chosen, scans, strict=True):
-        responses = np.asarray((PredictedResponses & member).fetch1("responses"))[images]
+        responses = PredictedResponses.load(member, images)
         predicted.append(responses)
         weights.append(
             # Of a published encoder neither reliability nor predictability is known.

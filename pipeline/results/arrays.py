@@ -117,7 +117,7 @@ def denoised_responses(scan: str, selection: Selection = ALL) -> dict[str, NDArr
         weight = model_weight(own, encoding.FittedEncoder.load(encoder))
     return {
         "images": own.images,
-        "responses": np.asarray(rows.fetch1("responses")),
+        "responses": prediction.PredictedResponses.load(encoder),
         "repeats": own.repeats,
         "neuron_ids": np.asarray(own.neuron_ids),
         "weight": weight,
