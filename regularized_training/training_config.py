@@ -55,7 +55,7 @@ class TrainingConfig(Config):
         What it acts on: the weights of convolutions and linear layers; or biases, batch
         normalisation and what the lesson trains as well, as with Safarani et al. 2021.
     augment : AugmentConfig
-        Random crops and mirror images.
+        Random crops, mirror images and rotations.
     n_train, n_test : int, optional
         Number of images to use, evenly over the classes and the same ones for every seed.
     hold_out_validation : bool
