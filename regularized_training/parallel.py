@@ -34,12 +34,23 @@ def is_first() -> bool:
     return not _joined() or distributed.get_rank() == 0
 
 
-def replicated(module: nn.Module) -> nn.Module:
-    """The module, whose gradients are averaged over processes if there are several."""
+def replicated(module: nn.Module, *, some_unused: bool = False) -> nn.Module:
+    """The module, whose gradients are averaged over processes if there are several.
+
+    Parameters
+    ----------
+    module : nn.Module
+    some_unused : bool
+        Whether some of its parameters have no gradient in some steps.
+    """
     if world_size() == 1:
         return module
     device = next(module.parameters()).device
-    return DistributedDataParallel(module, device_ids=[device] if device.type == "cuda" else None)
+    return DistributedDataParallel(
+        module,
+        device_ids=[device] if device.type == "cuda" else None,
+        find_unused_parameters=some_unused,
+    )
 
 
 def averaged(values: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from regularized_training.tasks.image_task import ImageTask
 from regularized_training.training_config import TrainingConfig
 
 if TYPE_CHECKING:
-    from regularized_training.teachers.teacher import SimilarityTeacher
+    from regularized_training.teachers.teacher import Teacher
 
 TEST_BATCH = 256
 CHECKPOINT_SHARE = 0.1  # of the time, at most, goes into writing checkpoints
@@ -50,8 +50,9 @@ class EpochRecord:
     task_loss : float
         Cross-entropy in nats, mean over the steps.
     similarity_loss : float or None
-        Eq. 8, or the cost of an RSM, mean over the steps that taught, before it is weighed; None
-        without a teacher, and where it rested.
+        The teacher's: Eq. 8 of Li et al. 2019, the cost of an RSM, or what else its lesson has for
+        a loss; mean over its batches, before it is weighed; None without a teacher, and where it
+        rested.
     train_accuracy : float
         Of the augmented training images, while the network was changing.
     test_loss, test_accuracy : float
@@ -60,11 +61,13 @@ class EpochRecord:
     learning_rate : float
         Of the last step.
     layer_weights : tuple of float
-        The gamma of Eq. 10, after the epoch; empty without a teacher.
+        The gamma of Eq. 10, after the epoch; empty without a teacher, or where layers have none.
     seconds : float
         Wall time, testing included.
     validation_accuracy : float or None
         Of the validation part, after the epoch; None unless it is held out.
+    measures : dict of str to float
+        What else the lesson has learned, after the epoch.
     """
 
     epoch: int
@@ -77,6 +80,7 @@ class EpochRecord:
     layer_weights: tuple[float, ...]
     seconds: float
     validation_accuracy: float | None = None
+    measures: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +100,8 @@ class TrainedNetwork:
     layers : tuple of str
         Layers compared with the teacher, in the order of ``EpochRecord.layer_weights``; empty
         without a teacher.
+    lesson_state : dict of str to Tensor
+        What the lesson has learned and kept, on the CPU; empty without a teacher.
     """
 
     state_dict: dict[str, Tensor]
@@ -106,6 +112,7 @@ class TrainedNetwork:
     n_channels: int
     n_classes: int
     layers: tuple[str, ...]
+    lesson_state: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def epoch(self) -> int:
@@ -123,7 +130,7 @@ def train(
     config: TrainingConfig,
     seed: int,
     *,
-    teacher: SimilarityTeacher | None = None,
+    teacher: Teacher | None = None,
     device: str | torch.device = "cpu",
     checkpoint: Path | None = None,
     progress: Callable[[EpochRecord], None] | None = None,
@@ -145,12 +152,13 @@ def train(
     network_config : NetworkConfig
     config : TrainingConfig
     seed : int
-    teacher : SimilarityTeacher, optional
+    teacher : Teacher, optional
         Needed exactly if ``config.regularizer`` is given.
     device : str or torch.device
     checkpoint : Path, optional
-        Written after the first and the last epoch, and between them as often as takes no more
-        than ``CHECKPOINT_SHARE`` of the time. If it exists, the training goes on where it stopped.
+        Written after the first step and the last epoch, and between them as often as takes no
+        more than ``CHECKPOINT_SHARE`` of the time, by several processes at the end of epochs. If
+        it exists, the training goes on where it stopped.
     progress : callable, optional
         Called after each epoch, once a checkpoint that is due is written.
 
@@ -178,21 +186,59 @@ def train(
         if state is not None:
             training.load_state_dict(state)
         parallel.require_alike(len(training.history), "epochs in the checkpoint")
-    saved, writing = -math.inf, 0.0
+    saving = None
+    if checkpoint is not None and parallel.is_first():
+        saving = _Saving(training, checkpoint, belongs_to)
     while not training.finished:
-        record = training.run_epoch()
-        now = time.perf_counter()
-        if (
-            checkpoint is not None
-            and parallel.is_first()
-            and (now - saved >= writing / CHECKPOINT_SHARE or training.finished)
-        ):
-            save_checkpoint(checkpoint, training.state_dict(), belongs_to=belongs_to)
-            saved = time.perf_counter()
-            writing = saved - now
+        # Several processes have to stop at the same step, so that they resume from whole epochs.
+        alone = parallel.world_size() == 1
+        record = training.run_epoch(saving.if_due if saving is not None and alone else None)
+        if saving is not None:
+            saving.if_due(at_last=training.finished)
         if progress is not None:
             progress(record)
     return training.result()
+
+
+class _Saving:
+    """Writes checkpoints, as often as takes no more than ``CHECKPOINT_SHARE`` of the time."""
+
+    def __init__(self, training: Training, path: Path, belongs_to: str) -> None:
+        self._training, self._path, self._belongs_to = training, path, belongs_to
+        self._saved, self._writing = -math.inf, 0.0
+
+    def if_due(self, *, at_last: bool = False) -> None:
+        """Write one if enough time has passed since the last, or if it is the last of all."""
+        now = time.perf_counter()
+        if at_last or now - self._saved >= self._writing / CHECKPOINT_SHARE:
+            state = self._training.state_dict()
+            save_checkpoint(self._path, state, belongs_to=self._belongs_to)
+            self._saved = time.perf_counter()
+            self._writing = self._saved - now
+
+
+@dataclass
+class _Epoch:
+    """An epoch under way: how far it is, and what it came to so far.
+
+    Attributes
+    ----------
+    totals : (3,) Tensor
+        Sums over steps of the task's loss, the teacher's loss and the number of correct answers.
+    order : Tensor
+        State of the generator that put the images into their order.
+    step, n_seen, n_batches : int
+        Steps made, task images seen, batches that the lesson drew.
+    seconds : float
+        Before this process went on with it.
+    """
+
+    totals: Tensor
+    order: Tensor
+    step: int = 0
+    n_seen: int = 0
+    n_batches: int = 0
+    seconds: float = 0.0
 
 
 class Training:
@@ -212,7 +258,7 @@ class Training:
         config: TrainingConfig,
         seed: int,
         *,
-        teacher: SimilarityTeacher | None = None,
+        teacher: Teacher | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
         self.config, self.network_config, self.seed = config, network_config, seed
@@ -260,9 +306,11 @@ class Training:
             raise TrainingError(
                 "config.regularizer: set, but there is no teacher; give one, or set it to None"
             )
-        # One module for both losses of Eq. 7, so that gradients are exchanged once a step.
+        self._epoch: _Epoch | None = None
+        # One module for all losses, so that gradients are exchanged once a step. A lesson may rest.
         self._losses = parallel.replicated(
-            _Losses(self.network, self.n_classes, self.lesson, config.precision)
+            _Losses(self.network, self.n_classes, self.lesson, config.precision),
+            some_unused=self.lesson is not None,
         )
         self.optimizer = self._make_optimizer()
 
@@ -276,74 +324,91 @@ class Training:
         self,
         index: Tensor,
         learning_rate: float,
-        alpha: float | None = None,
+        strength: float | None = None,
         *,
-        taught: bool = True,
+        n_batches: int = 1,
     ) -> Tensor:
-        """One step: a batch of the task, a batch of stimuli, the gradients of both.
-
-        Eq. 7 of Li et al. 2019, or Eq. 2 of Federer et al. 2020.
+        """One step: a batch of the task, batches of the lesson, the gradients of all.
 
         Parameters
         ----------
         index : (batch,) int64 Tensor
             Training images to use.
         learning_rate : float
-        alpha : float, optional
-            Weight of the similarity loss, or r; the configuration's by default.
-        taught : bool
-            Whether the teacher has a say in this step.
+        strength : float, optional
+            Weight of the teacher's loss, or r; the configuration's by default.
+        n_batches : int
+            Of stimuli; 0 for a step in which the teacher has no say.
 
         Returns
         -------
         (3,) Tensor
-            Task loss, similarity loss (0 without a teacher), number of correct answers.
+            Task loss, teacher's loss summed over its batches (0 without), number of correct
+            answers.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        index = index.to(self.images.device)
+            group["lr"] = learning_rate * group.get("lr_factor", 1.0)
+        index = self._on_device(index)
         images, labels = self.images[index], self.labels[index]
         images = augment(images, self._rngs["augmentation"], self.config.augment)
         images, labels = self._share.of(images), self._share.of(labels)
+        drawn = []
+        if self.lesson is not None:
+            strength = self.lesson.config.alpha if strength is None else strength
+            for _ in range(n_batches):
+                drawn.append([self._on_device(part) for part in self.lesson.draw()])
         self.optimizer.zero_grad(set_to_none=True)
-        taught = taught and self.lesson is not None
-        task_loss, similarity_loss, n_correct = self._losses(to_float(images), labels, taught)
-        loss = task_loss
-        if taught and self.lesson is not None:
-            alpha = self.lesson.config.alpha if alpha is None else alpha
-            weight = self.lesson.weight(alpha, task_loss, similarity_loss)
-            loss = task_loss + weight * similarity_loss
-        loss.backward()
+        total, losses = self._losses(to_float(images), labels, strength, drawn)
+        total.backward()
         self.optimizer.step()
-        return torch.stack([task_loss.detach(), similarity_loss.detach(), n_correct])
+        return losses.detach()
 
-    def run_epoch(self) -> EpochRecord:
-        """Train for one epoch, test, and append to the history."""
+    def run_epoch(self, after_step: Callable[[], None] | None = None) -> EpochRecord:
+        """Train for one epoch, or for what is left of it, test, and append to the history.
+
+        Parameters
+        ----------
+        after_step : callable, optional
+            Called after each step.
+        """
         start = time.perf_counter()
-        epoch = len(self.history)
+        config, n_epoch = self.config, len(self.history)
         self.network.train()
         reduced = self._reduced()
-        n_steps = max(1, len(self.labels) // self.config.batch_size)
-        totals = torch.zeros(3, device=self.images.device)
-        n_seen = n_taught = 0
+        n_steps = max(1, len(self.labels) // config.batch_size)
+        now = self._epoch
+        if now is None:
+            totals = torch.zeros(3, device=self.images.device)
+            now = self._epoch = _Epoch(totals, self._rngs["order"].get_state())
+        else:
+            self._rngs["order"].set_state(now.order)
+            start -= now.seconds
         # cuDNN's fastest algorithms may differ from run to run.
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
         with exact, self._draws.own():
-            order = batches(len(self.labels), self.config.batch_size, self._rngs["order"])
+            order = batches(len(self.labels), config.batch_size, self._rngs["order"])
             for step, index in enumerate(order):
-                now = epoch + (step + 0.5) / n_steps
-                learning_rate = self.config.learning_rate_at(now, reduced)
-                alpha = self.config.alpha_at(now)
-                taught = self.lesson is not None and self.lesson.config.teaches_at(now)
-                totals += self.step(index, learning_rate, alpha, taught=taught)
-                n_seen += len(index)
-                n_taught += taught
+                if step < now.step:
+                    continue
+                time_of = n_epoch + (step + 0.5) / n_steps
+                n_batches = 0
+                if self.lesson is not None and self.lesson.config.teaches_at(time_of):
+                    n_batches = self.lesson.config.batches_in(n_epoch * n_steps + step)
+                rate = config.learning_rate_at(time_of, reduced)
+                strength = config.alpha_at(time_of)
+                now.totals += self.step(index, rate, strength, n_batches=n_batches)
+                now.step += 1
+                now.n_seen += len(index)
+                now.n_batches += n_batches
                 if step % STEPS_BETWEEN_CHECKS == 0:
-                    self._check_finite(totals, epoch)
-        totals = self._share.summed(totals)
-        self._check_finite(totals, epoch)
+                    self._check_finite(now.totals, n_epoch)
+                if after_step is not None:
+                    now.seconds = time.perf_counter() - start
+                    after_step()
+        totals = self._share.summed(now.totals)
+        self._check_finite(totals, n_epoch)
         for parameter in self.network.parameters():
-            self._check_finite(parameter, epoch)
+            self._check_finite(parameter, n_epoch)
         parallel.share_buffers(self.network)
         task_loss, similarity_loss, n_correct = totals.tolist()
         test_loss, test_accuracy = evaluate(self.network, self.test_images, self.test_labels)
@@ -353,19 +418,22 @@ class Training:
             # The same in all processes, since it may decide how they go on.
             said = torch.tensor(accuracy, dtype=torch.float64, device=self.images.device)
             validation_accuracy = float(parallel.averaged(said))
+        n_losses = now.n_batches * self._share.world
         record = EpochRecord(
-            epoch=epoch,
+            epoch=n_epoch,
             task_loss=task_loss / n_steps / self._share.world,
-            similarity_loss=similarity_loss / n_taught / self._share.world if n_taught else None,
-            train_accuracy=n_correct / n_seen,
+            similarity_loss=similarity_loss / n_losses if n_losses else None,
+            train_accuracy=n_correct / now.n_seen,
             test_loss=test_loss,
             test_accuracy=test_accuracy,
-            learning_rate=learning_rate,
+            learning_rate=config.learning_rate_at(n_epoch + (now.step - 0.5) / n_steps, reduced),
             layer_weights=() if self.lesson is None else self.lesson.layer_weights,
             seconds=time.perf_counter() - start,
             validation_accuracy=validation_accuracy,
+            measures={} if self.lesson is None else self.lesson.measures(),
         )
         self.history.append(record)
+        self._epoch = None
         if self.config.best_epoch:
             self._keep_best(go_on_from_it=self._reduced() > reduced)
         return record
@@ -383,16 +451,13 @@ class Training:
 
     def _keep_best(self, *, go_on_from_it: bool) -> None:
         """Keep the weights, if they are the best so far; or, if asked to, go back to those."""
-        parts = {"network": self.network}
-        if self.lesson is not None:
-            parts["regularizer"] = self.lesson.regularizer
         if _kept_epoch(self.config, self.history) == len(self.history) - 1:
             self._best = {
                 name: {key: value.detach().clone() for key, value in part.state_dict().items()}
-                for name, part in parts.items()
+                for name, part in self._parts().items()
             }
         elif go_on_from_it and self._best is not None:
-            for name, part in parts.items():
+            for name, part in self._parts().items():
                 part.load_state_dict(self._best[name])
 
     def state_dict(self) -> dict[str, Any]:
@@ -400,34 +465,41 @@ class Training:
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "regularizer": None if self.lesson is None else self.lesson.regularizer.state_dict(),
+            "lesson": None if self.lesson is None else self.lesson.module.state_dict(),
             "rngs": {name: rng.get_state() for name, rng in self._rngs.items()},
             "draws": self._draws.state(),
             "history": [asdict(record) for record in self.history],
             "best": self._best,
+            "epoch": None if self._epoch is None else vars(self._epoch).copy(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.lesson is not None:
-            self.lesson.regularizer.load_state_dict(state["regularizer"])
+        if self.lesson is not None:  # by another name in checkpoints of earlier versions
+            name = "lesson" if "lesson" in state else "regularizer"
+            self.lesson.module.load_state_dict(state[name])
         for name, rng in self._rngs.items():
             rng.set_state(state["rngs"][name])
         if "draws" in state:  # checkpoints of earlier versions have none
             self._draws.restore(state["draws"])
         self.history = [EpochRecord(**record) for record in state["history"]]
         self._best = state.get("best")
+        epoch = state.get("epoch")
+        if epoch is not None:
+            totals = epoch["totals"].to(self.images.device)
+            self._epoch = _Epoch(**{**epoch, "totals": totals})
+
+    def _parts(self) -> dict[str, nn.Module]:
+        """What is learned: the network, and what a lesson has besides."""
+        return {"network": self.network} | ({"lesson": self.lesson.module} if self.lesson else {})
 
     def result(self) -> TrainedNetwork:
         """The network as it is now, or as it was after its best epoch if that is kept."""
-        state = self.network.state_dict() if self._best is None else self._best["network"]
+        kept = self._best or {name: part.state_dict() for name, part in self._parts().items()}
         return TrainedNetwork(
-            state_dict={
-                name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-                for name, value in state.items()
-            },
+            state_dict=_on_cpu(kept["network"]),
             history=tuple(self.history),
             network_config=self.network_config,
             config=self.config,
@@ -435,24 +507,33 @@ class Training:
             n_channels=self.n_channels,
             n_classes=self.n_classes,
             layers=self.layers,
+            lesson_state=_on_cpu(kept.get("lesson", {})),
         )
+
+    def _on_device(self, drawn: Tensor) -> Tensor:
+        """What was drawn on the CPU, where the network is, without waiting for it."""
+        device = self.images.device
+        return drawn.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else drawn
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
         config = self.config
         parameters = list(self.network.parameters())
-        others = [p for p in parameters if p.ndim == 1]
-        if self.lesson is not None:
-            others += self.lesson.regularizer.parameters()
         groups: Any = [
             {
                 "params": [p for p in parameters if p.ndim > 1],
                 "weight_decay": config.weight_decay,
             },
             {
-                "params": others,
+                "params": [p for p in parameters if p.ndim == 1],
                 "weight_decay": config.weight_decay if config.weight_decay_of == "all" else 0.0,
             },
         ]
+        for group in () if self.lesson is None else self.lesson.parameter_groups():
+            alike = group["weight_decay"] == groups[1]["weight_decay"]
+            if alike and group.keys() == groups[1].keys():
+                groups[1]["params"] += group["params"]
+            else:
+                groups.append(group)
         if config.optimizer == "adam":
             return torch.optim.Adam(groups, lr=config.learning_rate)
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
@@ -493,7 +574,7 @@ def _streams(seed: int) -> list[int]:
 
 
 class _Losses(nn.Module):
-    """The task's loss, the teacher's, and the number of correct answers."""
+    """One loss of the task's and the teacher's; both, and the number of correct answers."""
 
     def __init__(
         self, network: nn.Module, n_classes: int, lesson: Lesson | None, precision: str
@@ -501,18 +582,36 @@ class _Losses(nn.Module):
         super().__init__()
         self.network, self._n_classes = network, n_classes
         self._lesson, self._mixed = lesson, precision == "bfloat16"
-        self.regularizer = None if lesson is None else lesson.regularizer
+        self.learned = None if lesson is None else lesson.module
 
     def forward(
-        self, images: Tensor, labels: Tensor, taught: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self,
+        images: Tensor,
+        labels: Tensor,
+        strength: float | Tensor | None,
+        drawn: Sequence[Sequence[Tensor]],
+    ) -> tuple[Tensor, Tensor]:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._mixed):
             logits = self.network(images)
             _require_logits(logits, len(images), self._n_classes)
-            lesson = self._lesson if taught else None
-            similarity_loss = logits.new_zeros(()) if lesson is None else lesson.loss()
+            losses = [] if self._lesson is None else [self._lesson.loss(*one) for one in drawn]
         task_loss = F.cross_entropy(logits.float(), labels)
-        return task_loss, similarity_loss.float(), (logits.detach().argmax(1) == labels).sum()
+        total, taught = task_loss, task_loss.new_zeros(())
+        if self._lesson is not None and strength is not None:
+            losses = [loss.float() for loss in losses]
+            total = self._lesson.total(strength, task_loss, losses)
+            if losses:
+                taught = torch.stack(losses).sum()
+        n_correct = (logits.detach().argmax(1) == labels).sum()
+        return total, torch.stack([task_loss, taught, n_correct])
+
+
+def _on_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors, contiguous."""
+    return {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in state.items()
+    }
 
 
 def _require_logits(logits: object, n: int, n_classes: int) -> None:
@@ -552,20 +651,19 @@ def _fingerprint(
     network_config: NetworkConfig,
     config: TrainingConfig,
     seed: int,
-    teacher: SimilarityTeacher | None,
+    teacher: Teacher | None,
 ) -> str:
     """Hash of all that decides the outcome of a training."""
     images = [task.train_images, task.train_labels, task.test_images, task.test_labels]
     if task.validation_images is not None:
         images += [task.validation_images, task.validation_labels]
     # What was added to the record since can be missing in a checkpoint.
-    recorded = [field.name for field in fields(EpochRecord) if field.default is MISSING]
-    said = () if teacher is None else (teacher.stimuli, teacher.similarity, teacher.held_out)
+    recorded = [f.name for f in fields(EpochRecord) if f.default is f.default_factory is MISSING]
     return fingerprint(
         history=recorded,
         network=network_config.identity(),
         config=config.described(),
         seed=seed,
         task=[array_digest(*images), task.classes],
-        teacher=array_digest(*said) if said else None,
+        teacher=None if teacher is None else teacher.digest(),
     )

@@ -52,8 +52,9 @@ class TrainingConfig(Config):
         Of stochastic gradient descent.
     weight_decay : float
     weight_decay_of : {"weights", "all"}
-        What it acts on: the weights of convolutions and linear layers; or biases, batch
-        normalisation and what the lesson trains as well, as with Safarani et al. 2021.
+        What it acts on: the weights of convolutions and linear layers of the network; or its biases
+        and batch normalisation as well, as with Safarani et al. 2021. A lesson says for itself what
+        of its own decays.
     augment : AugmentConfig
         Random crops, mirror images and rotations.
     n_train, n_test : int, optional

@@ -25,9 +25,10 @@ import datajoint as dj
 from datajoint.jobs import Job
 from datajoint.schemas import _Schema
 
+from predictive_model.array_file import ArrayParts
 from predictive_model.parts import OURS, Origin, Part
 from schemas.catalogue import Catalogue, StoredHeading
-from schemas.stored import Attached, as_file
+from schemas.stored import Attached, Written, as_file
 
 PROVENANCE = """
         package_version : varchar(32)
@@ -290,6 +291,31 @@ class Computed(dj.Computed):
     def compute(self, key: dict[str, Any], *settings: Any) -> Found:
         """The row of a key."""
         raise NotImplementedError(f"{type(self).__name__} lacks compute()")
+
+    def write_array(self, key: dict[str, Any], column: str, parts: ArrayParts) -> Written:
+        """Write an array as it is computed, before its row is there; the value of its column.
+
+        For arrays that take long or do not fit into memory: all else is written when the row is
+        inserted, while a transaction is open. An object whose row never comes is an orphan.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written. What goes wrong in computing a part is raised as it is.
+        """
+        attribute = self.heading[column]
+        about = attribute.codec.encode(
+            parts,
+            key={name: key[name] for name in self.primary_key},
+            context={
+                "schema": self.database,
+                "table": self.table_name,
+                "field": column,
+                "config": self.connection._config,
+            },
+            store_name=attribute.store,
+        )
+        return Written(about)
 
     def make_fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
         """Settings only."""

@@ -4,6 +4,9 @@ Columns are declared by DataJoint's codecs ``<npy@>`` and ``<attach@>``, so that
 tables without this package find DataJoint's own format. Within it they are read and written by the
 codecs here, which the headings of these tables name (:data:`CODECS`) and no others: beside what
 DataJoint's say, rows hold the size and the SHA-256 of each array's file.
+
+Arrays larger than memory are written in parts (:class:`~predictive_model.array_file.ArrayParts`)
+and read by rows (:meth:`StoredArray.rows`).
 """
 
 from __future__ import annotations
@@ -14,22 +17,29 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datajoint.builtin_codecs.attach import AttachCodec
 from datajoint.builtin_codecs.hash import HashCodec
 from datajoint.builtin_codecs.npy import NpyCodec, NpyRef
-from datajoint.errors import MissingExternalFile
 from datajoint.hash_registry import build_hash_path, compute_hash
 from datajoint.storage import StorageBackend
+from numpy.typing import ArrayLike
 
-from predictive_model.files import write_whole
-
-
-class StoreError(OSError):
-    """An object of the store is missing, damaged or cannot be written; says which and of what."""
+from predictive_model.array_file import ArrayFile, ArrayFileError, ArrayParts, row_index
+from schemas.objects import (
+    MEND,
+    StoreError,
+    check_path,
+    describe,
+    open_array,
+    read_object,
+    reason_of,
+    write_object,
+    write_parts,
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,7 @@ class StoredArray(NpyRef):
     """An array that is read when it is used, and checked when it is read."""
 
     _cached: np.ndarray | None
+    _file: ArrayFile | None = None
 
     def load(self, mmap_mode: str | None = None) -> np.ndarray:
         """The array. Memory maps are not checked.
@@ -98,11 +109,59 @@ class StoredArray(NpyRef):
             self._cached = array
         return self._cached
 
+    def rows(self, index: ArrayLike) -> np.ndarray:
+        """Some rows, of an array that need not fit into memory.
+
+        The first time in a process its file is read through and compared with its checksum; an
+        object of a remote store is fetched to this machine before. Then rows are read from it.
+
+        Parameters
+        ----------
+        index : (k,) integers
+            In any order, and as often as wanted.
+
+        Returns
+        -------
+        (k, ...) of the array's type
+
+        Raises
+        ------
+        StoreError
+            If its object is missing or is not what was written.
+        IndexError
+            If there is no such row.
+        """
+        if self._cached is not None:
+            return self._cached[row_index(index, self.shape[0])]
+        if self._file is None:
+            self._file = open_array(self._backend, self._meta)
+        try:
+            return self._file.rows(index)
+        except (ArrayFileError, OSError) as error:
+            raise StoreError(f"{describe(self.path)}: {reason_of(error)}; {MEND}") from error
+
+    def digest(self) -> str:
+        """SHA-256 of its file, as its row says; of an older row without it, of what is read."""
+        known = self._meta.get("sha256")
+        return str(known) if known else open_array(self._backend, self._meta).digest()
+
+
+@dataclass(frozen=True)
+class Written:
+    """An array that is in the store already: what its row has to say of it."""
+
+    about: Mapping[str, Any]
+
 
 class ArrayCodec(NpyCodec):
     """``<npy@>`` with size and checksum."""
 
     name = "neuroteach_npy"
+
+    def validate(self, value: Any) -> None:
+        """Refuse what is no array, nor parts of one, nor in the store already."""
+        if not isinstance(value, ArrayParts | Written):
+            super().validate(value)
 
     def encode(
         self,
@@ -112,20 +171,23 @@ class ArrayCodec(NpyCodec):
         context: dict[str, Any] | None = None,
         store_name: str | None = None,
     ) -> dict[str, Any]:
-        """Write the array to the store; returns what its row says of it."""
+        """Write the array to the store, part by part; returns what its row says of it."""
+        if isinstance(value, Written):
+            return dict(value.about)
         schema, table, field, primary_key = self._extract_context(key, context)
         config = self._codec_config(key, context)
         path, _ = self._build_path(
             schema, table, field, primary_key, ext=".npy", store_name=store_name, config=config
         )
+        backend = self._get_backend(store_name, config=config)
+        about = {"path": path, "store": store_name}
+        about |= {"dtype": str(value.dtype), "shape": list(value.shape)}
+        if isinstance(value, ArrayParts):
+            return about | write_parts(backend, path, value.content())
         buffer = io.BytesIO()
         np.save(buffer, value, allow_pickle=False)
-        write_object(self._get_backend(store_name, config=config), path, buffer.getbuffer())
-        return {
-            "path": path,
-            "store": store_name,
-            "dtype": str(value.dtype),
-            "shape": list(value.shape),
+        write_object(backend, path, buffer.getbuffer())
+        return about | {
             "size": buffer.getbuffer().nbytes,
             "sha256": hashlib.sha256(buffer.getbuffer()).hexdigest(),
         }
@@ -246,83 +308,3 @@ def check_attachment(beginning: bytes) -> None:
     plain = text not in ("", ".", "..") and text.isprintable() and not set(text) & set("/\\:\ufffd")
     if not end or not plain:
         raise StoreError(f"{text!r:.80}: not the name of an attached file; it was tampered with")
-
-
-def write_object(backend: StorageBackend, path: str, content: bytes | memoryview) -> None:
-    """Write an object so that it is there whole or not at all.
-
-    Raises
-    ------
-    StoreError
-        If it could not be written.
-    """
-    check_path(path)
-    try:
-        if backend.protocol == "file":
-            write_whole(Path(backend._full_path(path)), content)
-        else:
-            backend.put_buffer(bytes(content), path)
-    except Exception as error:  # of a remote store: what its client raises
-        reason = getattr(error, "strerror", None) or str(error)
-        raise StoreError(f"{describe(path)}: the store cannot be written ({reason})") from error
-
-
-def read_object(backend: StorageBackend, stored: Mapping[str, Any]) -> bytes:
-    """Content of an object, checked against what its row says of it.
-
-    Raises
-    ------
-    StoreError
-        If it is missing, cannot be read or is not what was written.
-    """
-    path = stored["path"]
-    check_path(path)
-    try:
-        content = backend.get_buffer(path)
-    except (FileNotFoundError, MissingExternalFile):
-        raise StoreError(f"{describe(path)}: the object is missing; {_MEND}") from None
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise StoreError(f"{describe(path)}: the store cannot be read ({reason})") from error
-    if problem := damage(content, stored):
-        raise StoreError(f"{describe(path)}: {problem}; {_MEND}")
-    return content
-
-
-_MEND = (
-    "run `neuroteach database check`, then `neuroteach import archive` with a backup, or delete "
-    "the row and import or compute it again"
-)
-
-
-def damage(content: bytes, stored: Mapping[str, Any]) -> str:
-    """What is wrong with an object's content; empty if it is what its row says."""
-    size = stored.get("size")
-    if size is not None and len(content) != size:
-        return f"the object has {len(content)} bytes, expected {size}"
-    if "sha256" in stored and hashlib.sha256(content).hexdigest() != stored["sha256"]:
-        return "the object has another checksum than what was written"
-    if "hash" in stored and compute_hash(content) != stored["hash"]:
-        return "the object has another checksum than what was written"
-    return ""
-
-
-def check_path(path: str) -> None:
-    """Refuse a path that leads out of the store.
-
-    Raises
-    ------
-    StoreError
-    """
-    parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or "\\" in path or ".." in parts:
-        raise StoreError(f"{path!r}: not a path within the store; the row was tampered with")
-
-
-def describe(path: str) -> str:
-    """An object by its path, and the row and column that the path tells of."""
-    parts = PurePosixPath(path).parts
-    if parts[:1] != ("_schema",) or len(parts) < 4:
-        return f"object {path}"
-    column = PurePosixPath(path).stem[: -len("_12345678")]  # without what makes the name unique
-    return f"{column} of {parts[2]} ({', '.join(parts[3:-1])}), object {path}"

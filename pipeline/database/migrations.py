@@ -19,7 +19,8 @@ from schemas import base, tables, teacher_plan, training
 from schemas.catalogue import Catalogue
 from schemas.evaluations.base import EVALUATIONS
 from schemas.experiment import Experiment
-from schemas.stored import CODECS, StoreError, check_path
+from schemas.objects import StoreError, check_path
+from schemas.stored import CODECS
 from schemas.worker import SchemaVersion, Worker
 
 Report = Callable[[str], None]

@@ -185,6 +185,7 @@ class Settings(BaseModel):
             "location": prefix,
             "access_key": access,
             "secret_key": secret,
+            "stage": str(self.home / "copies"),  # of objects that are read in parts
         }
 
     @property

@@ -39,7 +39,8 @@ from pipeline.transfer.objects import (
 from pipeline.transfer.rows import INSTALL, Row, RowError, check_row, key_of, types_of
 from predictive_model.file_kinds import why_unreadable
 from schemas.model import Column, Kind, Table
-from schemas.stored import LONGEST_NAME, StoreError, check_attachment, check_path
+from schemas.objects import StoreError, check_path
+from schemas.stored import LONGEST_NAME, check_attachment
 
 MOST_MANIFEST = 2**28  # bytes
 MOST_LINE = 2**26  # bytes of one row

@@ -22,7 +22,7 @@ import numpy as np
 from pipeline.database.connection import one_line
 from pipeline.transfer.rows import Row, described, read_rows
 from schemas.model import Table
-from schemas.stored import StoreError, check_path
+from schemas.objects import StoreError, check_path
 
 CHUNK = 2**20
 THREADS = 4

@@ -39,7 +39,7 @@ from pipeline.transfer.sources import DatabaseSource
 from predictive_model.exporters.whole import written_whole
 from schemas.base import code_version
 from schemas.model import Table
-from schemas.stored import StoreError
+from schemas.objects import StoreError
 
 # Bytes of an object of a bucket that is read before its turn; larger ones are read in theirs.
 FETCHED_AHEAD = 2**24

@@ -230,7 +230,7 @@ def build_encoder(
             (_, *maps) = core(torch.zeros(1, *shape)).shape
             core.train()
         # Submodules are made scan by scan, each part in turn.
-        readout = {k: _build_readout(config.readout, p, maps) for k, p in populations.items()}
+        readout = {k: build_readout(config.readout, p, maps) for k, p in populations.items()}
         shifter = modulator = None
         if config.shifter is not None:
             shifter = nn.ModuleDict({k: _build_shifter(config.shifter) for k in populations})
@@ -323,7 +323,18 @@ def _build_core(core: CoreConfig, input_channels: int) -> Core:
     )
 
 
-def _build_readout(config: ReadoutConfig, population: Population, maps: list[int]) -> nn.Module:
+def build_readout(
+    config: ReadoutConfig, population: Population, maps: Sequence[int]
+) -> FactorisedReadout | GaussianReadout:
+    """A readout, untrained; before ELU + 1, which makes rates of what it says.
+
+    Parameters
+    ----------
+    config : ReadoutConfig
+    population : Population
+    maps : (channels, height, width)
+        Of the features it reads.
+    """
     channels, height, width = maps
     bias = None
     if population.mean_response is not None:

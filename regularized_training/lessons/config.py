@@ -23,16 +23,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from predictive_model.config import Config
+from predictive_model.config import Config, added
 from predictive_model.parts import Part, Registry, load
-from regularized_training.teachers.kinds import KINDS
+from regularized_training.lessons.batch_ratio import ONE_TO_ONE, BatchRatio, batches_in_step
+from regularized_training.teachers.kinds import KINDS, Says
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from regularized_training.lessons.lesson import Lesson
-    from regularized_training.teachers.teacher import SimilarityTeacher
+    from regularized_training.teachers.teacher import Teacher
 
 BatchNormChoice = Literal["task", "both", "running"]
 LI = "li"
@@ -42,6 +43,10 @@ LESSONS = Registry(
     {
         LI: "regularized_training.lessons.config:RegularizerConfig",
         "rsm": "regularized_training.lessons.config:RsmConfig",
+        "cka": "regularized_training.lessons.cka_config:CkaConfig",
+        "responses": "regularized_training.lessons.response_config:ResponsesConfig",
+        "cca": "regularized_training.lessons.response_config:CcaConfig",
+        "vicreg": "regularized_training.lessons.response_config:VicregConfig",
     },
 )
 
@@ -55,6 +60,10 @@ class LessonConfig(Config):
         Of the class: ``package.module:Class`` of the lesson itself.
     strength : str
         Of the class: the field that sets how much the teacher weighs.
+    taught_by : {"similarity", "responses"}
+        Of the class: whether it takes a
+        :class:`~regularized_training.teachers.teacher.SimilarityTeacher` or a
+        :class:`~regularized_training.teachers.responses.ResponseTeacher`.
     takes_unknown_pairs : bool
         Of the class: whether a teacher may leave out the similarity of some pairs of stimuli.
     centred : bool or None
@@ -68,12 +77,18 @@ class LessonConfig(Config):
         In a step.
     stimulus_size : (int, int) or None
         Height and width to resize the stimuli to.
+    batch_ratio : str
+        Batches of stimuli to batches of task images: ``1:4`` for one to four, whose gradients are
+        added up before a step is made. Any lesson has this setting.
     """
 
     made_by: ClassVar[str]
     strength: ClassVar[str] = "alpha"
+    taught_by: ClassVar[Says] = "similarity"
     takes_unknown_pairs: ClassVar[bool] = False
     centred: ClassVar[bool | None] = None
+
+    batch_ratio: BatchRatio = added(ONE_TO_ONE, since="0.2.0")
 
     if TYPE_CHECKING:  # fields of some classes, properties of others
 
@@ -101,6 +116,10 @@ class LessonConfig(Config):
         """Whether stimuli are shown at this epoch."""
         return True
 
+    def batches_in(self, step: int) -> int:
+        """Number of batches of stimuli in a step of the training, counted from 0."""
+        return batches_in_step(self.batch_ratio, step)
+
     def check_centred(self, teacher: str, centred: bool | None) -> None:
         """Raise a ValueError if a teacher's similarity is not of the kind that is compared here.
 
@@ -122,11 +141,42 @@ class LessonConfig(Config):
             f"{other}. Of an RSM that is given the teacher's setting `centred` says which it is"
         )
 
+    def check_says(self, teacher: str, says: Says) -> None:
+        """Raise a ValueError if a teacher says something else than what is learned here.
+
+        Parameters
+        ----------
+        teacher : str
+            Its name.
+        says : {"similarity", "responses"}
+        """
+        if says == self.taught_by:
+            return
+        kinds = ", ".join(n for n, k in KINDS.items() if k.made_by and k.says == self.taught_by)
+        method = getattr(self, "method", LI)
+        raise ValueError(
+            f"teacher {teacher!r}: says {says}, but a regularizer with method = {method!r} is "
+            f"taught by {self.taught_by}; take a teacher of another kind ({kinds}) or another "
+            "method"
+        )
+
+    def check_teacher(self, teacher: Teacher) -> None:
+        """Raise a ValueError if a teacher is not one for this lesson."""
+        self.check_says(teacher.name, teacher.says)
+        if teacher.says == "responses":
+            return
+        if teacher.sparse and not self.takes_unknown_pairs:
+            raise ValueError(
+                f"similarity: of teacher {teacher.name!r} not known for all pairs of stimuli; give "
+                "one that knows them all, or a regularizer with method = 'rsm'"
+            )
+        self.check_centred(teacher.name, teacher.centred)
+
     def lesson(
         self,
         network: nn.Module,
         layers: tuple[str, ...],
-        teacher: SimilarityTeacher,
+        teacher: Teacher,
         n_channels: int,
         rng: torch.Generator,
     ) -> Lesson:
@@ -137,12 +187,7 @@ class LessonConfig(Config):
         ValueError
             If the teacher is not one for it.
         """
-        if teacher.sparse and not self.takes_unknown_pairs:
-            raise ValueError(
-                f"similarity: of teacher {teacher.name!r} not known for all pairs of stimuli; give "
-                "one that knows them all, or a regularizer with method = 'rsm'"
-            )
-        self.check_centred(teacher.name, teacher.centred)
+        self.check_teacher(teacher)
         made: Lesson = load(self.made_by)(network, layers, teacher, self, n_channels, rng)
         return made
 
@@ -316,6 +361,11 @@ class RsmConfig(LessonConfig):
     def n_stimuli(self) -> int:
         """In a step, two for each pair."""
         return 2 * self.n_pairs
+
+    @property
+    def batchnorm(self) -> BatchNormChoice:
+        """Stimuli are normalised by their own batch, and leave no trace."""
+        return "task"
 
     def alpha_at(self, epoch: float, epochs: int) -> float:
         """r at an epoch of the training."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,13 +11,10 @@ from torch import Tensor, nn
 
 from regularized_training import parallel
 from regularized_training.lessons.config import RsmConfig
-from regularized_training.lessons.similarity import (
-    batchnorm_of_stimuli,
-    flatten_features,
-)
+from regularized_training.lessons.lesson import Lesson
+from regularized_training.lessons.similarity import flatten_features
+from regularized_training.lessons.stimuli import StimulusReader
 from regularized_training.lessons.weighting import RatioWeight
-from regularized_training.networks.layer_reader import LayerReader
-from regularized_training.teachers.stimuli import prepare_stimuli
 
 if TYPE_CHECKING:
     from regularized_training.teachers.teacher import SimilarityTeacher
@@ -50,7 +48,7 @@ def rsm_cost(features: Tensor, target: Tensor) -> Tensor:
         return (uncentred_cosine(first, second) - target).square().sum()
 
 
-class RsmLesson:
+class RsmLesson(Lesson):
     """What one step learns from an RSM: draw pairs, read one layer, compare.
 
     Parameters
@@ -68,7 +66,8 @@ class RsmLesson:
         On the CPU; draws the pairs.
     """
 
-    layer_weights: tuple[float, ...] = (1.0,)
+    config: RsmConfig
+    module: RatioWeight
 
     def __init__(
         self,
@@ -89,27 +88,35 @@ class RsmLesson:
         device = next(network.parameters()).device
         self.config = config
         self.rng = rng
-        self.regularizer = RatioWeight(config.weighting == "static").to(device)
+        self.module = RatioWeight(config.weighting == "static").to(device)
         self._share = parallel.Share(config.n_pairs, at_least=1)
-        self._network = network
-        self._read = LayerReader(network, layers)
-        stimuli = prepare_stimuli(
-            teacher.stimuli, n_channels, config.stimulus_size, scale=teacher.scale
-        )
-        self._stimuli = stimuli.to(device)
+        self._stimuli = StimulusReader(network, layers, teacher, config, n_channels)
         self._pairs = torch.from_numpy(pairs).to(device)
         known = teacher.similarity[pairs[0], pairs[1]].astype(np.float32)
         self._target = torch.from_numpy(known).to(device)
 
-    def weight(self, alpha: float, task_loss: Tensor, loss: Tensor) -> Tensor:
-        """lambda of Eq. 2."""
-        return self.regularizer(alpha, task_loss, loss)
+    @property
+    def layer_weights(self) -> tuple[float, ...]:
+        """The one layer's."""
+        return (1.0,)
 
-    def loss(self) -> Tensor:
-        """Cost of newly drawn pairs, which pass through the network up to the taught layer."""
-        chosen = torch.randint(self._pairs.shape[1], (self.config.n_pairs,), generator=self.rng)
-        chosen = self._share.of(chosen).to(self._pairs.device)
-        stimuli = self._stimuli[self._pairs[:, chosen].flatten()]
-        with batchnorm_of_stimuli(self._network):
-            (features,) = self._read(stimuli.contiguous(memory_format=torch.channels_last))
+    def draw(self) -> tuple[Tensor]:
+        """Pairs among those that the teacher knows, (pair,) int64."""
+        n_known = self._pairs.shape[1]
+        chosen = torch.randint(n_known, (self.config.n_pairs,), generator=self.rng)
+        return (self._share.of(chosen),)
+
+    def loss(self, *drawn: Tensor) -> Tensor:
+        """Cost of pairs, whose stimuli pass through the network up to the taught layer."""
+        (chosen,) = drawn
+        (features,) = self._stimuli.features(self._pairs[:, chosen].flatten())
         return rsm_cost(features, self._target[chosen])
+
+    def total(
+        self, strength: float | Tensor, task_loss: Tensor, losses: Sequence[Tensor]
+    ) -> Tensor:
+        """Eq. 2 of Federer et al. 2020."""
+        if not losses:
+            return task_loss
+        cost = torch.stack(list(losses)).sum()
+        return task_loss + self.module(strength, task_loss, cost) * cost

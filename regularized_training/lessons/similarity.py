@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from regularized_training import parallel
-from regularized_training.lessons.config import BatchNormChoice, RegularizerConfig
-from regularized_training.networks.layer_reader import LayerReader
-from regularized_training.networks.normalisation import batch_norms
-from regularized_training.teachers.stimuli import prepare_stimuli
+from regularized_training.lessons.config import RegularizerConfig
+from regularized_training.lessons.lesson import Lesson
+from regularized_training.lessons.stimuli import StimulusReader
 
 if TYPE_CHECKING:
     from regularized_training.teachers.teacher import SimilarityTeacher
@@ -153,7 +151,7 @@ def shrunk_arctanh(similarity: Tensor, eps: float) -> Tensor:
     return torch.atanh((1 - eps) * similarity.clamp(-1, 1))
 
 
-class SimilarityLesson:
+class SimilarityLesson(Lesson):
     """What one step learns from a teacher: draw stimuli, read the network, compare.
 
     Parameters
@@ -169,6 +167,9 @@ class SimilarityLesson:
     rng : torch.Generator
         On the CPU; draws the stimuli.
     """
+
+    config: RegularizerConfig
+    module: SimilarityRegularizer
 
     def __init__(
         self,
@@ -191,34 +192,25 @@ class SimilarityLesson:
         device = next(network.parameters()).device
         self.config = config
         self.rng = rng
-        self.regularizer = SimilarityRegularizer(config, len(layers)).to(device)
-        self._network = network
-        self._read = LayerReader(network, layers)
-        stimuli = prepare_stimuli(
-            teacher.stimuli, n_channels, config.stimulus_size, scale=teacher.scale
-        )
-        self._stimuli = stimuli.to(device)
+        self.module = SimilarityRegularizer(config, len(layers)).to(device)
+        self._stimuli = StimulusReader(network, layers, teacher, config, n_channels)
         self._similarity = torch.from_numpy(teacher.similarity.astype(np.float32)).to(device)
 
     @property
     def layer_weights(self) -> tuple[float, ...]:
         """The gamma of Eq. 10."""
-        return tuple(self.regularizer.layer_weights.tolist())
+        return tuple(self.module.layer_weights.tolist())
 
-    def weight(self, alpha: float, task_loss: Tensor, loss: Tensor) -> Tensor:
-        """What the similarity loss is multiplied with in Eq. 7."""
-        return loss.new_tensor(alpha)
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """Stimuli, (stimulus,) int64, and the pairs of them to compare, (2, pair) int64."""
+        chosen, pairs = sample_stimuli(self._stimuli.n_stimuli, self.config, self.rng)
+        return self._share.of_pairs(chosen, pairs) if self._share.world > 1 else (chosen, pairs)
 
-    def loss(self) -> Tensor:
-        """Similarity loss, Eq. 8, of newly drawn stimuli, which pass through the trunk only."""
-        chosen, pairs = sample_stimuli(len(self._stimuli), self.config, self.rng)
-        if self._share.world > 1:
-            chosen, pairs = self._share.of_pairs(chosen, pairs)
-        chosen, pairs = chosen.to(self._stimuli.device), pairs.to(self._stimuli.device)
-        stimuli = self._stimuli[chosen].contiguous(memory_format=torch.channels_last)
-        with batchnorm_of_stimuli(self._network, self.config.batchnorm):
-            features = self._read(stimuli)
-        return self.regularizer(features, self._similarity[chosen[:, None], chosen], pairs)
+    def loss(self, *drawn: Tensor) -> Tensor:
+        """Similarity loss, Eq. 8, of stimuli, which pass through the trunk only."""
+        chosen, pairs = drawn
+        features = self._stimuli.features(chosen)
+        return self.module(features, self._similarity[chosen[:, None], chosen], pairs)
 
 
 # -- stimuli -------------------------------------------------------------------------------
@@ -255,32 +247,6 @@ def sample_stimuli(
     first = torch.randint(n, (k // 2,), generator=rng)
     second = (first + torch.randint(1, n, (k // 2,), generator=rng)) % n
     return torch.cat([first, second]), torch.arange(k).view(2, k // 2)
-
-
-@contextmanager
-def batchnorm_of_stimuli(network: nn.Module, choice: BatchNormChoice = "task") -> Iterator[None]:
-    """How stimuli are normalised, and whether the running statistics follow them.
-
-    Parameters
-    ----------
-    network : nn.Module
-        In training mode.
-    choice : {"task", "both", "running"}
-        See :class:`~regularized_training.lessons.config.RegularizerConfig`.
-    """
-    norms = batch_norms(network)
-    before = [(norm.track_running_stats, norm.training) for norm in norms]
-    for norm in norms:
-        if choice == "task":
-            norm.track_running_stats = False
-        elif choice == "running":
-            norm.eval()
-    try:
-        yield
-    finally:
-        for norm, (track, training) in zip(norms, before, strict=True):
-            norm.track_running_stats = track
-            norm.train(training)
 
 
 def _mean_name(k: int) -> str:

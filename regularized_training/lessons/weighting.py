@@ -26,12 +26,12 @@ class RatioWeight(nn.Module):
         self.static = static
         self.register_buffer("first", torch.full((), torch.nan))
 
-    def forward(self, ratio: float, task_loss: Tensor, cost: Tensor) -> Tensor:
+    def forward(self, ratio: float | Tensor, task_loss: Tensor, cost: Tensor) -> Tensor:
         """lambda of this step.
 
         Parameters
         ----------
-        ratio : float
+        ratio : float or scalar Tensor
             r.
         task_loss, cost : scalar Tensor
             Cross-entropy and what it is weighed against. A cost of 0 has no gradient either, and

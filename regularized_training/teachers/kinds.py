@@ -21,6 +21,7 @@ from typing import Literal
 from predictive_model.parts import Registry
 
 Need = Literal["nothing", "stimuli", "trials", "predictions", "rsm"]
+Says = Literal["similarity", "responses"]
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,15 @@ class Kind:
         Whether it may be made of an RSM that is given instead.
     centred : bool
         Whether responses are centred by their mean over stimuli before they are compared.
+    says : {"similarity", "responses"}
+        What is learned from it.
     """
 
     needs: Need
     made_by: str
     or_rsm: bool = False
     centred: bool = True
+    says: Says = "similarity"
 
 
 _HERE = "regularized_training.teachers.making"

@@ -88,11 +88,19 @@ def prepare_stimuli(
         raise ValueError(
             f"stimuli: shape {stimuli.shape}, expected (n, 1 or 3 channels, height, width)"
         )
-    low, high = pixel_scale(stimuli) if scale is None else scale
-    images = torch.from_numpy(stimuli.astype(np.float32))
-    images = (images - low) / (high - low)
+    scale = pixel_scale(stimuli) if scale is None else scale
+    return as_network_input(torch.from_numpy(stimuli), n_channels, size, scale=scale)
+
+
+def as_network_input(
+    stimuli: Tensor, n_channels: int, size: tuple[int, int] | None, *, scale: Scale
+) -> Tensor:
+    """The same of stimuli on any device, of which the scale is known; see above."""
+    low, high = scale
+    images = (stimuli.to(torch.float32) - low) / (high - low)
     if n_channels == 1 and images.shape[1] == 3:
-        images = torch.einsum("nchw,c->nhw", images, torch.tensor(LUMA))[:, None]
+        luma = images.new_tensor(LUMA)
+        images = torch.einsum("nchw,c->nhw", images, luma)[:, None]
     elif n_channels == 3 and images.shape[1] == 1:
         images = images.expand(-1, 3, -1, -1)
     if size is not None and images.shape[2:] != size:

@@ -4,16 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from predictive_model.digest import array_digest
 from predictive_model.recordings.recording import Recording, RecordingError, check_images
 from predictive_model.scoring.reliability import reliability
+from regularized_training.teachers.kinds import Says
 from regularized_training.teachers.similarity import model_similarity, oracle_similarity, similarity
 from regularized_training.teachers.stimuli import Scale, common_images, pixel_scale
 
 FEWEST_TEACHING = 16  # images
+
+
+class Teacher(Protocol):
+    """Stimuli and what the brain, or a control, says of them: what all kinds of it have."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    @property
+    def says(self) -> Says:
+        """What is learned from it: similarity, or responses."""
+
+    @property
+    def stimuli(self) -> NDArray:
+        """(n, channels, height, width) uint8 or float32."""
+
+    def digest(self) -> str:
+        """Of all that decides what a network learns from it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +59,8 @@ class SimilarityTeacher:
         Values of the stimuli that are black and white for a network; those of the whole set by
         default, which a part of it keeps.
     """
+
+    says: ClassVar[Literal["similarity"]] = "similarity"
 
     name: str
     stimuli: NDArray
@@ -62,6 +86,10 @@ class SimilarityTeacher:
         object.__setattr__(self, "held_out", held_out)
         if self.scale is None:
             object.__setattr__(self, "scale", pixel_scale(self.stimuli))
+
+    def digest(self) -> str:
+        """Of stimuli, similarity, and which are held out."""
+        return array_digest(self.stimuli, self.similarity, self.held_out)
 
     @property
     def teaching(self) -> SimilarityTeacher:

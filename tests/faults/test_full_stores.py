@@ -13,7 +13,7 @@ from pipeline.database.settings import Settings
 from pipeline.workers.populate import failures, populate
 from schemas import reliability as reliability_tables
 from schemas import tables as registry
-from schemas.stored import StoreError
+from schemas.objects import StoreError
 from tests.faults.conftest import damaged
 from tests.tiny_experiment import REPOSITORY, environment, plan
 

@@ -47,8 +47,16 @@ def training(architecture: str, lesson: str, seed: int = 3) -> Training:
 
 def weights_of(finished: Training) -> dict[str, torch.Tensor]:
     lesson = finished.lesson
-    taught = {} if lesson is None else lesson.regularizer.state_dict()
+    taught = {} if lesson is None else lesson.module.state_dict()
     return finished.result().state_dict | {f"lesson.{k}": v for k, v in taught.items()}
+
+
+class Killed(Exception):
+    pass
+
+
+def kill() -> None:
+    raise Killed
 
 
 @pytest.mark.parametrize(
@@ -61,12 +69,15 @@ def test_a_seed_decides_a_training_also_one_that_is_resumed(architecture: str, l
         whole.run_epoch()
     torch.manual_seed(1)  # what others draw meanwhile changes nothing
     stopped.run_epoch()
+    with pytest.raises(Killed):  # in the middle of an epoch
+        stopped.run_epoch(kill)
     resumed = training(architecture, lesson)
     resumed.load_state_dict(stopped.state_dict())
     torch.rand(3)
     resumed.run_epoch()
     expected, found = weights_of(whole), weights_of(resumed)
     assert expected.keys() == found.keys()
+    assert [r.task_loss for r in resumed.history] == [r.task_loss for r in whole.history]
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=0, atol=0, equal_nan=True, msg=name)
 

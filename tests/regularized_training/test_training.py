@@ -117,9 +117,9 @@ def test_each_step_takes_alpha_from_the_middle_of_its_time(
     weights: list[float | None] = []
 
     def step(
-        self: Training, index: torch.Tensor, rate: float, alpha: float, *, taught: bool
+        self: Training, index: torch.Tensor, rate: float, alpha: float, *, n_batches: int
     ) -> torch.Tensor:
-        assert taught
+        assert n_batches == 1
         weights.append(alpha)
         return torch.zeros(3)
 
@@ -260,7 +260,7 @@ def test_a_step_of_no_alpha_learns_the_task_alone(
 ) -> None:
     taught = Training(small_digits, NETWORK, TAUGHT, seed=0, teacher=teacher)
     plain = Training(small_digits, NETWORK, PLAIN, seed=0)
-    taught.step(torch.arange(32), 0.1, alpha=0.0)
+    taught.step(torch.arange(32), 0.1, 0.0)
     plain.step(torch.arange(32), 0.1)
     assert_same_weights(taught.result(), plain.result())
 
@@ -425,7 +425,7 @@ def test_checkpoints_that_take_long_are_written_seldom_but_at_the_end(
 
     config = PLAIN.model_copy(update={"epochs": 4})
     train(small_digits, NETWORK, config, 0, checkpoint=path, progress=look)
-    assert written == [1, 1, 1, 4]
+    assert written == [0, 0, 0, 4]  # the first one after the first step
 
 
 def test_checkpoint_of_another_training_is_refused(

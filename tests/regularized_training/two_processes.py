@@ -88,7 +88,7 @@ def work(rank: int, folder: Path) -> None:
             "losses": losses,
             "gradients": {n: p.grad for n, p in training.network.named_parameters()},
             "weights": training.network.state_dict(),
-            "logits": training.lesson.regularizer.logits.data,  # type: ignore[union-attr]
+            "logits": training.lesson.module.logits.data,  # type: ignore[union-attr]
         }
     own = folder / f"of_process_{rank}.pt"
     whole = train(task, NETWORK, CONFIG, SEED, teacher=teacher, checkpoint=own)

@@ -17,7 +17,7 @@ from regularized_training.teachers.config import TeacherConfig
 from regularized_training.training import TrainingConfig
 from schemas import base, checkpoints
 from schemas.configurations import config_hash
-from schemas.stored import describe
+from schemas.objects import describe
 
 CONFIGS: list[Config] = [
     EncoderConfig(),

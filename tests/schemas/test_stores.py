@@ -21,10 +21,10 @@ from pipeline.database.settings import Settings
 from pipeline.workers import populate
 from predictive_model import files
 from predictive_model.checkpoint import load_checkpoint, save_checkpoint
-from schemas import encoding, recording, stored, training
+from schemas import encoding, objects, recording, stored, training
 from schemas import reliability as reliability_tables
 from schemas import tables as registry
-from schemas.stored import StoreError
+from schemas.objects import StoreError
 from tests.tiny_experiment import job_states, plan, tiny_recording, wait_for_checkpoint
 
 pytestmark = pytest.mark.database
@@ -58,7 +58,7 @@ def test_an_array_comes_back_and_its_row_says_what_was_written(responses: UPath)
     meta = recording.Scan.fetch1("responses")._meta
     content = responses.read_bytes()
     assert meta["size"] == len(content)
-    assert stored.damage(content, meta) == ""
+    assert objects.damage(content, meta) == ""
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_a_computation_whose_row_cannot_be_stored_is_failed_and_can_be_tried_aga
     real = stored.write_object
 
     def full(backend: Any, path: str, content: Any) -> None:
-        raise StoreError(f"{stored.describe(path)}: the store cannot be written (No space left)")
+        raise StoreError(f"{objects.describe(path)}: the store cannot be written (No space left)")
 
     monkeypatch.setattr(stored, "write_object", full)
     result = populate.populate()

@@ -293,6 +293,7 @@ def test_a_store_may_be_an_object_store() -> None:
         "location": "some/prefix",
         "access_key": "mine",
         "secret_key": "hush",
+        "stage": str(settings.home / "copies"),
     }
     options = settings.store_root().storage_options
     assert (options["key"], options["secret"]) == ("mine", "hush")

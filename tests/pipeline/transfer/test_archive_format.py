@@ -21,7 +21,7 @@ from pipeline.transfer.objects import ObjectStore
 from pipeline.transfer.rows import Row, RowError, check_row
 from pipeline.transfer.writing import write_archive
 from schemas.model import Column, Kind, Table
-from schemas.stored import StoreError
+from schemas.objects import StoreError
 
 CONTENT = b"\x93NUMPY" + bytes(range(256)) * 3
 PATH = "_schema/lab/scan/scan=a/responses_x1.npy"

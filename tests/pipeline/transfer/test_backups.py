@@ -17,7 +17,7 @@ from pipeline.transfer.conflicts import ConflictError
 from pipeline.transfer.manifest import ArchiveError
 from pipeline.transfer.rows import line_of
 from schemas import experiment, recording
-from schemas.stored import StoreError
+from schemas.objects import StoreError
 from tests.pipeline.transfer.content import (
     Made,
     altered,

@@ -27,6 +27,7 @@ import torch
 from torch import nn
 
 from regularized_training.lessons.config import LessonConfig
+from regularized_training.lessons.lesson import Lesson
 
 
 class PullConfig(LessonConfig):
@@ -43,7 +44,7 @@ class PullConfig(LessonConfig):
         return epoch < self.until
 
 
-class Pull:
+class Pull(Lesson):
     """Pulls all weights toward what the teacher says of the first two stimuli."""
 
     layer_weights = (1.0,)
@@ -52,16 +53,16 @@ class Pull:
         self.config, self.rng = config, rng
         self.network, self.layers = network, layers
         self.target = float(teacher.teaching.similarity[0, 1])
-        self.regularizer = nn.Linear(1, 1)
-        for parameter in self.regularizer.parameters():
+        self.module = nn.Linear(1, 1)
+        for parameter in self.module.parameters():
             nn.init.normal_(parameter, generator=rng)
 
-    def loss(self):
-        goal = self.regularizer(torch.full((1,), self.target)).sum()
-        return sum((p - goal).square().mean() for p in self.network.parameters())
+    def draw(self):
+        return ()
 
-    def weight(self, alpha, task_loss, loss):
-        return loss.new_tensor(alpha)
+    def loss(self):
+        goal = self.module(torch.full((1,), self.target)).sum()
+        return sum((p - goal).square().mean() for p in self.network.parameters())
 
 
 class Nameless(LessonConfig):

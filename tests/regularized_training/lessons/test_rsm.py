@@ -160,7 +160,7 @@ def test_pairs_say_what_the_matrix_says_where_all_are_given(
     for said in (teacher, sparse):
         training = Training(small_digits, NETWORK, CONFIG, 0, teacher=said)
         assert isinstance(training.lesson, RsmLesson)
-        costs.append([training.lesson.loss().item() for _ in range(3)])
+        costs.append([training.lesson.loss(*training.lesson.draw()).item() for _ in range(3)])
     np.testing.assert_allclose(*costs, rtol=1e-5)
 
 
@@ -191,16 +191,16 @@ def test_the_ratio_is_constant_through_training(
     small_digits: ImageTask, teacher: SimilarityTeacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ratios = []
-    weight = RsmLesson.weight
+    total = RsmLesson.total
 
     def noted(
-        self: RsmLesson, alpha: float, task_loss: torch.Tensor, loss: torch.Tensor
+        self: RsmLesson, ratio: float, task_loss: torch.Tensor, losses: list[torch.Tensor]
     ) -> torch.Tensor:
-        found = weight(self, alpha, task_loss, loss)
-        ratios.append((found * loss / task_loss).item())
+        found = total(self, ratio, task_loss, losses)
+        ratios.append((found / task_loss - 1).item())
         return found
 
-    monkeypatch.setattr(RsmLesson, "weight", noted)
+    monkeypatch.setattr(RsmLesson, "total", noted)
     train(small_digits, NETWORK, CONFIG, 0, teacher=teacher)
     assert len(ratios) == 3 * (320 // 64)
     np.testing.assert_allclose(ratios, 0.1, atol=1e-4)

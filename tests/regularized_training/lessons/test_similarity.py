@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from regularized_training.lessons.config import RegularizerConfig
 from regularized_training.lessons.similarity import (
     SimilarityRegularizer,
-    batchnorm_of_stimuli,
     cosine_similarity,
     flatten_features,
     sample_stimuli,
 )
+from regularized_training.lessons.stimuli import batchnorm_of_stimuli
 from regularized_training.networks.architectures import build_network
 from regularized_training.networks.config import NetworkConfig
 from regularized_training.tasks.image_files import luma
@@ -289,7 +289,7 @@ def test_a_lesson_reads_the_features_that_are_judged_if_it_is_told_to() -> None:
         rng = torch.Generator().manual_seed(0)
         layers = ("stage1", "stage2")
         lesson = config.lesson(network.train(training), layers, teacher, 1, rng)
-        return lesson.loss().item()
+        return lesson.loss(*lesson.draw()).item()
 
     assert loss("running", True) == pytest.approx(loss("running", False), rel=1e-5)
     assert loss("task", True) != pytest.approx(loss("running", True), rel=1e-3)

@@ -1,0 +1,52 @@
+"""Linear projections of trunk features and responses to one space, for lessons that compare them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from regularized_training.lessons.response_config import ProjectedConfig
+from regularized_training.lessons.similarity import flatten_features
+
+if TYPE_CHECKING:
+    from regularized_training.teachers.responses import ResponseTeacher
+
+
+class Projections(nn.Module):
+    """Two linear maps, one for features and one for standardised responses.
+
+    Parameters
+    ----------
+    n_features, n_neurons, n_components : int
+    mean, deviation : (neuron,) Tensor
+        Of the responses, by which they are standardised; a deviation of 0 leaves a neuron out.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, n_features: int, n_components: int, mean: Tensor, deviation: Tensor) -> None:
+        super().__init__()
+        self.of_features = nn.Linear(n_features, n_components, bias=False)
+        self.of_responses = nn.Linear(len(mean), n_components, bias=False)
+        silent = deviation <= 0
+        self.register_buffer("mean", mean)
+        self.register_buffer(
+            "scale", deviation.where(~silent, 1).reciprocal().masked_fill(silent, 0)
+        )
+
+    def forward(self, features: Tensor, responses: Tensor) -> tuple[Tensor, Tensor]:
+        """Both projections, (image, component) each, of features (image, channels, h, w)."""
+        standardised = (responses - self.mean) * self.scale
+        return self.of_features(flatten_features(features)), self.of_responses(standardised)
+
+
+def projections_of(
+    config: ProjectedConfig, shape: tuple[int, int, int], teacher: ResponseTeacher
+) -> Projections:
+    """Projections, untrained, of features of a shape and a teacher's responses."""
+    mean, variance = (torch.from_numpy(values).float() for values in teacher.statistics())
+    channels, height, width = shape
+    return Projections(channels * height * width, config.n_components, mean, variance.sqrt())
