@@ -451,16 +451,13 @@ class Training:
 
     def _keep_best(self, *, go_on_from_it: bool) -> None:
         """Keep the weights, if they are the best so far; or, if asked to, go back to those."""
-        parts = {"network": self.network}
-        if self.lesson is not None:
-            parts["lesson"] = self.lesson.module
         if _kept_epoch(self.config, self.history) == len(self.history) - 1:
             self._best = {
                 name: {key: value.detach().clone() for key, value in part.state_dict().items()}
-                for name, part in parts.items()
+                for name, part in self._parts().items()
             }
         elif go_on_from_it and self._best is not None:
-            for name, part in parts.items():
+            for name, part in self._parts().items():
                 part.load_state_dict(self._best[name])
 
     def state_dict(self) -> dict[str, Any]:
@@ -472,8 +469,8 @@ class Training:
             "rngs": {name: rng.get_state() for name, rng in self._rngs.items()},
             "draws": self._draws.state(),
             "history": [asdict(record) for record in self.history],
-            "epoch": None if self._epoch is None else vars(self._epoch).copy(),
             "best": self._best,
+            "epoch": None if self._epoch is None else vars(self._epoch).copy(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -494,14 +491,15 @@ class Training:
             totals = epoch["totals"].to(self.images.device)
             self._epoch = _Epoch(**{**epoch, "totals": totals})
 
+    def _parts(self) -> dict[str, nn.Module]:
+        """What is learned: the network, and what a lesson has besides."""
+        return {"network": self.network} | ({"lesson": self.lesson.module} if self.lesson else {})
+
     def result(self) -> TrainedNetwork:
         """The network as it is now, or as it was after its best epoch if that is kept."""
-        learned = {} if self.lesson is None else self.lesson.module.state_dict()
-        state = {"network": self.network.state_dict(), "lesson": learned}
-        if self._best is not None:
-            state = self._best
+        kept = self._best or {name: part.state_dict() for name, part in self._parts().items()}
         return TrainedNetwork(
-            state_dict=_on_cpu(state["network"]),
+            state_dict=_on_cpu(kept["network"]),
             history=tuple(self.history),
             network_config=self.network_config,
             config=self.config,
@@ -509,7 +507,7 @@ class Training:
             n_channels=self.n_channels,
             n_classes=self.n_classes,
             layers=self.layers,
-            lesson_state=_on_cpu(state.get("lesson", {})),
+            lesson_state=_on_cpu(kept.get("lesson", {})),
         )
 
     def _on_device(self, drawn: Tensor) -> Tensor:
@@ -520,20 +518,20 @@ class Training:
     def _make_optimizer(self) -> torch.optim.Optimizer:
         config = self.config
         parameters = list(self.network.parameters())
-        others = {
-            "params": [p for p in parameters if p.ndim == 1],
-            "weight_decay": config.weight_decay if config.weight_decay_of == "all" else 0.0,
-        }
         groups: Any = [
             {
                 "params": [p for p in parameters if p.ndim > 1],
                 "weight_decay": config.weight_decay,
             },
-            others,
+            {
+                "params": [p for p in parameters if p.ndim == 1],
+                "weight_decay": config.weight_decay if config.weight_decay_of == "all" else 0.0,
+            },
         ]
         for group in () if self.lesson is None else self.lesson.parameter_groups():
-            if group.keys() == others.keys() and group["weight_decay"] == others["weight_decay"]:
-                others["params"] += group["params"]  # as checkpoints of earlier versions have them
+            alike = group["weight_decay"] == groups[1]["weight_decay"]
+            if alike and group.keys() == groups[1].keys():
+                groups[1]["params"] += group["params"]
             else:
                 groups.append(group)
         if config.optimizer == "adam":

@@ -52,11 +52,11 @@ class TrainingConfig(Config):
         Of stochastic gradient descent.
     weight_decay : float
     weight_decay_of : {"weights", "all"}
-        What it acts on: the weights of convolutions and linear layers; or biases and batch
-        normalisation as well, as with Safarani et al. 2021. A lesson says by itself what decays of
-        its own parameters.
+        What it acts on: the weights of convolutions and linear layers of the network; or its biases
+        and batch normalisation as well, as with Safarani et al. 2021. A lesson says for itself what
+        of its own decays.
     augment : AugmentConfig
-        Random crops and mirror images.
+        Random crops, mirror images and rotations.
     n_train, n_test : int, optional
         Number of images to use, evenly over the classes and the same ones for every seed.
     hold_out_validation : bool

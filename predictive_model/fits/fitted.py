@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -68,6 +68,11 @@ class FittedEncoder:
     @cached_property
     def encoder(self) -> Encoder:
         """The network itself, in evaluation mode."""
+        encoder = self._built()
+        encoder.load_state_dict(self.state)
+        return encoder.eval().to(memory_format=memory_format(self.config))
+
+    def _built(self, seed: int = 0) -> Encoder:
         behaviour = self.normalisation.behaviour_std
         source_grid = self.state.get(f"readout.{self.data_key}.source_grid")
         population = Population(
@@ -75,11 +80,20 @@ class FittedEncoder:
             n_behaviour=0 if behaviour is None else len(behaviour),
             cortical_positions=None if source_grid is None else source_grid.numpy(),
         )
-        encoder = build_encoder(
-            self.config, {self.data_key: population}, image_shape=self.image_shape
+        return build_encoder(
+            self.config, {self.data_key: population}, image_shape=self.image_shape, seed=seed
         )
-        encoder.load_state_dict(self.state)
-        return encoder.eval().to(memory_format=memory_format(self.config))
+
+    def untrained(self, seed: int = 0) -> FittedEncoder:
+        """The same encoder with random weights, as a fit begins with: a control."""
+        return replace(
+            self,
+            state=self._built(seed).state_dict(),
+            validation_correlation=float("nan"),
+            fit_config=None,
+            seed=seed,
+            history=(),
+        )
 
     def predict(
         self,

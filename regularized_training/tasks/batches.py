@@ -1,4 +1,4 @@
-"""Batches of training images: random order, random crops and mirror images, bytes to floats."""
+"""Batches of training images: random order, crops, mirror images and rotations, bytes to floats."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from regularized_training.tasks.config import AugmentConfig
 
 
 def augment(images: Tensor, rng: torch.Generator, config: AugmentConfig) -> Tensor:
-    """Crop each image at random out of its reflect-padded copy and mirror half of them.
+    """Crop each image at random out of its reflect-padded copy, mirror half of them, and turn them.
 
     Rows are picked, then columns within them: nothing is padded, no image is handled alone, and
     what goes to the device is a number for each row and each column of an image, not for each
@@ -29,6 +30,13 @@ def augment(images: Tensor, rng: torch.Generator, config: AugmentConfig) -> Tens
     Returns
     -------
     (batch, channels, height, width) Tensor, of the same type and on the same device
+
+    Examples
+    --------
+    >>> images = torch.arange(2 * 36, dtype=torch.uint8).view(2, 1, 6, 6)
+    >>> rng = torch.Generator().manual_seed(0)
+    >>> augment(images, rng, AugmentConfig(padding=2, rotation=15)).shape
+    torch.Size([2, 1, 6, 6])
     """
     padding = config.padding
     batch, channels, height, width = images.shape
@@ -48,7 +56,33 @@ def augment(images: Tensor, rng: torch.Generator, config: AugmentConfig) -> Tens
     plane = torch.arange(batch * channels, device=images.device).view(batch, channels, 1)
     picked = (plane * height + rows[:, None]).flatten()
     made = images.reshape(-1, width).index_select(0, picked).view(images.shape)
-    return made.gather(3, columns[:, None, None].expand(images.shape))
+    made = made.gather(3, columns[:, None, None].expand(images.shape))
+    if config.rotation:
+        degrees = config.rotation * (2 * torch.rand(batch, generator=rng) - 1)
+        made = _rotated(made, degrees)
+    return made
+
+
+def _rotated(images: Tensor, degrees: Tensor) -> Tensor:
+    """Turn each image about its centre: bilinear, reflected at its outermost pixels.
+
+    The same on every device but for rounding. Nothing here needs a gradient, whose computation
+    would differ from run to run on a GPU.
+    """
+    batch, _, height, width = images.shape
+    dtype = images.dtype if images.is_floating_point() else torch.float32
+    angle = torch.deg2rad(degrees.double())
+    cos, sin, none = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    # Coordinates run from -1 to 1 over the width and over the height.
+    ratio = max(height - 1, 1) / max(width - 1, 1)
+    maps = torch.stack([cos, -sin * ratio, none, sin / ratio, cos, none], 1).view(batch, 2, 3)
+    places = F.affine_grid(
+        maps.to(images.device, dtype), [batch, 1, height, width], align_corners=True
+    )
+    made = F.grid_sample(
+        images.to(dtype), places, "bilinear", padding_mode="reflection", align_corners=True
+    )
+    return made if images.is_floating_point() else made.round_().to(images.dtype)
 
 
 def batches(n: int, batch_size: int, rng: torch.Generator) -> Iterator[Tensor]:

@@ -12,7 +12,7 @@ ImagePart = Literal["test", "validation"]
 
 
 class AugmentConfig(Config):
-    """Random crops and mirror images of the training images.
+    """Random crops, mirror images and rotations of the training images.
 
     Attributes
     ----------
@@ -20,10 +20,14 @@ class AugmentConfig(Config):
         Shift by up to this many pixels, filling in by reflection; 0 leaves images in place.
     flip : bool
         Mirror half of the images left to right. Not for digits and letters.
+    rotation : float
+        Turn by up to this many degrees either way about the centre, filling in by reflection; 15
+        for Safarani et al. 2021.
     """
 
     padding: int = Field(default=4, ge=0)
     flip: bool = True
+    rotation: float = added(0.0, since="0.2.0", ge=0, le=180)
 
 
 class OnImages(Config):

@@ -205,17 +205,24 @@ def neural_data_teacher(recordings: Sequence[Recording], seed: int = 0) -> Simil
     rng = np.random.default_rng(seed)
     total = np.zeros((len(chosen[0]), len(chosen[0])), np.float32)
     for recording, images in zip(recordings, chosen, strict=True):
-        order = rng.permutation(recording.n_trials)
-        # The first place at which an image turns up in a random order of trials.
-        shown, first = np.unique(recording.image_index[order], return_index=True)
-        trial = order[first[np.searchsorted(shown, images)]]
-        total += similarity(recording.responses[trial], reliability(recording).weight)
+        trials = one_trial_each(recording, images, rng)
+        total += similarity(trials, reliability(recording).weight)
     return SimilarityTeacher(
         "neural_data",
         recordings[0].images[chosen[0]],
         total / np.float32(len(recordings)),
         centred=True,
     )
+
+
+def one_trial_each(
+    recording: Recording, images: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Responses in one trial of each of some images, drawn where it was repeated: (k, neuron)."""
+    order = rng.permutation(recording.n_trials)
+    # The first place at which an image turns up in a random order of trials.
+    shown, first = np.unique(recording.image_index[order], return_index=True)
+    return recording.responses[order[first[np.searchsorted(shown, images)]]]
 
 
 def oracle_teacher(recordings: Sequence[Recording]) -> SimilarityTeacher:

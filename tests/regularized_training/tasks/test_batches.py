@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from regularized_training.tasks.batches import augment, batches, to_float
@@ -76,6 +77,43 @@ def test_no_padding_and_no_flip_leave_images_as_they_are() -> None:
     images = torch.randint(0, 256, (4, 3, 6, 7), dtype=torch.uint8)
     config = AugmentConfig(padding=0, flip=False)
     assert torch.equal(augment(images, torch.Generator(), config), images)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_each_image_is_turned_by_an_angle_of_its_own_and_reflected_at_its_edge(
+    dtype: torch.dtype,
+) -> None:
+    """As SciPy does it, after the crop and mirroring that the same seed gives without rotation."""
+    images = torch.randint(0, 256, (6, 3, 9, 14)).to(dtype)
+    config = AugmentConfig(padding=2, rotation=15)
+    made = augment(images, torch.Generator().manual_seed(3), config)
+    assert made.dtype == dtype
+    rng = torch.Generator().manual_seed(3)
+    unturned = augment(images, rng, AugmentConfig(padding=2)).numpy()
+    angles = 15 * (2 * torch.rand(6, generator=rng) - 1)
+    assert angles.abs().max() > 8 and angles.min() < 0 < angles.max()
+    for image, angle, found in zip(unturned, angles.deg2rad().tolist(), made, strict=True):
+        cos, sin = np.cos(angle), np.sin(angle)
+        turn = np.array([[cos, sin], [-sin, cos]])
+        centre = (np.array(image.shape[1:]) - 1) / 2
+        for plane, one in zip(image, found.numpy(), strict=True):
+            expected = ndimage.affine_transform(
+                plane.astype(float), turn, centre - turn @ centre, order=1, mode="mirror"
+            )
+            np.testing.assert_allclose(one, expected, atol=0.51 if dtype == torch.uint8 else 1e-3)
+
+
+def test_without_rotation_nothing_more_is_drawn() -> None:
+    """What earlier versions drew from a seed they still do."""
+    images = torch.randint(0, 256, (8, 1, 9, 9), dtype=torch.uint8)
+    one, other = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
+    plain = augment(images, one, AugmentConfig())
+    augment(images, other, AugmentConfig(rotation=10))
+    assert not torch.equal(one.get_state(), other.get_state())
+    torch.rand(8, generator=one)
+    assert torch.equal(one.get_state(), other.get_state())
+    assert torch.equal(plain, augment(images, torch.Generator().manual_seed(1), AugmentConfig()))
+    assert "rotation" not in AugmentConfig().described()
 
 
 def test_padding_beyond_the_reflection_is_refused() -> None:
