@@ -191,11 +191,12 @@ class Teacher(Computed):
         own = cls().primary_key
         sources = {"Source": [{k: v for k, v in m.items() if k not in own} for m in members]}
         if says_of(config.kind) == "responses":
-            if config.kind == "responses_untrained":
-                predicted = _untrained(members, stimuli, config.seed)
-            else:
-                predicted = _rows(members, chosen)
-            return TeacherInputs(stimuli=stimuli, predicted=predicted), sources
+            rows: list[Any] = (
+                _untrained(members, stimuli, config.seed)
+                if config.kind == "responses_untrained"
+                else _rows(members, chosen)
+            )
+            return TeacherInputs(stimuli=stimuli, predicted=rows), sources
         predicted, weights = _predictions(members, chosen, scans, config.predictability)
         return TeacherInputs(stimuli=stimuli, predicted=predicted, weights=weights), sources
 

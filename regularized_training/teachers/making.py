@@ -93,14 +93,14 @@ def make_teacher(config: TeacherConfig, inputs: TeacherInputs) -> Teacher | None
         return None
     inputs.require(config)
     make = TEACHERS.find(config.kind).value
+    if says_of(config.kind) == "responses":
+        says: ResponseTeacher = make(inputs, config)  # holds out by itself, since it is not copied
+        return says
     if needs == "stimuli":
         assert inputs.stimuli is not None
         teacher = _control(make, config, inputs.stimuli)
     else:
         teacher = make(inputs, config)
-    if says_of(config.kind) == "responses":
-        made: ResponseTeacher = teacher
-        return made
     return _holding_out(teacher, config)
 
 
