@@ -28,7 +28,7 @@ demo: $(STAMP)  ## the main job on a simulated brain, in .demo/
 	@BIN=$(BIN) sh experiments/demo.sh
 
 test: $(DEV_STAMP)  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -q
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -q
 
 test-faults: $(DEV_STAMP)  ## kill, cut, fill and damage on purpose; ends with a table of what was found
 	$(BIN)/python -m pytest tests/faults -m faults -q
