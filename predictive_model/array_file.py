@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import math
 import os
 from collections.abc import Iterable, Iterator
@@ -186,9 +187,15 @@ class ArrayFile:
             return out
         order = np.argsort(places, kind="stable")
         ordered = places[order]
+        memory = _bytes_of(out)
         for first, last in self._runs(ordered):
             low, high = int(ordered[first]), int(ordered[last - 1]) + 1
-            run = self._read(low, high)
+            if last - first == 1:  # to where it belongs
+                place = int(order[first]) * self._row
+                self._read(low, memory[place : place + self._row])
+                continue
+            run = np.empty((high - low, *self.shape[1:]), self.dtype)
+            self._read(low, _bytes_of(run))
             out[order[first:last]] = run[ordered[first:last] - low]
         return out
 
@@ -197,23 +204,21 @@ class ArrayFile:
         apart = (np.diff(ordered) - 1) * self._row > GAP
         starts = np.concatenate([[0], np.flatnonzero(apart) + 1, [len(ordered)]])
         rows = max(1, AT_ONCE // self._row)
-        for first, last in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-            while first < last:
-                end = int(np.searchsorted(ordered[first:last], ordered[first] + rows)) + first
+        for first, last in itertools.pairwise(starts.tolist()):
+            while ordered[last - 1] - ordered[first] >= rows:
+                end = first + int(np.searchsorted(ordered[first:last], ordered[first] + rows))
                 yield first, end
                 first = end
+            yield first, last
 
-    def _read(self, low: int, high: int) -> NDArray[Any]:
-        """The rows from `low` to `high`."""
-        out = np.empty((high - low, *self.shape[1:]), self.dtype)
-        buffer = _bytes_of(out)
-        done, offset = 0, self._start + low * self._row
-        while done < len(buffer):
-            n = os.preadv(self._file.fileno(), [buffer[done:]], offset + done)
+    def _read(self, row: int, memory: memoryview) -> None:
+        """Fill memory with what stands from a row on."""
+        done, offset = 0, self._start + row * self._row
+        while done < len(memory):
+            n = os.preadv(self._file.fileno(), [memory[done:]], offset + done)
             if not n:
                 raise ArrayFileError(f"{self.path}: was cut short while it was in use")
             done += n
-        return out
 
 
 def row_index(index: ArrayLike, n: int) -> NDArray[np.int64]:

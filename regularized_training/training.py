@@ -28,7 +28,7 @@ from regularized_training.tasks.image_task import ImageTask
 from regularized_training.training_config import TrainingConfig
 
 if TYPE_CHECKING:
-    from regularized_training.teachers.teacher import Teacher
+    from regularized_training.teachers.any_teacher import Teacher
 
 TEST_BATCH = 256
 CHECKPOINT_SHARE = 0.1  # of the time, at most, goes into writing checkpoints

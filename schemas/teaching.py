@@ -9,12 +9,13 @@ import datajoint as dj
 import numpy as np
 from numpy.typing import NDArray
 
+from predictive_model.array_file import ArrayParts
 from predictive_model.digest import array_digest
 from predictive_model.recordings.recording import Recording, check_name
 from regularized_training.teachers.config import Predictability
 from regularized_training.teachers.config import TeacherConfig as TeacherSettings
-from regularized_training.teachers.kinds import TEACHERS, needs_of
-from schemas.base import PROVENANCE, Computed, Found, schema
+from regularized_training.teachers.kinds import TEACHERS, needs_of, says_of
+from schemas.base import PROVENANCE, Computed, Found, computing, schema
 from schemas.configurations import read_config
 from schemas.encoding import FittedEncoder
 from schemas.prediction import PredictedResponses
@@ -22,8 +23,16 @@ from schemas.recording import Scan, StimulusSet
 from schemas.teacher_plan import ScanGroup, TeacherConfig, TeacherPlan
 
 if TYPE_CHECKING:
+    from regularized_training.teachers.any_teacher import Teacher as Teachers
     from regularized_training.teachers.making import TeacherInputs
+    from regularized_training.teachers.response_rows import ChosenRows
+    from regularized_training.teachers.responses import ResponseTeacher
     from regularized_training.teachers.teacher import SimilarityTeacher
+    from schemas.stored import Written
+
+# Kinds whose responses are read from where they were predicted.
+AS_PREDICTED = ("responses", "responses_shuffle", "responses_shuffle_neurons")
+ROWS_AT_ONCE = 1024  # of responses that are written to the store
 
 
 @schema
@@ -82,7 +91,11 @@ class Rsm(dj.Manual):
 
 @schema
 class Teacher(Computed):
-    """A similarity matrix over stimuli."""
+    """A similarity matrix over stimuli, or responses to them.
+
+    Predicted responses that are as :class:`~schemas.prediction.PredictedResponses` has them are not
+    stored once more, nor are their stimuli: the rows of ``Source`` say where they are.
+    """
 
     definition = f"""
         -> TeacherConfig
@@ -92,6 +105,8 @@ class Teacher(Computed):
         n_held_out = 0 : int32           # of them, which never teach
         stimuli = null : <npy@main>      # (n, channels, height, width)
         similarity = null : <npy@main>   # (n, n) float32
+        responses = null : <npy@main>    # (n, neuron), of other kinds than predicted responses
+        n_neurons = 0 : int32            # of a teacher of responses
         {PROVENANCE}
     """
 
@@ -137,13 +152,25 @@ class Teacher(Computed):
         inputs, parts = self._inputs(key, config)
         teacher = make_teacher(config, inputs)
         assert teacher is not None
-        row = dict(
-            n_stimuli=len(teacher.stimuli),
-            n_held_out=len(teacher.held_out),
-            stimuli=teacher.stimuli,
-            similarity=teacher.similarity,
-        )
+        row: dict[str, Any] = dict(n_stimuli=len(teacher.stimuli), n_held_out=len(teacher.held_out))
+        if teacher.says == "similarity":
+            row |= dict(stimuli=teacher.stimuli, similarity=teacher.similarity)
+        else:
+            teacher.statistics()  # says so if a response is not finite
+            row["n_neurons"] = teacher.n_neurons
+            if config.kind not in AS_PREDICTED:
+                row |= dict(stimuli=teacher.stimuli, responses=self._written(key, teacher))
         return Found(row, parts, origins=[TEACHERS.find(config.kind)])
+
+    def _written(self, key: dict[str, Any], teacher: ResponseTeacher) -> Written:
+        """Responses in the store, part by part."""
+        places = range(0, teacher.n_stimuli, ROWS_AT_ONCE)
+        parts = (
+            teacher.rows(np.arange(start, min(teacher.n_stimuli, start + ROWS_AT_ONCE)))
+            for start in places
+        )
+        shape = (teacher.n_stimuli, teacher.n_neurons)
+        return self.write_array(key, "responses", ArrayParts(shape, np.dtype(np.float32), parts))
 
     @classmethod
     def _inputs(
@@ -161,24 +188,44 @@ class Teacher(Computed):
         stimuli, chosen, scans = _stimuli(members)
         if needs == "stimuli":
             return TeacherInputs(stimuli=stimuli), {}
-        predicted, weights = _predictions(members, chosen, scans, config.predictability)
         own = cls().primary_key
-        sources = [{k: v for k, v in m.items() if k not in own} for m in members]
-        inputs = TeacherInputs(stimuli=stimuli, predicted=predicted, weights=weights)
-        return inputs, {"Source": sources}
+        sources = {"Source": [{k: v for k, v in m.items() if k not in own} for m in members]}
+        if says_of(config.kind) == "responses":
+            rows: list[Any] = (
+                _untrained(members, stimuli, config.seed)
+                if config.kind == "responses_untrained"
+                else _rows(members, chosen)
+            )
+            return TeacherInputs(stimuli=stimuli, predicted=rows), sources
+        predicted, weights = _predictions(members, chosen, scans, config.predictability)
+        return TeacherInputs(stimuli=stimuli, predicted=predicted, weights=weights), sources
 
     @classmethod
-    def load(cls, key: dict[str, Any]) -> SimilarityTeacher | None:
-        """The teacher, or None for the one that teaches nothing."""
+    def load(cls, key: dict[str, Any]) -> Teachers | None:
+        """The teacher, or None for the one that teaches nothing.
+
+        Responses stay in the store until they are read, row by row.
+        """
         from regularized_training.teachers import teacher as teachers
+        from regularized_training.teachers.making import TeacherInputs, make_teacher
+        from regularized_training.teachers.responses import ResponseTeacher
 
         names = cls().primary_key
         about = TeacherConfig.proj("teacher", "config", "needs")
         row = (cls * about & {n: key[n] for n in names}).fetch1()
         if not row["n_stimuli"]:
             return None
-        matrix = np.asarray(row["similarity"])
         config = read_config(TeacherSettings, row["config"], row["needs"])
+        if says_of(config.kind) == "responses":
+            if row["responses"] is None:
+                members = (ScanGroup.Member & {n: key[n] for n in names}).keys(order_by="scan")
+                stimuli, chosen, _ = _stimuli(members)
+                inputs = TeacherInputs(stimuli=stimuli, predicted=_rows(members, chosen))
+                return make_teacher(config, inputs)
+            stimuli = np.asarray(row["stimuli"])
+            held_out = teachers.held_out_stimuli(len(stimuli), config.held_out)
+            return ResponseTeacher(row["teacher"], stimuli, row["responses"], held_out)
+        matrix = np.asarray(row["similarity"])
         return teachers.SimilarityTeacher(
             row["teacher"],
             np.asarray(row["stimuli"]),
@@ -187,6 +234,24 @@ class Teacher(Computed):
             sparse=bool(config.rsm) and bool(np.isnan(matrix).any()),
             centred=config.is_centred,
         )
+
+
+def _rows(
+    members: Sequence[dict[str, Any]], chosen: Sequence[NDArray[np.int64]]
+) -> list[ChosenRows]:
+    """Predicted responses of each scan to the images chosen, not read yet."""
+    from regularized_training.teachers.response_rows import ChosenRows
+
+    stored = [(PredictedResponses & member).fetch1("responses") for member in members]
+    return [ChosenRows(rows, images) for rows, images in zip(stored, chosen, strict=True)]
+
+
+def _untrained(
+    members: Sequence[dict[str, Any]], stimuli: NDArray, seed: int
+) -> list[NDArray[np.float32]]:
+    """What the encoders of each scan predict with random weights."""
+    encoders = [FittedEncoder.load(member).untrained(seed) for member in members]
+    return [encoder.predict(stimuli, device=computing().device) for encoder in encoders]
 
 
 def _predictions(
@@ -200,7 +265,7 @@ def _predictions(
 
     predicted, weights = [], []
     for member, images, recording in zip(members, chosen, scans, strict=True):
-        responses = np.asarray((PredictedResponses & member).fetch1("responses"))[images]
+        responses = PredictedResponses.load(member, images)
         predicted.append(responses)
         weights.append(
             # Of a published encoder neither reliability nor predictability is known.

@@ -271,6 +271,7 @@ EPOCH = """
             layer_weights  : json
             seconds        : float64
             validation_accuracy = null : float64  # of a network trained without that part
+            measures = null : json       # what else its lesson has learned, by name
 """
 
 
@@ -321,6 +322,7 @@ class TrainedNetwork(Computed):
         weights_epoch = null : int32     # of the weights, from 0; that of the last if empty
         layers          : json           # that the layer weights belong to
         weights         : <attach@main>  # safetensors with the settings in the header
+        lesson = null   : <attach@main>  # safetensors: what the lesson has learned, as a readout
         {PROVENANCE}
     """
 
@@ -390,6 +392,9 @@ class TrainedNetwork(Computed):
                 "network.safetensors", tensors_to_bytes(trained.state_dict, metadata)
             ),
         }
+        if trained.lesson_state:
+            learned = tensors_to_bytes(trained.lesson_state, {"training": metadata["training"]})
+            row["lesson"] = Attached("lesson.safetensors", learned)
         return Found(
             row,
             {"Epoch": [_epoch_row(record) for record in trained.history]},
@@ -449,4 +454,8 @@ class TrainedNetwork(Computed):
 
 
 def _epoch_row(record: EpochRecord) -> dict[str, Any]:
-    return {**vars(record), "layer_weights": list(record.layer_weights)}
+    return {
+        **vars(record),
+        "layer_weights": list(record.layer_weights),
+        "measures": record.measures or None,
+    }

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.cli.options import CheckOnly, EncoderOf, EncoderScale, Overwrite
 from pipeline.cli.printing import err, shown_notes
 from pipeline.cli.session import Session, reporting_errors
+
+if TYPE_CHECKING:
+    pass
 
 
 @reporting_errors
@@ -163,16 +167,37 @@ def _core_described(core: Any) -> str:
     )
 
 
+class Part(StrEnum):
+    """Which images of a set."""
+
+    train = "train"
+    validation = "validation"
+
+
 @reporting_errors
 def import_stimuli(
     source: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             help="A folder of pictures of any sizes; an .npy file, (n, 1 or 3, height, width); or "
             "a folder or archive of {train,test}/CLASS/IMAGE, of which the training images are "
             "taken."
         ),
-    ],
+    ] = None,
+    from_images: Annotated[
+        str | None,
+        typer.Option(
+            "--from-images",
+            help="Instead of files: the training images of this image set, in their order.",
+        ),
+    ] = None,
+    part: Annotated[
+        Part,
+        typer.Option(
+            help="With --from-images: its training images without the validation part, by which "
+            "settings are chosen; or that part."
+        ),
+    ] = Part.train,
     height: Annotated[int, typer.Option(min=1, help="Of the stimuli.")] = 36,
     width: Annotated[int, typer.Option(min=1, help="Of the stimuli.")] = 64,
     number: Annotated[
@@ -201,6 +226,21 @@ def import_stimuli(
     """
     from predictive_model.digest import image_keys
 
+    if (source is None) == (from_images is None):
+        raise typer.BadParameter("expected SOURCE or --from-images, one of the two")
+    if from_images is not None:
+        if number is not None or keep_values:
+            raise typer.BadParameter(
+                "--number and --keep-values are for files; of an image set all images are taken, "
+                "so that row i of what is predicted is image i"
+            )
+        with Session():
+            from schemas.task_stimuli import TaskStimuli
+
+            key = TaskStimuli.add(from_images, (height, width), part.value, name=name)
+        sys.stdout.write(key + "\n")
+        return
+    assert source is not None
     with shown_notes():
         stimuli = _read_stimuli(source, (height, width), number, keep_values=keep_values)
     err.print(f"{len(stimuli)} images of {height} x {width}, {source.name}")
@@ -255,7 +295,7 @@ def _read_stimuli(
         read_image_array,
         read_pictures,
     )
-    from predictive_model.recordings.stimuli import fit_images
+    from predictive_model.recordings.stimuli import fit_images, fit_pictures
     from regularized_training.tasks.image_files import read_image_folder
     from regularized_training.tasks.image_task import balanced_indices
 
@@ -263,7 +303,9 @@ def _read_stimuli(
         return read_pictures(files[:number], shape)
     if source.suffix.lower() == ".npy":
         return read_image_array(source, shape, number, keep_values=keep_values)
-    task = read_image_folder(source, grey=True)
+    task = read_image_folder(
+        source, grey=True, fit=lambda image: fit_pictures(image[None], shape)[0]
+    )
     images = task.train_images
     if number is not None and number < len(images):
         images = images[balanced_indices(task.train_labels, number, seed=0)]
@@ -285,8 +327,6 @@ def predict(
 
     Example: `neuroteach predict 26872-17-20 photographs -o responses.npy`
     """
-    import numpy as np
-
     from predictive_model.exporters.whole import written_whole
 
     if output is not None and output.suffix != ".npy":
@@ -314,9 +354,12 @@ def predict(
             PredictionPlan.add(key, found)
             compute({**key, **wanted}, PredictedResponses)
         if output is not None:
-            responses = (PredictedResponses & keys[0] & wanted).fetch1("responses")
-            with written_whole(output, overwrite=overwrite) as temporary:
-                np.save(temporary, np.asarray(responses))
+            responses = PredictedResponses.in_parts({**keys[0], **wanted})
+            with (
+                written_whole(output, overwrite=overwrite) as temporary,
+                temporary.open("wb") as file,
+            ):
+                file.writelines(responses.content())
     err.print("predicted" if output is None else f"wrote {output}")
 
 

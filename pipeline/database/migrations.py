@@ -15,7 +15,7 @@ from typing import Any
 from upath import UPath
 
 from pipeline.database.lineage import POPULATION, STABILITY, VERSION, Lineage, lineage_of
-from schemas import base, tables, teacher_plan, training
+from schemas import base, tables, teacher_plan, teaching, training
 from schemas.catalogue import Catalogue
 from schemas.evaluations.base import EVALUATIONS
 from schemas.experiment import Experiment
@@ -98,7 +98,11 @@ def _foreign_keys(connection: Any, store: UPath, report: Report) -> None:
     _widen(EVALUATIONS["activations"].Config, "layer", "varchar(255)", report)
     for epochs in (training.TrainedNetwork.Epoch, training.TrainingProgress):
         _add_column(epochs, "validation_accuracy = null : float64", report)
+        _add_column(epochs, "measures = null : json", report)
     _add_column(training.TrainedNetwork, "weights_epoch = null : int32", report)
+    _add_column(training.TrainedNetwork, "lesson = null : <attach@main>", report)
+    _add_column(teaching.Teacher, "responses = null : <npy@main>", report)
+    _add_column(teaching.Teacher, "n_neurons = 0 : int32", report)
     _widen(training.TrainingConfig, "compared", "varchar(1024)", report)
     _widen(training.NetworkConfig, "architecture", "varchar(128)", report)
     _widen(teacher_plan.TeacherConfig, "teacher", "varchar(128)", report)

@@ -29,7 +29,7 @@ from regularized_training.teachers.config import (
     OF_TRIALS,
     TeacherConfig,
 )
-from regularized_training.teachers.kinds import TEACHERS, needs_of
+from regularized_training.teachers.kinds import TEACHERS, says_of, weighs_neurons
 from regularized_training.training_config import TrainingConfig
 from schemas import tables
 from schemas.configurations import config_hash
@@ -87,7 +87,7 @@ class TeacherEntry(TeacherConfig):
         if not isinstance(values, dict) or values.get("source") or "predictability" in values:
             return values
         kind, rsm = values.get("kind"), bool(values.get("rsm"))
-        if isinstance(kind, str) and needs_of(kind, rsm=rsm) == "predictions":
+        if isinstance(kind, str) and weighs_neurons(kind, rsm=rsm):
             return {**values, "predictability": DEFAULT_PREDICTABILITY}
         return values
 
@@ -339,6 +339,7 @@ class ExperimentSettings(Config):
             )
         for config in entry.trainings(training):
             assert config.regularizer is not None
+            config.regularizer.check_says(entry.kind, says_of(entry.kind))
             config.regularizer.check_centred(entry.kind, entry.teacher.is_centred)
             compared_layers(network, config.regularizer.layers)
 

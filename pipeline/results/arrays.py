@@ -117,7 +117,7 @@ def denoised_responses(scan: str, selection: Selection = ALL) -> dict[str, NDArr
         weight = model_weight(own, encoding.FittedEncoder.load(encoder))
     return {
         "images": own.images,
-        "responses": np.asarray(rows.fetch1("responses")),
+        "responses": prediction.PredictedResponses.load(encoder),
         "repeats": own.repeats,
         "neuron_ids": np.asarray(own.neuron_ids),
         "weight": weight,
@@ -132,7 +132,7 @@ def _load_arrays(row: dict[str, Any], *names: str) -> None:
 
 
 def teachers(selection: Selection) -> list[tuple[str, SimilarityTeacher, str]]:
-    """Every teacher that says something.
+    """Every teacher that says how alike stimuli are.
 
     Returns
     -------
@@ -142,14 +142,14 @@ def teachers(selection: Selection) -> list[tuple[str, SimilarityTeacher, str]]:
     base.require_active()
     brains = brains_of_groups()
     found = []
-    query = (teaching.Teacher & "n_stimuli > 0").proj("n_stimuli")
+    query = (teaching.Teacher & "n_stimuli > 0" & "n_neurons = 0").proj("n_stimuli")
     query = query * TeacherConfig.proj("teacher", "config")
     rows = selection.of(query, TeacherPlan).to_dicts()
     last = len(TEACHER_ORDER)
     for row in sorted(rows, key=lambda r: (r["scan_group"], TEACHER_ORDER.get(r["teacher"], last))):
         brain = row["config"]["rsm"] or brains[row["scan_group"]]
         teacher = teaching.Teacher.load(row)
-        assert teacher is not None
+        assert teacher is not None and teacher.says == "similarity"
         shown = "stimuli of " if knows_no_brain(row["teacher"]) else ""
         name = f"{row['teacher'].replace('_', ' ')}, {shown}{brain}"
         found.append((name, teacher, f"{row['scan_group']} {row['n_stimuli']}"))

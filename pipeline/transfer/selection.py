@@ -71,6 +71,7 @@ class _Links:
             if table.master is not None:
                 self._parts.setdefault(table.master, []).append(table)
         self._known: dict[str, dict[str, list[Link]]] = {}
+        self._extensions: dict[str, dict[str, list[str]]] = {}
         self._extending = {
             table.__name__: str(table.extends)
             for table in all_tables.all_tables()
@@ -100,7 +101,23 @@ class _Links:
     def extensions(self, link: Link) -> list[Link]:
         """Rows that say more of a row, and go wherever it goes."""
         table, key = link
-        return [(name, key) for name, extended in self._extending.items() if extended == table]
+        return [
+            (name, own)
+            for name, extended in self._extending.items()
+            if extended == table
+            for own in self._keys_extending(name, table).get(key, ())
+        ]
+
+    def _keys_extending(self, name: str, extended: str) -> dict[str, list[str]]:
+        """Keys of a table by those of the rows that its rows say more of."""
+        if name not in self._extensions:
+            table = self.tables[name]
+            columns = next(columns for parent, columns in table.parents if parent == extended)
+            found = self._extensions[name] = {}
+            for row in read_rows(self.connection, table.restricted(table.key)):
+                key = self._key_of_parent(extended, columns, row)
+                found.setdefault(key, []).append(key_of(table, row))
+        return self._extensions[name]
 
     def of(self, link: Link) -> list[Link]:
         """What a row and its parts refer to."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -68,6 +68,11 @@ class FittedEncoder:
     @cached_property
     def encoder(self) -> Encoder:
         """The network itself, in evaluation mode."""
+        encoder = self._built()
+        encoder.load_state_dict(self.state)
+        return encoder.eval().to(memory_format=memory_format(self.config))
+
+    def _built(self, seed: int = 0) -> Encoder:
         behaviour = self.normalisation.behaviour_std
         source_grid = self.state.get(f"readout.{self.data_key}.source_grid")
         population = Population(
@@ -75,14 +80,21 @@ class FittedEncoder:
             n_behaviour=0 if behaviour is None else len(behaviour),
             cortical_positions=None if source_grid is None else source_grid.numpy(),
         )
-        encoder = build_encoder(
-            self.config, {self.data_key: population}, image_shape=self.image_shape
+        return build_encoder(
+            self.config, {self.data_key: population}, image_shape=self.image_shape, seed=seed
         )
-        encoder.load_state_dict(self.state)
-        return encoder.eval().to(memory_format=memory_format(self.config))
 
-    # Not inference_mode: the encoder is first built in here, and its gradients may be wanted later.
-    @torch.no_grad()
+    def untrained(self, seed: int = 0) -> FittedEncoder:
+        """The same encoder with random weights, as a fit begins with: a control."""
+        return replace(
+            self,
+            state=self._built(seed).state_dict(),
+            validation_correlation=float("nan"),
+            fit_config=None,
+            seed=seed,
+            history=(),
+        )
+
     def predict(
         self,
         images: NDArray,
@@ -113,6 +125,37 @@ class FittedEncoder:
             If the images have another shape or scale than those the encoder was fitted to, or
             pupil or behaviour do not have one row for each image.
         """
+        out = np.empty((len(images), self.n_neurons), np.float32)
+        start = 0
+        for part in self.predict_parts(
+            images, pupil=pupil, behaviour=behaviour, batch_size=batch_size, device=device
+        ):
+            out[start : start + len(part)] = part
+            start += len(part)
+        return out
+
+    def predict_parts(
+        self,
+        images: NDArray,
+        *,
+        pupil: NDArray[np.float32] | None = None,
+        behaviour: NDArray[np.float32] | None = None,
+        batch_size: int = 64,
+        device: torch.device | str = "cpu",
+    ) -> Iterator[NDArray[np.float32]]:
+        """What :meth:`predict` returns, a batch at a time, so that all of it is never in memory.
+
+        Images are looked at before the first batch is predicted.
+
+        Yields
+        ------
+        (batch, neuron) float32
+
+        Raises
+        ------
+        ValueError
+            As :meth:`predict`.
+        """
         check_images(images)
         if images.shape[1:] != self.image_shape:
             raise ValueError(
@@ -131,16 +174,20 @@ class FittedEncoder:
             assert norm.behaviour_mean is not None
             values = _per_image("behaviour", behaviour, norm.behaviour_mean, n)
             behaviour_input = torch.from_numpy(norm.behaviour(values))
-        out = np.empty((n, self.n_neurons), np.float32)
-        for start in range(0, n, batch_size):
-            part = slice(start, start + batch_size)
+
+        # Not inference_mode: the encoder's gradients may be wanted later.
+        @torch.no_grad()
+        def predicted(part: slice) -> NDArray[np.float32]:
             batch = torch.from_numpy(norm.images(images[part])).to(device)
-            out[part] = encoder(
+            responses = encoder(
                 batch,
                 pupil=None if shifter_input is None else shifter_input[part].to(device),
                 behaviour=None if behaviour_input is None else behaviour_input[part].to(device),
-            ).cpu()
-        return out * norm.response_scale
+            )
+            in_units: NDArray[np.float32] = responses.cpu().numpy() * norm.response_scale
+            return in_units
+
+        return (predicted(slice(k, k + batch_size)) for k in range(0, n, batch_size))
 
     # -- file ------------------------------------------------------------------------------
 

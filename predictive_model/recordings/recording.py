@@ -77,7 +77,11 @@ class Normalisation:
             If their standard deviation is out of :data:`SCALES` times that of the train tier's,
             and their mean is elsewhere too.
         """
-        mean, std = float(images.mean()), float(images.std())
+        mean = float(images.mean(dtype=np.float64))
+        squares = 0.0
+        for start in range(0, len(images), 256):  # bounds the memory of the floats
+            squares += float(np.square(images[start : start + 256] - mean).sum())
+        std = (squares / images.size) ** 0.5
         ratio = std / self.image_std
         elsewhere = abs(mean - self.image_mean) > self.image_std
         if elsewhere and not SCALES[0] <= ratio <= SCALES[1]:

@@ -89,6 +89,11 @@ def fit_images(images: NDArray, shape: tuple[int, int]) -> NDArray:
     (2, 1, 36, 64)
     """
     check_images(images)
+    return fit_pictures(images, shape)
+
+
+def fit_pictures(images: NDArray, shape: tuple[int, int]) -> NDArray:
+    """The same as :func:`fit_images`, of pictures of which some may be blank."""
     if min(shape) < 1:
         raise ValueError(f"shape: {shape}, expected (height, width), each at least 1")
     height, width = images.shape[2:]

@@ -85,5 +85,5 @@ class CcaLesson(ResponseLesson):
         chosen, responses = drawn
         features = self.trunk(chosen)
         with torch.autocast(features.device.type, enabled=False):
-            both = self.module(features, responses)
-            return 1 - canonical_correlations(*both, self.config.ridge).mean()
+            first, second = self.module(features, responses)
+            return 1 - canonical_correlations(first, second, self.config.ridge).mean()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from regularized_training.lessons.lesson import Lesson
-    from regularized_training.teachers.teacher import Teacher
+    from regularized_training.teachers.any_teacher import Teacher
 
 BatchNormChoice = Literal["task", "both", "running"]
 LI = "li"

@@ -1,4 +1,4 @@
-"""Linear projections of trunk features and responses to one space, for lessons that compare them."""
+"""Linear projections of features and responses to one space, for lessons that compare them."""
 
 from __future__ import annotations
 

@@ -56,8 +56,8 @@ class SimilarityRegularizer(nn.Module):
         ----------
         features : sequence of (stimulus, channels, height, width) Tensor
             One entry for each layer.
-        target : (stimulus, stimulus) Tensor
-            Similarity of the same stimuli according to the teacher, in [-1, 1].
+        target : (pair,) Tensor
+            :func:`shrunk_arctanh` of the similarity of these pairs according to the teacher.
         pairs : (2, pair) int64 Tensor
             Which stimuli to compare.
 
@@ -66,11 +66,9 @@ class SimilarityRegularizer(nn.Module):
         scalar Tensor
         """
         with torch.autocast(target.device.type, enabled=False):
-            similarity = self.similarity(features)
-            first, second = pairs
-            error = shrunk_arctanh(similarity[first, second], self.config.eps) - shrunk_arctanh(
-                target[first, second].to(similarity.dtype), self.config.eps
-            )
+            first, second = pairs.unbind()
+            similarity = self.similarity(features)[first, second]
+            error = shrunk_arctanh(similarity, self.config.eps) - target.to(similarity.dtype)
             return error.square().mean()
 
     def similarity(self, features: Sequence[Tensor]) -> Tensor:
@@ -78,11 +76,15 @@ class SimilarityRegularizer(nn.Module):
         if len(features) != len(self.logits):
             raise ValueError(f"features: of {len(features)} layers, expected {len(self.logits)}")
         with torch.autocast(self.logits.device.type, enabled=False):
-            layers = []
+            products = []
             for k, feature in enumerate(features):
                 flat = flatten_features(feature)
-                layers.append(cosine_similarity(flat - self._mean(k, flat)))
-            return torch.tensordot(self.layer_weights.to(layers[0].dtype), torch.stack(layers), 1)
+                centred = flat - self._mean(k, flat)
+                products.append(centred @ centred.mT)
+            # All layers at once from here on: on a GPU each operation costs its launch.
+            similarities = cosines_of(torch.stack(products))
+            weights = self.layer_weights.to(similarities.dtype)
+            return torch.tensordot(weights, similarities, 1)
 
     def _mean(self, k: int, flat: Tensor) -> Tensor:
         """Mean feature of layer k, after an update with this batch in training mode."""
@@ -139,11 +141,11 @@ def cosine_similarity(centred: Tensor) -> Tensor:
 
 
 def cosines_of(products: Tensor) -> Tensor:
-    """Cosines of all pairs of rows from their inner products, (image, image)."""
-    squared_norm = products.diagonal()
+    """Cosines of all pairs of rows from their inner products, (..., image, image)."""
+    squared_norm = products.diagonal(dim1=-2, dim2=-1)
     silent = squared_norm <= torch.finfo(squared_norm.dtype).tiny
-    scale = torch.where(silent, 1, squared_norm).rsqrt().masked_fill(silent, 0)
-    return products * scale[:, None] * scale
+    scale = torch.where(silent, torch.inf, squared_norm).rsqrt()
+    return products * scale[..., :, None] * scale[..., None, :]
 
 
 def shrunk_arctanh(similarity: Tensor, eps: float) -> Tensor:
@@ -194,7 +196,8 @@ class SimilarityLesson(Lesson):
         self.rng = rng
         self.module = SimilarityRegularizer(config, len(layers)).to(device)
         self._stimuli = StimulusReader(network, layers, teacher, config, n_channels)
-        self._similarity = torch.from_numpy(teacher.similarity.astype(np.float32)).to(device)
+        said = torch.from_numpy(teacher.similarity.astype(np.float32)).to(device)
+        self._target = shrunk_arctanh(said, config.eps)
 
     @property
     def layer_weights(self) -> tuple[float, ...]:
@@ -209,8 +212,8 @@ class SimilarityLesson(Lesson):
     def loss(self, *drawn: Tensor) -> Tensor:
         """Similarity loss, Eq. 8, of stimuli, which pass through the trunk only."""
         chosen, pairs = drawn
-        features = self._stimuli.features(chosen)
-        return self.module(features, self._similarity[chosen[:, None], chosen], pairs)
+        first, second = chosen[pairs]
+        return self.module(self._stimuli.features(chosen), self._target[first, second], pairs)
 
 
 # -- stimuli -------------------------------------------------------------------------------

@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from typing import Protocol
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regularized_training.lessons.config import BatchNormChoice
 from regularized_training.networks.layer_reader import LayerReader
 from regularized_training.networks.normalisation import batch_norms
+from regularized_training.teachers.any_teacher import Teacher
 from regularized_training.teachers.stimuli import (
-    Scale,
     as_network_input,
     pixel_scale,
     prepare_stimuli,
@@ -24,23 +23,20 @@ from regularized_training.teachers.stimuli import (
 PREPARED_BYTES = 2**29
 
 
-class Shown(Protocol):
-    """What a teacher has to show."""
-
-    name: str
-    stimuli: NDArray
-    scale: Scale | None
-
-
 class Showing(Protocol):
     """Settings of how stimuli are shown."""
 
     @property
-    def n_stimuli(self) -> int: ...
+    def n_stimuli(self) -> int:
+        """In a batch."""
+
     @property
-    def stimulus_size(self) -> tuple[int, int] | None: ...
+    def stimulus_size(self) -> tuple[int, int] | None:
+        """Height and width."""
+
     @property
-    def batchnorm(self) -> BatchNormChoice: ...
+    def batchnorm(self) -> BatchNormChoice:
+        """By which statistics stimuli are normalised."""
 
 
 class StimulusReader:
@@ -51,7 +47,7 @@ class StimulusReader:
     network : nn.Module
         On its device already.
     layers : tuple of str
-    teacher : Shown
+    teacher : Teacher
         Its stimuli all teach.
     config : Showing
     n_channels : int
@@ -62,7 +58,7 @@ class StimulusReader:
         self,
         network: nn.Module,
         layers: tuple[str, ...],
-        teacher: Shown,
+        teacher: Teacher,
         config: Showing,
         n_channels: int,
     ) -> None:

@@ -81,4 +81,5 @@ class VicregLesson(ResponseLesson):
         chosen, responses = drawn
         features = self.trunk(chosen)
         with torch.autocast(features.device.type, enabled=False):
-            return vicreg_loss(*self.module(features, responses), self.config)
+            first, second = self.module(features, responses)
+            return vicreg_loss(first, second, self.config)

@@ -51,6 +51,7 @@ def read_image_folder(
     grey: bool,
     name: str | None = None,
     size: int | None = None,
+    fit: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ImageTask:
     """Read ``{train,test}/<class>/*`` from a folder, a tar file or a zip file.
@@ -75,6 +76,8 @@ def read_image_folder(
         Name of the task; by default that of the file.
     size : int, optional
         Crop each image centrally to a square and resize it to this many pixels a side.
+    fit : callable, optional
+        Called with each image, (channels, height, width), in place of `size`; returns it fitted.
     progress : callable, optional
         Called with the number of images read so far.
 
@@ -104,7 +107,8 @@ def read_image_folder(
                 at = split_of(parts)
                 tops.add(parts[:at])
                 image = reader.read(data, f"{path}/{name_}", "L" if grey else "RGB")
-                images.setdefault(parts[at], {})[parts[at + 1 :]] = _pixels(image, size)
+                pixels = _pixels(image, size)
+                images.setdefault(parts[at], {})[parts[at + 1 :]] = fit(pixels) if fit else pixels
                 n_read += 1
                 if progress is not None:
                     progress(n_read)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from predictive_model.config import Config, Seed, added
-from regularized_training.teachers.kinds import KINDS, TEACHERS, kinds_of, needs_of
+from regularized_training.teachers.kinds import KINDS, TEACHERS, kinds_of, says_of, weighs_neurons
 
 OF_RSM = kinds_of("rsm")  # kinds whose stimuli are those of an RSM that is given
 OF_TRIALS = kinds_of("trials")  # not of an encoder
@@ -54,6 +54,20 @@ class TeacherConfig(Config):
     ``gaussian``
         Uncentred similarity of random vectors, one for each stimulus of an RSM.
 
+    ``responses``
+        Predicted responses themselves, of all scans' neurons side by side, not their similarity
+        (Safarani et al. 2021).
+    ``responses_shuffle``
+        The same, assigned to other images: their control.
+    ``responses_shuffle_neurons``
+        The same, each image's assigned to other neurons.
+    ``responses_untrained``
+        What the same encoders predict before they are fitted.
+    ``responses_data``
+        Recorded responses, one trial of each image, in place of predictions.
+    ``responses_gabor``
+        Amplitudes of Gabors for the same stimuli, a textbook model of V1.
+
     Any other is another package's: what it says of the stimuli alone, see
     ``regularized_training.teachers.kinds``.
 
@@ -62,8 +76,8 @@ class TeacherConfig(Config):
     kind : str
         As above.
     seed : int
-        Of permutations, random vectors, untrained weights, and the trials that ``neural_data``
-        uses.
+        Of permutations, random vectors, untrained weights, and the trials that ``neural_data`` and
+        ``responses_data`` use.
     held_out : float
         Fraction of the stimuli that never teach, so that they can tell whether the similarity was
         learned or memorised. The same stimuli for every kind and seed.
@@ -109,9 +123,7 @@ class TeacherConfig(Config):
             raise ValueError(
                 f"centred: {self.centred}, but that of {self.kind!r} is known; leave it out"
             )
-        if self.predictability != "trial" and (
-            needs_of(self.kind, rsm=bool(self.rsm)) != "predictions"
-        ):
+        if self.predictability != "trial" and not weighs_neurons(self.kind, rsm=bool(self.rsm)):
             raise ValueError(
                 f"predictability: {self.predictability!r}, but {self.kind!r} weighs no predicted "
                 "responses; leave it out"
@@ -133,6 +145,8 @@ class TeacherConfig(Config):
         >>> TeacherConfig(kind="pixels").is_centred, TeacherConfig(kind="rsm", rsm="v1").is_centred
         (True, False)
         """
+        if says_of(self.kind) == "responses":
+            return None
         if self._may_say_centred:
             return False if self.rsm and self.centred is None else self.centred
         return KINDS[self.kind].centred

@@ -97,14 +97,31 @@ def gabor_teacher(stimuli: NDArray, config: GaborConfig | None = None) -> Simila
     config : GaborConfig, optional
         By default 8 orientations and those of its wavelengths whose Gabors fit into the image.
     """
+    matrix = similarity(gabor_amplitudes(stimuli, config))
+    return SimilarityTeacher("gabor", stimuli, matrix, centred=True)
+
+
+def gabor_amplitudes(stimuli: NDArray, config: GaborConfig | None = None) -> NDArray[np.float32]:
+    """Amplitudes of Gabors, each in units of its standard deviation over the stimuli.
+
+    Parameters
+    ----------
+    stimuli : (n, channels, height, width)
+    config : GaborConfig, optional
+        As of :func:`gabor_teacher`.
+
+    Returns
+    -------
+    (n, gabor) float32
+        0 for Gabors whose amplitude does not change.
+    """
     images = prepare_stimuli(stimuli, 1)
     shape: tuple[int, int, int] = (1, *images.shape[2:])
     energies = GaborEnergies(config or _gabors_that_fit(shape), shape)
     with torch.inference_mode():
         amplitudes = torch.cat([energies(part).flatten(1) for part in images.split(BATCH)]).numpy()
     std = amplitudes.std(0)
-    weight = np.divide(1, std, out=np.zeros_like(std), where=std > 1e-6 * std.max())
-    return SimilarityTeacher("gabor", stimuli, similarity(amplitudes, weight), centred=True)
+    return amplitudes * np.divide(1, std, out=np.zeros_like(std), where=std > 1e-6 * std.max())
 
 
 def _gabors_that_fit(shape: tuple[int, int, int]) -> GaborConfig:

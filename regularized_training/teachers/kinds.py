@@ -53,6 +53,7 @@ class Kind:
 
 
 _HERE = "regularized_training.teachers.making"
+_OF_RESPONSES = "regularized_training.teachers.making_responses"
 KINDS: Mapping[str, Kind] = {
     "none": Kind("nothing", ""),
     "neural_model": Kind("predictions", f"{_HERE}:neural_model"),
@@ -69,6 +70,14 @@ KINDS: Mapping[str, Kind] = {
     "recorded_rsm": Kind("trials", f"{_HERE}:recorded_rsm", centred=False),
     "shuffle_neurons": Kind("trials", f"{_HERE}:shuffle_neurons", centred=False),
     "gaussian": Kind("rsm", f"{_HERE}:gaussian", centred=False),
+    "responses": Kind("predictions", f"{_OF_RESPONSES}:responses", says="responses"),
+    "responses_shuffle": Kind("predictions", f"{_OF_RESPONSES}:shuffle", says="responses"),
+    "responses_shuffle_neurons": Kind(
+        "predictions", f"{_OF_RESPONSES}:shuffle_neurons", says="responses"
+    ),
+    "responses_untrained": Kind("predictions", f"{_OF_RESPONSES}:untrained", says="responses"),
+    "responses_data": Kind("trials", f"{_OF_RESPONSES}:data", says="responses"),
+    "responses_gabor": Kind("predictions", f"{_OF_RESPONSES}:gabor", says="responses"),
 }
 
 TEACHERS = Registry(
@@ -90,6 +99,16 @@ def needs_of(kind: str, *, rsm: bool = False) -> Need:
     if known is None:
         return "stimuli"
     return "rsm" if rsm and known.or_rsm else known.needs
+
+
+def says_of(kind: str) -> Says:
+    """What is learned from a teacher of a kind; similarity from other people's."""
+    return KINDS[kind].says if kind in KINDS else "similarity"
+
+
+def weighs_neurons(kind: str, *, rsm: bool = False) -> bool:
+    """Whether predicted responses are weighed by reliability and predictability, as in Eq. 6."""
+    return needs_of(kind, rsm=rsm) == "predictions" and says_of(kind) == "similarity"
 
 
 def kinds_of(need: Need) -> tuple[str, ...]:

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from predictive_model.recordings.recording import Recording
 from regularized_training.teachers import controls
+from regularized_training.teachers.any_teacher import Teacher
 from regularized_training.teachers.config import TeacherConfig
-from regularized_training.teachers.kinds import TEACHERS, needs_of
+from regularized_training.teachers.kinds import TEACHERS, needs_of, says_of
+from regularized_training.teachers.responses import ResponseTeacher
 from regularized_training.teachers.rsm import gaussian_teacher, recorded_rsm_teacher
 from regularized_training.teachers.teacher import (
     SimilarityTeacher,
@@ -42,7 +44,8 @@ class TeacherInputs:
     recordings : sequence of Recording
         Of which some images are the same, for kinds that need trials.
     predicted : sequence of (n, neuron)
-        Responses that each scan's encoder predicts to the stimuli.
+        Responses that each scan's encoder predicts to the stimuli; for kinds that say responses
+        also what reads them by rows.
     weights : sequence of (neuron,)
         w_a v_a of each scan's neurons; ones where neither is known.
     rsm : SimilarityTeacher, optional
@@ -51,7 +54,7 @@ class TeacherInputs:
 
     stimuli: NDArray | None = None
     recordings: Sequence[Recording] = ()
-    predicted: Sequence[NDArray[np.float32]] = ()
+    predicted: Sequence[Any] = ()
     weights: Sequence[NDArray[np.float64]] = ()
     rsm: SimilarityTeacher | None = None
 
@@ -69,7 +72,7 @@ class TeacherInputs:
             raise ValueError(f"teacher {config.kind!r}: needs {needs}, which were not given")
 
 
-def make_teacher(config: TeacherConfig, inputs: TeacherInputs) -> SimilarityTeacher | None:
+def make_teacher(config: TeacherConfig, inputs: TeacherInputs) -> Teacher | None:
     """The teacher of a configuration; None for the kind that teaches nothing.
 
     Parameters
@@ -90,6 +93,9 @@ def make_teacher(config: TeacherConfig, inputs: TeacherInputs) -> SimilarityTeac
         return None
     inputs.require(config)
     make = TEACHERS.find(config.kind).value
+    if says_of(config.kind) == "responses":
+        says: ResponseTeacher = make(inputs, config)  # holds out by itself, since it is not copied
+        return says
     if needs == "stimuli":
         assert inputs.stimuli is not None
         teacher = _control(make, config, inputs.stimuli)

@@ -62,6 +62,8 @@ class SideBySide:
     def rows(self, index: ArrayLike) -> NDArray[np.float32]:
         """Rows of all sources."""
         places = row_index(index, self.shape[0])
+        if len(self._sources) == 1:
+            return self._sources[0].rows(places).astype(np.float32, copy=False)
         out = np.empty((len(places), self.shape[1]), np.float32)
         start = 0
         for source, end in zip(self._sources, self._ends, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,30 +12,10 @@ from numpy.typing import NDArray
 from predictive_model.digest import array_digest
 from predictive_model.recordings.recording import Recording, RecordingError, check_images
 from predictive_model.scoring.reliability import reliability
-from regularized_training.teachers.kinds import Says
 from regularized_training.teachers.similarity import model_similarity, oracle_similarity, similarity
 from regularized_training.teachers.stimuli import Scale, common_images, pixel_scale
 
 FEWEST_TEACHING = 16  # images
-
-
-class Teacher(Protocol):
-    """Stimuli and what the brain, or a control, says of them: what all kinds of it have."""
-
-    @property
-    def name(self) -> str:
-        """For people."""
-
-    @property
-    def says(self) -> Says:
-        """What is learned from it: similarity, or responses."""
-
-    @property
-    def stimuli(self) -> NDArray:
-        """(n, channels, height, width) uint8 or float32."""
-
-    def digest(self) -> str:
-        """Of all that decides what a network learns from it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,17 +205,24 @@ def neural_data_teacher(recordings: Sequence[Recording], seed: int = 0) -> Simil
     rng = np.random.default_rng(seed)
     total = np.zeros((len(chosen[0]), len(chosen[0])), np.float32)
     for recording, images in zip(recordings, chosen, strict=True):
-        order = rng.permutation(recording.n_trials)
-        # The first place at which an image turns up in a random order of trials.
-        shown, first = np.unique(recording.image_index[order], return_index=True)
-        trial = order[first[np.searchsorted(shown, images)]]
-        total += similarity(recording.responses[trial], reliability(recording).weight)
+        trials = one_trial_each(recording, images, rng)
+        total += similarity(trials, reliability(recording).weight)
     return SimilarityTeacher(
         "neural_data",
         recordings[0].images[chosen[0]],
         total / np.float32(len(recordings)),
         centred=True,
     )
+
+
+def one_trial_each(
+    recording: Recording, images: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Responses in one trial of each of some images, drawn where it was repeated: (k, neuron)."""
+    order = rng.permutation(recording.n_trials)
+    # The first place at which an image turns up in a random order of trials.
+    shown, first = np.unique(recording.image_index[order], return_index=True)
+    return recording.responses[order[first[np.searchsorted(shown, images)]]]
 
 
 def oracle_teacher(recordings: Sequence[Recording]) -> SimilarityTeacher:

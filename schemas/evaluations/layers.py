@@ -116,7 +116,7 @@ class LayerSimilarity(
 
         key = subject.key
         judge = Teacher.load({"teacher_hash": key["judge_hash"], "scan_group": key["judge_group"]})
-        assert judge is not None, "only teachers with stimuli are planned as judges"
+        assert judge is not None and judge.says == "similarity", "only such are planned as judges"
         described = (NetworkConfig & key).fetch1("config", "needs")
         network = read_config(NetworkSettings, *described)
         channels, classes = (ImageSet & key).fetch1("channels", "classes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from pipeline.query import deletion
 from pipeline.results import arrays as result_arrays
 from pipeline.results.encoders import caveat
 from pipeline.workers import populate
+from predictive_model import half_precision
 from predictive_model.fits.config import FitConfig
 from predictive_model.fits.fitted import FittedEncoder, predict_recording
 from predictive_model.fits.fitting import fit
@@ -86,6 +88,30 @@ def test_without_teachers_an_experiment_ends_with_denoised_responses(database: D
     assert encoding.FittedEncoder.fetch1("origin") == "fitted"
     responses = np.asarray(prediction.PredictedResponses.fetch1("responses"))
     assert responses.shape == (50, 8)
+
+
+@pytest.mark.parametrize("cancelling, kept_as", [(0.0, "float16"), (12.0, "float32")])
+def test_responses_are_kept_in_half_precision_where_that_alters_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch, cancelling: float, kept_as: str
+) -> None:
+    """What eight neurons say of similarity would be altered, were their errors not left out."""
+    monkeypatch.setattr(half_precision, "FEWEST_NEURONS", 1)
+    monkeypatch.setattr(half_precision, "CHANGE_OF_ERROR", cancelling)
+    plan(scan("a", 1))
+    encoding.FittedEncoder.populate()
+    prediction.PredictedResponses.populate()
+    stored = prediction.PredictedResponses.fetch1("responses")
+    assert stored.dtype == kept_as
+    key = prediction.PredictedResponses.fetch1("KEY")
+    expected = encoding.FittedEncoder.load(key).predict(scan("a", 1).images)
+    found = prediction.PredictedResponses.load(key)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=2**-11 if kept_as == "float16" else 0)
+    np.testing.assert_array_equal(prediction.PredictedResponses.load(key, [7, 2]), found[[7, 2]])
+    written = b"".join(prediction.PredictedResponses.in_parts(key).content())
+    np.testing.assert_array_equal(np.load(io.BytesIO(written)), found)
+    objects = list(database.settings.store.rglob("responses_*"))
+    assert len([path for path in objects if "__predicted_responses" in str(path)]) == 1
 
 
 def test_scans_that_share_a_core_are_fitted_once_together(database: Database) -> None:

@@ -106,6 +106,11 @@ def test_an_encoder_is_imported_once_and_predicts_any_stimuli_of_its_shape(run, 
         failed = run("predict", scan, stimulus_set)
         assert failed.exit_code == 1 and message in failed.stderr
 
+    sizes = photographs(tmp_path / "sizes")
+    Image.open(sizes / "train/a/0.png").resize((30, 24)).save(sizes / "train/a/0.png")
+    fitted = run("import", "stimuli", sizes, "--height", 12, "--width", 12)
+    assert fitted.exit_code == 0, fitted.stderr
+
     with open_database(settings):
         assert (recording.StimulusSet & {"stimulus_set": other}).fetch1("n_images") == 2
         assert len(encoding.FitConfig()) == len(prediction.PredictedResponses()) == 1

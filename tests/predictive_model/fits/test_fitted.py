@@ -26,6 +26,17 @@ def test_what_is_not_given_is_held_at_its_mean(scan, fitted_whole):
     assert np.abs(other / at_mean - 1).min() > 1e-4
 
 
+def test_batches_are_what_is_predicted_whole(scan, fitted_whole):
+    images = scan.images[:10]
+    batches = list(fitted_whole.predict_parts(images, batch_size=4))
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    np.testing.assert_array_equal(
+        np.concatenate(batches), fitted_whole.predict(images, batch_size=4)
+    )
+    with pytest.raises(ValueError, match="shape"):
+        fitted_whole.predict_parts(images[:, :, 1:])  # before the first batch is asked for
+
+
 def test_an_image_is_predicted_alike_alone_and_among_others(scan, fitted_whole):
     together = fitted_whole.predict(scan.images[:9])
     np.testing.assert_allclose(

@@ -1,0 +1,68 @@
+"""Stimuli that are the images of a task."""
+
+from __future__ import annotations
+
+import datajoint as dj
+
+from regularized_training.tasks.as_stimuli import StimulusPart, task_stimuli
+from schemas.base import schema, transaction
+from schemas.recording import StimulusName, StimulusSet
+from schemas.training import ImageSet
+
+
+@schema
+class TaskStimuli(dj.Manual):
+    """Stimuli that are images of an image set: row i is image i of the part, in its order."""
+
+    extends = "StimulusSet"  # goes wherever its stimuli go
+
+    definition = """
+        -> StimulusSet
+        -> ImageSet
+        part : varchar(16)   # train: without the validation part; or validation
+    """
+
+    @classmethod
+    def add(
+        cls,
+        image_set: str,
+        shape: tuple[int, int],
+        part: StimulusPart = "train",
+        *,
+        name: str | None = None,
+    ) -> str:
+        """Make stimuli of the images of a set, and return their key.
+
+        Parameters
+        ----------
+        image_set : str
+        shape : (height, width)
+            That the encoders take.
+        part : {"train", "validation"}
+            See :func:`~regularized_training.tasks.as_stimuli.task_stimuli`.
+        name : str, optional
+            By which experiment files may refer to them.
+
+        Raises
+        ------
+        LookupError
+            If there is no such image set.
+        TaskError
+            If an image cannot be a stimulus.
+        ValueError
+            If other stimuli have the name.
+        """
+        if not ImageSet & {"image_set": image_set}:
+            known = ", ".join(sorted(ImageSet.to_arrays("image_set"))) or "none"
+            raise LookupError(
+                f"image set: {image_set} is not in the database, which has {known}; add it with "
+                "`neuroteach import images`"
+            )
+        stimuli = task_stimuli(ImageSet.load({"image_set": image_set}), shape, part)
+        with transaction(cls.connection):
+            key = StimulusSet.add(stimuli)
+            row = {"stimulus_set": key, "image_set": image_set, "part": part}
+            cls.insert1(row, skip_duplicates=True)
+            if name is not None:
+                StimulusName.add(name, key)
+        return key
