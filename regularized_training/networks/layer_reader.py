@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -43,21 +45,33 @@ class LayerReader:
 
     def __init__(self, network: nn.Module, layers: tuple[str, ...]) -> None:
         self.layers = tuple(layers)
-        training = network.training
         names = {_prefix(network) + layer: layer for layer in self.layers}
-        try:
-            self._extractor = create_feature_extractor(
-                network, names, tracer_kwargs=TRACING, suppress_diff_warning=True
-            )
-        except Exception:  # tracing runs the network's own code, which may raise anything
-            require_layers(self.layers, readable_layers(network))
-            raise
-        self._extractor.train(training)
+        with keeping_modes(network):
+            training = network.training
+            try:
+                self._extractor = create_feature_extractor(
+                    network, names, tracer_kwargs=TRACING, suppress_diff_warning=True
+                )
+            except Exception:  # tracing runs the network's own code, which may raise anything
+                require_layers(self.layers, readable_layers(network))
+                raise
+            self._extractor.train(training)
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Features of each layer, (batch, channels, height, width), for images in [0, 1]."""
         features = self._extractor(images)
         return [features[layer] for layer in self.layers]
+
+
+@contextmanager
+def keeping_modes(network: nn.Module) -> Iterator[None]:
+    """Afterwards each part of a network is in training or in evaluation mode as it came in."""
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for module, was_training in modes:
+            module.training = was_training
 
 
 def readable_layers(network: nn.Module) -> tuple[str, ...]:
@@ -68,11 +82,11 @@ def readable_layers(network: nn.Module) -> tuple[str, ...]:
     LayerError
         If the network cannot be traced.
     """
-    training = network.training
     try:
-        in_training, in_evaluation = get_graph_node_names(
-            network, tracer_kwargs=TRACING, suppress_diff_warning=True
-        )
+        with keeping_modes(network):
+            in_training, in_evaluation = get_graph_node_names(
+                network, tracer_kwargs=TRACING, suppress_diff_warning=True
+            )
     except Exception as error:  # as above
         raise LayerError(
             f"layers: cannot be read of {type(network).__name__}, because torch.fx cannot trace "
@@ -80,8 +94,6 @@ def readable_layers(network: nn.Module) -> tuple[str, ...]:
             "torchvision.models.feature_extraction: keep decisions on values of tensors out of "
             "forward, or put them into a function wrapped by torch.fx.wrap"
         ) from error
-    finally:
-        network.train(training)
     prefix, both = _prefix(network), set(in_training)
     nodes = [name for name in in_evaluation[1:] if name in both and name.startswith(prefix)]
     return tuple(name.removeprefix(prefix) for name in nodes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from regularized_training.networks.layer_reader import LayerError, LayerReader
+from regularized_training.networks.layer_reader import LayerError, LayerReader, keeping_modes
 
 
 class Trunk:
@@ -59,15 +59,10 @@ class Trunk:
         LayerError
             If the layer has no maps, since they are flattened or averaged before it.
         """
-        modes = [(module, module.training) for module in self.network.modules()]
         parameter = next(self.network.parameters())
-        try:
+        with keeping_modes(self.network), torch.no_grad():
             self.network.eval()
-            with torch.no_grad():
-                features = self(parameter.new_zeros(1, *image_shape))
-        finally:
-            for module, was_training in modes:
-                module.training = was_training
+            features = self(parameter.new_zeros(1, *image_shape))
         if features.ndim != 4:
             raise LayerError(
                 f"layer: {self.layer!r} has features of shape {tuple(features.shape[1:])}, "

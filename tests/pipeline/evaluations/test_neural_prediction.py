@@ -1,0 +1,92 @@
+"""Responses predicted from trained networks: asked for in a file, computed, and read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from neuroteach import results
+from pipeline.database.opening import Database
+from pipeline.evaluations.neural_prediction import NEURAL_PREDICTION
+from pipeline.experiments.adding import add_experiment
+from pipeline.experiments.file import ExperimentSettings
+from pipeline.experiments.selection import Selection
+from pipeline.workers import populate
+from regularized_training.alignment.prediction import PredictionConfig, neural_prediction
+from schemas import teacher_plan, teaching, training
+from schemas.evaluations.neural_prediction import NeuralPrediction
+from tests.schemas.test_teaching import import_encoders
+from tests.tiny_experiment import tiny_experiment
+
+ASKED = {"layer": "stage1", "epochs": 2, "batch_size": 8}
+
+
+def asked(stimuli: str, **changes: Any) -> ExperimentSettings:
+    described = tiny_experiment().model_dump(mode="json", exclude_unset=True)
+    described["network"] = {"width": 2}
+    described["training"]["regularizer"] = {
+        "method": "responses",
+        "layer": "stage1",
+        "n_stimuli": 8,
+        "stimulus_size": [16, 16],
+    }
+    return ExperimentSettings.model_validate(
+        described
+        | {
+            "sources": {"lab": {"encoders": ["a", "b"], "stimuli": stimuli}},
+            "recordings": [],
+            "teachers": [
+                "none",
+                {"kind": "responses", "source": "lab"},
+                {"kind": "responses_shuffle", "source": "lab"},
+            ],
+            "noise": [],
+            "neural_prediction": ASKED,
+        }
+        | changes
+    )
+
+
+@pytest.mark.database
+def test_every_network_is_asked_for_the_responses_that_the_brain_gives(database: Database) -> None:
+    """Whatever it was taught: nothing, these responses, or shuffled ones."""
+    stimuli = import_encoders()
+    assert add_experiment(asked(stimuli), name="predicted", scale="smoke")
+    assert populate.populate(Selection("predicted")).failures == []
+    rows = NeuralPrediction.to_dicts()
+    assert len(rows) == 3
+    brain = (teaching.Teacher * (teacher_plan.TeacherConfig & {"teacher": "responses"})).proj()
+    judge = teaching.Teacher.load(brain.fetch1())
+    config = PredictionConfig(**ASKED, stimulus_size=(16, 16))  # as the teacher teaches
+    for row in rows:
+        network = training.TrainedNetwork.load(row)
+        expected = neural_prediction(network, judge, config, n_channels=1).single_trial
+        np.testing.assert_allclose(np.asarray(row["correlations"]), expected, atol=1e-4)
+        assert row["correlation"] == pytest.approx(expected.mean(), abs=1e-4)
+        assert (row["n_neurons"], row["n_compared"]) == (judge.n_neurons, len(judge.held_out))
+
+    frame = results.neural_prediction("predicted")
+    assert set(frame["teacher"]) == {"none", "responses", "responses_shuffle"}
+    assert set(frame["judge"]) == {"mouse V1, stage1"}
+    table = NEURAL_PREDICTION.table(frame)  # type: ignore[misc]
+    assert list(table.columns) == ["judge", "condition", "correlation"]
+    NEURAL_PREDICTION.figures["neural-prediction"](Selection("predicted"))
+    measured = set(results.differences("predicted")["measure"])
+    assert "prediction of mouse V1, stage1" in measured
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"teachers": ["none"]}, "predicts the responses of 'responses' teachers, of which there"),
+        ({"neural_prediction": {**ASKED, "layer": "conv3"}}, "layers: conv3 are not among"),
+        ({"neural_prediction": {"epochs": 3}}, "neural_prediction.*layer"),
+    ],
+)
+def test_what_cannot_be_predicted_is_refused_in_the_file(
+    changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        asked("0" * 16, **changes)
