@@ -4,8 +4,8 @@ python -m benchmarks.joint_step [--lesson li] [--width 64] [--stimuli 9] [--json
 
 A third run is what a joint step adds at the least: the plain step, and the same stimuli passed
 through the network up to the last layer that is taught, forwards and backwards. Lessons that are
-taught by responses (``responses``, ``cca``, ``vicreg``) use VGG-19 up to conv3-1 at 64 x 64, with as
-many stimuli as task images, and ``--neurons`` of them; the others ResNet18 at 32 x 32.
+taught by responses (``responses``, ``cca``, ``vicreg``) use VGG-19 up to conv3-1 at 64 x 64, with
+as many stimuli as task images, and ``--neurons`` of them; the others ResNet18 at 32 x 32.
 """
 
 from __future__ import annotations
