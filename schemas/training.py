@@ -15,7 +15,8 @@ from predictive_model.digest import array_digest
 from predictive_model.parts import Part
 from regularized_training.networks.config import NetworkConfig as NetworkSettings
 from regularized_training.tasks.config import ImagePart
-from regularized_training.tasks.image_task import ImageTask, TaskError, require_no_test_images
+from regularized_training.tasks.image_task import ImageTask, require_no_test_images
+from regularized_training.tasks.labelled_task import TaskError
 from regularized_training.tasks.validation import validation_indices
 from regularized_training.training_config import TrainingConfig as TrainingSettings
 from schemas.base import (

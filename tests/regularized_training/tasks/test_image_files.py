@@ -22,7 +22,8 @@ from regularized_training.tasks.image_files import (
     read_superclasses,
     read_torchvision,
 )
-from regularized_training.tasks.image_task import ImageTask, TaskError, require_no_test_images
+from regularized_training.tasks.image_task import ImageTask, require_no_test_images
+from regularized_training.tasks.labelled_task import TaskError
 
 CLASSES = ("cat", "dog", "train")  # the vehicle: CIFAR-100 has such a class
 COUNTS = {"train": 4, "test": 2}
