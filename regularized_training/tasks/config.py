@@ -17,13 +17,18 @@ class AugmentConfig(Config):
     Attributes
     ----------
     padding : int
-        Shift by up to this many pixels, filling in by reflection; 0 leaves images in place.
+        Shift by up to this many pixels, filling in by reflection; 0 leaves images in place. Of
+        images in memory, which have the network's size.
     flip : bool
         Mirror half of the images left to right. Not for digits and letters.
+    min_area : float
+        A random crop has at least this share of a picture's area, and is resized to the network's
+        size. Of pictures that are read from their files as they are needed.
     """
 
     padding: int = Field(default=4, ge=0)
     flip: bool = True
+    min_area: float = added(0.08, since="0.2.0", gt=0, le=1)
 
 
 class OnImages(Config):
