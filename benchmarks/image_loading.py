@@ -2,9 +2,9 @@
 
 python -m benchmarks.image_loading [--folder FOLDER] [--number 20000] [--processes 0] [--json]
 
-The peer is PyTorch's own recipe: ImageFolder with v2's random resized crop and flip to uint8 tensors,
-in a DataLoader. Ours reads the same files, compares each with its SHA-256 and draws its crops by seed,
-epoch and picture. With the network's step left out, all of the time is that of the pictures.
+The peer is PyTorch's own recipe: ImageFolder with v2's random resized crop and flip to uint8
+tensors, in a DataLoader. Ours reads the same files, compares each with its SHA-256 and draws its
+crops by seed, epoch and picture. There is no network, whose steps would hide what pictures cost.
 """
 
 from __future__ import annotations

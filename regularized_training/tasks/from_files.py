@@ -146,22 +146,24 @@ class _Reading(Dataset):
         self, batch: tuple[NDArray[np.int64], NDArray[np.int64]]
     ) -> tuple[Tensor | str, Tensor]:
         pictures, labels = batch
-        images = torch.empty(len(pictures), *self.task.image_shape, dtype=torch.uint8)
+        channels, height, width = self.task.image_shape
+        # Channels last, as decoders have them and networks want them: nothing is transposed.
+        pixels = np.empty((len(pictures), height, width, channels), np.uint8)
         reader = PictureReader()
         mode: Literal["L", "RGB"] = "L" if self.task.shape.grey else "RGB"
         folder, manifest = self.task.folder, self.task.manifest
         # torchvision draws from torch's global generator, which the layers of networks do too.
         with torch.random.fork_rng(devices=[]):
-            for image, i in zip(images, pictures.tolist(), strict=True):
+            for image, i in zip(pixels, pictures.tolist(), strict=True):
                 try:
-                    label = label_of(folder, manifest.place(i))
-                    picture = reader.read(manifest.read(folder, i), label, mode)
+                    content = manifest.read(folder, i)
+                    picture = reader.read(content, label_of(folder, manifest.place(i)), mode)
                 except (TaskError, PictureError) as error:
                     return str(error), torch.from_numpy(labels)
                 if self.seeds is not None:
                     torch.default_generator.manual_seed(_seed_of(*self.seeds, i))
-                image.copy_(self.view(picture))
-        return images, torch.from_numpy(labels)
+                image[:] = np.asarray(self.view(picture)).reshape(image.shape)
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(labels)
 
 
 def _random_view(task: PictureTask, augment: AugmentConfig) -> Any:
@@ -171,14 +173,14 @@ def _random_view(task: PictureTask, augment: AugmentConfig) -> Any:
     steps = [v2.RandomResizedCrop(size, scale=(augment.min_area, 1.0))]
     if augment.flip:
         steps.append(v2.RandomHorizontalFlip())
-    return v2.Compose([*steps, v2.PILToTensor()])
+    return v2.Compose(steps)
 
 
 def _central_view(task: PictureTask) -> Any:
     from torchvision.transforms import v2
 
     shape = task.shape
-    return v2.Compose([v2.Resize(shape.shorter_side), v2.CenterCrop(shape.size), v2.PILToTensor()])
+    return v2.Compose([v2.Resize(shape.shorter_side), v2.CenterCrop(shape.size)])
 
 
 def _seed_of(*numbers: int) -> int:

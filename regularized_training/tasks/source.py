@@ -68,7 +68,7 @@ class ImageSource(Protocol):
         Yields
         ------
         images : (batch, channels, height, width) uint8 Tensor
-            On the source's device.
+            On the source's device; in memory perhaps with the channels last.
         labels : (batch,) int64 Tensor
 
         Raises
