@@ -57,7 +57,7 @@ def find_pictures(
     name: str | None = None,
     shape: PictureShape | None = None,
     known: Manifest | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PictureTask:
     """Find the pictures of a folder, and read each file once for its SHA-256.
 
@@ -80,7 +80,7 @@ def find_pictures(
     known : Manifest, optional
         Files of the same name and size are not read again.
     progress : callable, optional
-        Called with the number of pictures read so far.
+        Called with the numbers of pictures read so far, and of all.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def _read_once(
     folder: Path,
     arranged: Arranged[Place],
     known: Manifest | None,
-    progress: Callable[[int], None] | None,
+    progress: Callable[[int, int], None] | None,
 ) -> Manifest:
     """Read every file, or ask only for its size where it is known, and say what was found."""
     places = arranged.train + arranged.test
@@ -177,7 +177,7 @@ def _read_once(
         if broken:
             n_broken, first = n_broken + 1, first or broken
         if progress is not None:
-            progress(n)
+            progress(n, len(places))
     if n_broken:
         others = f"; {n_broken - 1} others cannot be read either" if n_broken > 1 else ""
         raise TaskError(first + others)

@@ -126,7 +126,7 @@ class PictureTask(LabelledTask):
             manifest=self.manifest.digest,
             arrays=arrays,
             classes=self.classes,
-            shape=self.shape.identity(),
+            shape=[*self.image_shape, self.shape.shorter_side],
         )
 
     def _validation_indices(self) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ from regularized_training.tasks.picture_files import find_pictures
 from regularized_training.tasks.picture_task import PictureShape, PictureTask
 from regularized_training.tasks.source import image_source
 from regularized_training.tasks.validation import validation_by_keys
-from tests.regularized_training.tasks.picture_sets import CLASSES, add, write_pictures, write_shards
+from tests.picture_sets import CLASSES, add, write_pictures, write_shards
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from regularized_training.tasks.picture_files import find_pictures
 from regularized_training.tasks.picture_task import PictureShape, PictureTask
 from regularized_training.tasks.source import ImageSource, image_source
 from regularized_training.training_config import TrainingConfig
-from tests.regularized_training.tasks.picture_sets import write_pictures
+from tests.picture_sets import write_pictures
 
 AUGMENT = AugmentConfig(padding=2)
 SHAPE = PictureShape(size=16)
