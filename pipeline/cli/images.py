@@ -101,6 +101,45 @@ def import_images(
     err.print("imported" if added else "was there already")
 
 
+@reporting_errors
+def import_evaluation(
+    source: Annotated[
+        Path, typer.Argument(help="A folder or archive of LABEL/IMAGE, to test networks on.")
+    ],
+    name: Annotated[str | None, typer.Option(help="Name of the evaluation set.")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=8, help="Height and width to resize to, in pixels.")
+    ] = None,
+    outputs: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON object with the list of a network's classes that mean each label; by "
+            "default outputs.json of the folder or archive, or else classes by the labels' names."
+        ),
+    ] = None,
+) -> None:
+    """Import labelled images for networks that were trained on others. They are kept in colour.
+
+    Example: `neuroteach import evaluation sketches.zip --size 224 --outputs categories.json`
+    """
+    from predictive_model.recordings.recording import check_name
+    from regularized_training.tasks.evaluation_files import read_evaluation_set
+    from schemas.evaluation_set import EvaluationSet
+
+    with shown_notes():
+        found = read_evaluation_set(source, name=name, size=size, outputs=outputs)
+    check_name(found.name)
+    n_classes = sum(map(len, found.outputs.values()))
+    err.print(
+        f"{found.name}: {len(found.images)} images of "
+        f"{' x '.join(map(str, found.images.shape[1:]))}, {len(found.label_names)} labels"
+        + (f", meant by {n_classes} classes of networks" if n_classes else "")
+    )
+    with Session():
+        added = EvaluationSet.add(found, source=source.name)
+    err.print("imported" if added else "was there already")
+
+
 def _pictures_in_place(source: str, shape: dict[str, Any]) -> Any:
     """A task of pictures that stay in their files, of which those that are known are not read."""
     from regularized_training.tasks.image_files import TorchvisionName

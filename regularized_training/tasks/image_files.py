@@ -99,7 +99,7 @@ def read_image_folder(
                 at = split_of(parts)
                 tops.add(parts[:at])
                 image = reader.read(data, f"{path}/{name_}", "L" if grey else "RGB")
-                images.setdefault(parts[at], {})[parts[at + 1 :]] = _pixels(image, size)
+                images.setdefault(parts[at], {})[parts[at + 1 :]] = as_pixels(image, size)
                 n_read += 1
                 if progress is not None:
                     progress(n_read)
@@ -107,8 +107,8 @@ def read_image_folder(
     except (UnreadableError, PictureError) as error:
         raise TaskError(printable(str(error))) from error
     found = arrange(path, choice, images, tops, class_of)
-    train_images = _stack(found.train, f"{path}/train")
-    test_images = _stack(found.test, f"{path}/{found.test_split}")
+    train_images = stacked(found.train, f"{path}/train")
+    test_images = stacked(found.test, f"{path}/{found.test_split}")
     task = ImageTask(
         name=name or path.name.split(".")[0],
         train_images=train_images,
@@ -257,7 +257,7 @@ def luma(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return out
 
 
-def _pixels(image: Image.Image, size: int | None) -> NDArray[np.uint8]:
+def as_pixels(image: Image.Image, size: int | None) -> NDArray[np.uint8]:
     """Pixels of a grey or colour image, (channels, height, width), cropped and resized if asked."""
     if size is not None:
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
@@ -265,7 +265,14 @@ def _pixels(image: Image.Image, size: int | None) -> NDArray[np.uint8]:
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _stack(images: Sequence[NDArray[np.uint8]], place: str) -> NDArray[np.uint8]:
+def stacked(images: Sequence[NDArray[np.uint8]], place: str) -> NDArray[np.uint8]:
+    """Images in one array.
+
+    Raises
+    ------
+    TaskError
+        If their sizes differ; begins with `place`.
+    """
     sizes = sorted({pixels.shape[1:] for pixels in images})
     if len(sizes) > 1:
         raise TaskError(
