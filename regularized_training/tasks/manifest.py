@@ -22,9 +22,10 @@ from regularized_training.tasks.labelled_task import TaskError
 DIGEST = 32  # bytes of a SHA-256
 AT_ONCE = 64  # files that are looked at before the next are asked for: latency counts, not cores
 THREADS = 8
+STATS = 1024  # files whose sizes are asked for by one thread
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where a picture is: a file, or a part of a tar file that is not compressed.
 
@@ -142,17 +143,12 @@ class Manifest:
         """
         if not folder.is_dir():
             raise TaskError(f"{folder}: no such folder; {_MOVED}")
+        files = list(self._files())
+        parts = [files[start : start + STATS] for start in range(0, len(files), STATS)]
         wrong, first, missing = 0, "", 0
-        for name, size in self._files():
-            try:
-                found = os.stat(folder / name).st_size
-                if found == size or (size < 0 and found >= -size):
-                    continue
-                why = f"{found:,} bytes, expected {abs(size):,}{' or more' if size < 0 else ''}"
-            except OSError as error:
-                why, missing = error.strerror or "cannot be read", missing + 1
-            wrong += 1
-            first = first or f"{printable(name)} ({why})"
+        for faults in in_threads(lambda part: _faults(folder, part), parts):
+            for why, gone in faults:
+                wrong, missing, first = wrong + 1, missing + gone, first or why
         if wrong:
             raise TaskError(
                 f"{folder}: {wrong:,} of its files have changed or are missing, such as {first}; "
@@ -191,6 +187,22 @@ _MEND = (
     "restore it from where it came from, or import the images as they are now under another name"
 )
 _MOVED = "move it back, or say where it is now"
+
+
+def _faults(folder: Path, files: Sequence[tuple[str, int]]) -> list[tuple[str, bool]]:
+    """What is wrong with each file that is not as it was, and whether it is gone."""
+    found = []
+    for name, size in files:
+        try:
+            there = os.stat(folder / name).st_size
+        except OSError as error:
+            found.append((f"{printable(name)} ({error.strerror or 'cannot be read'})", True))
+            continue
+        if there != size and (size >= 0 or there < -size):
+            least = " or more" if size < 0 else ""
+            why = f"{there:,} bytes, expected {abs(size):,}{least}"
+            found.append((f"{printable(name)} ({why})", False))
+    return found
 
 
 def read_place(folder: Path, place: Place) -> bytes:

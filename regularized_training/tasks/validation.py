@@ -51,8 +51,12 @@ def validation_by_keys(keys: NDArray, labels: NDArray[np.int64]) -> NDArray[np.i
     np.minimum.at(lowest, picture, labels)
     np.maximum.at(highest, picture, labels)
     chosen = np.zeros(len(copies), bool)
+    alone = np.flatnonzero(lowest == highest)
+    alone = alone[np.argsort(lowest[alone], kind="stable")]
+    of_class = lowest[alone]
     for label, n in zip(*np.unique(labels, return_counts=True), strict=True):
-        own = np.flatnonzero((lowest == label) & (highest == label))
+        first, end = np.searchsorted(of_class, [label, label + 1])
+        own = alone[first:end]
         room = max(1, (n + ONE_IN // 2) // ONE_IN) if len(own) > 1 else 0
         for one in own:
             if copies[one] <= room:
