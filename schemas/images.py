@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @schema
 class ImageSet(dj.Manual):
-    """Labelled images of one size, here or where :class:`ReferencedImages` says."""
+    """Labelled images of one size, in the store or in files that stay where they are."""
 
     definition = """
         image_set    : varchar(64)

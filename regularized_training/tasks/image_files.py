@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -38,6 +39,7 @@ TORCHVISION_FOLDERS = {
     "CIFAR100": "cifar-100-python",
     "SVHN": "",
 }
+MOST_OF_MEMORY = 1 / 3  # that images may take: they are copied once
 
 
 def read_image_folder(
@@ -78,8 +80,8 @@ def read_image_folder(
     FileNotFoundError
         If `path` is missing.
     TaskError
-        If it holds no such folders, an image cannot be decoded, sizes differ or the classes of
-        the train and test images differ.
+        If it holds no such folders, an image cannot be decoded, sizes differ, the classes of
+        the train and test images differ, or the images take more than a third of the memory.
     """
     path = Path(path)
     choice, reader = LabelledFiles(), PictureReader()
@@ -87,7 +89,8 @@ def read_image_folder(
     class_of: dict[str, str] = {}  # of images in val, by name, where a list says so
     groups: tuple[bytes, Path] | None = None
     tops = set()
-    n_read = 0
+    n_read = n_bytes = 0
+    room = psutil.virtual_memory().total * MOST_OF_MEMORY
     try:
         for name_, data in read_members(path, choice):
             parts = parts_of(name_)
@@ -99,8 +102,15 @@ def read_image_folder(
                 at = split_of(parts)
                 tops.add(parts[:at])
                 image = reader.read(data, f"{path}/{name_}", "L" if grey else "RGB")
-                images.setdefault(parts[at], {})[parts[at + 1 :]] = as_pixels(image, size)
-                n_read += 1
+                pixels = as_pixels(image, size)
+                images.setdefault(parts[at], {})[parts[at + 1 :]] = pixels
+                n_read, n_bytes = n_read + 1, n_bytes + pixels.nbytes
+                if n_bytes > room:
+                    raise TaskError(
+                        f"{path}: the first {n_read:,} images take {n_bytes / 1e9:.1f} GB, a third "
+                        "of the memory; unpack them to a folder and leave them there "
+                        "(`--by-reference`, find_pictures), or give a smaller size"
+                    )
                 if progress is not None:
                     progress(n_read)
         reader.warn_of_decisions(path)
