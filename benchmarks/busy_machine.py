@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from rich.console import Console
@@ -63,23 +64,20 @@ class Side:
 
 def train_when_asked() -> None:
     """Answer each number of seconds on standard input with the images per second of a training."""
-    import torch
-
     from pipeline.experiments.file import read_experiment
-    from regularized_training.tasks.batches import batches
     from regularized_training.tasks.image_files import digits
     from regularized_training.training import Training
 
     settings, task = read_experiment(EXPERIMENT, "small"), digits()
     alone = settings.training.model_copy(update={"regularizer": None})
     training = Training(task, settings.network, alone, seed=0)
-    rng = torch.Generator().manual_seed(0)
+    epochs = count()
     for line in sys.stdin:
         n, began = 0, time.perf_counter()
         while (spent := time.perf_counter() - began) < float(line):
-            for index in batches(len(task.train_labels), alone.batch_size, rng):
-                training.step(index, 0.01)
-                n += len(index)
+            for images, labels in training.task_batches(next(epochs)):
+                training.step(images, labels, 0.01)
+                n += len(labels)
                 if time.perf_counter() - began > float(line):
                     break
         print(n / spent, flush=True)

@@ -11,6 +11,8 @@ as many stimuli as task images, and ``--neurons`` of them; the others ResNet18 a
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -101,14 +103,15 @@ def main() -> None:
     )
     _teach_nothing(floor)
 
-    def step(training: Training) -> list[float]:
-        index = torch.from_numpy(rng.integers(0, len(task.train_labels), BATCH))
-        return training.step(index, 1e-3).tolist()  # waits for a GPU to finish
+    def steps(training: Training) -> Callable[[], list[float]]:
+        epochs = (training.task_batches(epoch) for epoch in count())
+        batches = chain.from_iterable(epochs)
+        return lambda: training.step(*next(batches), 1e-3).tolist()  # waits for a GPU to finish
 
     runs = {
-        "plain step": lambda: step(plain),
-        "joint step": lambda: step(joint),
-        "passage of the stimuli": lambda: step(floor),
+        "plain step": steps(plain),
+        "joint step": steps(joint),
+        "passage of the stimuli": steps(floor),
     }
     shown = "x".join(map(str, args.stimulus_size))
     share = args.stimuli * np.prod(args.stimulus_size) / (BATCH * size**2)

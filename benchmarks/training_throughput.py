@@ -10,6 +10,7 @@ format that tensors come in.
 from __future__ import annotations
 
 import argparse
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,6 @@ from torchvision import transforms
 from benchmarks.alternate import alternate, ratio, report
 from regularized_training.networks.architectures import build_network
 from regularized_training.networks.config import NetworkConfig
-from regularized_training.tasks.batches import batches
 from regularized_training.tasks.image_files import read_image_folder
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.training import Training
@@ -94,12 +94,12 @@ def our_epoch(task: ImageTask, config: NetworkConfig, args: argparse.Namespace) 
         precision=args.precision,
     )
     training = Training(task, config, settings, 0, device=args.device)
-    rng = torch.Generator().manual_seed(0)
+    epochs = count()
 
     def run() -> float:
         total = torch.zeros(3, device=args.device)
-        for index in batches(len(task.train_labels), args.batch, rng):
-            total += training.step(index, LEARNING_RATE)
+        for images, labels in training.task_batches(next(epochs)):
+            total += training.step(images, labels, LEARNING_RATE)
         return float(total[0])
 
     return run

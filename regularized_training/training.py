@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,11 @@ from regularized_training.networks.architectures import build_network, load_netw
 from regularized_training.networks.compared import compared_layers
 from regularized_training.networks.config import NetworkConfig
 from regularized_training.plateau import best_epoch, n_reductions
-from regularized_training.tasks.batches import augment, batches, to_float
+from regularized_training.tasks.batches import to_float
+from regularized_training.tasks.config import ImagePart
 from regularized_training.tasks.image_task import ImageTask
+from regularized_training.tasks.picture_task import PictureTask
+from regularized_training.tasks.source import Batches, image_source
 from regularized_training.training_config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -125,13 +128,14 @@ class TrainedNetwork:
 
 
 def train(
-    task: ImageTask,
+    task: ImageTask | PictureTask,
     network_config: NetworkConfig,
     config: TrainingConfig,
     seed: int,
     *,
     teacher: Teacher | None = None,
     device: str | torch.device = "cpu",
+    reading_processes: int = 0,
     checkpoint: Path | None = None,
     progress: Callable[[EpochRecord], None] | None = None,
 ) -> TrainedNetwork:
@@ -148,13 +152,16 @@ def train(
 
     Parameters
     ----------
-    task : ImageTask
+    task : ImageTask or PictureTask
+        In memory, or in files that are read as they are needed.
     network_config : NetworkConfig
     config : TrainingConfig
     seed : int
     teacher : Teacher, optional
         Needed exactly if ``config.regularizer`` is given.
     device : str or torch.device
+    reading_processes : int
+        That read pictures from files beside this one; they change no bit.
     checkpoint : Path, optional
         Written after the first step and the last epoch, and between them as often as takes no
         more than ``CHECKPOINT_SHARE`` of the time, by several processes at the end of epochs. If
@@ -179,7 +186,15 @@ def train(
     task = task.subset(config.n_train, config.n_test)
     if config.shuffled_labels:
         task = task.with_shuffled_labels(config.shuffled_labels, seed)
-    training = Training(task, network_config, config, seed, teacher=teacher, device=device)
+    training = Training(
+        task,
+        network_config,
+        config,
+        seed,
+        teacher=teacher,
+        device=device,
+        reading_processes=reading_processes,
+    )
     if checkpoint is not None:
         belongs_to = _fingerprint(task, network_config, config, seed, teacher)
         state = load_checkpoint(checkpoint, belongs_to=belongs_to)
@@ -225,8 +240,6 @@ class _Epoch:
     ----------
     totals : (3,) Tensor
         Sums over steps of the task's loss, the teacher's loss and the number of correct answers.
-    order : Tensor
-        State of the generator that put the images into their order.
     step, n_seen, n_batches : int
         Steps made, task images seen, batches that the lesson drew.
     seconds : float
@@ -234,7 +247,6 @@ class _Epoch:
     """
 
     totals: Tensor
-    order: Tensor
     step: int = 0
     n_seen: int = 0
     n_batches: int = 0
@@ -253,42 +265,33 @@ class Training:
 
     def __init__(
         self,
-        task: ImageTask,
+        task: ImageTask | PictureTask,
         network_config: NetworkConfig,
         config: TrainingConfig,
         seed: int,
         *,
         teacher: Teacher | None = None,
         device: str | torch.device = "cpu",
+        reading_processes: int = 0,
     ) -> None:
         self.config, self.network_config, self.seed = config, network_config, seed
         self.history: list[EpochRecord] = []
         self.n_channels, self.n_classes = task.image_shape[0], len(task.classes)
-        self.images = torch.tensor(task.train_images, device=device)
-        self.labels = torch.tensor(task.train_labels, device=device)
-        self.test_images = torch.tensor(task.test_images, device=device)
-        self.test_labels = torch.tensor(task.test_labels, device=device)
-        self._validation: tuple[Tensor, Tensor] | None = None
-        if task.validation_images is not None:
-            self._validation = (
-                torch.tensor(task.validation_images, device=device),
-                torch.tensor(task.validation_labels, device=device),
-            )
-        if config.hold_out_validation and self._validation is None:
+        self.device = torch.device(device)
+        self._images = image_source(task, device=device, processes=reading_processes)
+        self.has_validation = self._images.labels("validation") is not None
+        if config.hold_out_validation and not self.has_validation:
             raise TrainingError(
                 "config.hold_out_validation: set, but the task's validation part was not taken "
                 "out; give task.with_validation()"
             )
         self._best: dict[str, Any] | None = None  # weights of the best epoch, if that is kept
-        init, *rest, layers = _streams(seed)
-        self._rngs = {
-            name: torch.Generator().manual_seed(state)
-            for name, state in zip(("order", "augmentation", "stimuli"), rest, strict=True)
-        }
+        init, _, _, stimuli, layers = _streams(seed)
+        self._rngs = {"stimuli": torch.Generator().manual_seed(stimuli)}
         self._draws = Draws(layers, device)  # of dropout, and of whatever layers draw
         network = build_network(network_config, self.n_channels, self.n_classes, init)
         self.network = network.to(device)
-        self._share = parallel.Share(min(config.batch_size, len(self.labels)))
+        self.share = parallel.Share(min(config.batch_size, len(self._images)))
         self.layers: tuple[str, ...] = ()
         self.lesson: Lesson | None = None
         regularizer = config.regularizer
@@ -320,9 +323,21 @@ class Training:
         done = len(self.history) >= self.config.epochs
         return done or self._reduced() >= self.config.reductions
 
+    def task_batches(self, epoch: int, first: int = 0) -> Batches:
+        """Batches of task images of an epoch, augmented, from the first one that is wanted."""
+        return self._images.train_batches(
+            self.config.batch_size,
+            self.config.augment,
+            seed=self.seed,
+            epoch=epoch,
+            first_batch=first,
+            share=self.share,
+        )
+
     def step(
         self,
-        index: Tensor,
+        images: Tensor,
+        labels: Tensor,
         learning_rate: float,
         strength: float | None = None,
         *,
@@ -332,8 +347,9 @@ class Training:
 
         Parameters
         ----------
-        index : (batch,) int64 Tensor
-            Training images to use.
+        images : (batch, channels, height, width) uint8 Tensor
+            On the training's device, augmented; of several processes this one's share.
+        labels : (batch,) int64 Tensor
         learning_rate : float
         strength : float, optional
             Weight of the teacher's loss, or r; the configuration's by default.
@@ -348,10 +364,6 @@ class Training:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate * group.get("lr_factor", 1.0)
-        index = self._on_device(index)
-        images, labels = self.images[index], self.labels[index]
-        images = augment(images, self._rngs["augmentation"], self.config.augment)
-        images, labels = self._share.of(images), self._share.of(labels)
         drawn = []
         if self.lesson is not None:
             strength = self.lesson.config.alpha if strength is None else strength
@@ -375,53 +387,48 @@ class Training:
         config, n_epoch = self.config, len(self.history)
         self.network.train()
         reduced = self._reduced()
-        n_steps = max(1, len(self.labels) // config.batch_size)
+        n_steps = max(1, len(self._images) // config.batch_size)
+        if self._epoch is None:
+            self._epoch = _Epoch(torch.zeros(3, device=self.device))
         now = self._epoch
-        if now is None:
-            totals = torch.zeros(3, device=self.images.device)
-            now = self._epoch = _Epoch(totals, self._rngs["order"].get_state())
-        else:
-            self._rngs["order"].set_state(now.order)
-            start -= now.seconds
+        start -= now.seconds
         # cuDNN's fastest algorithms may differ from run to run.
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
         with exact, self._draws.own():
-            order = batches(len(self.labels), config.batch_size, self._rngs["order"])
-            for step, index in enumerate(order):
-                if step < now.step:
-                    continue
+            batches = self.task_batches(n_epoch, now.step)
+            for step, (images, labels) in enumerate(batches, now.step):
                 time_of = n_epoch + (step + 0.5) / n_steps
                 n_batches = 0
                 if self.lesson is not None and self.lesson.config.teaches_at(time_of):
                     n_batches = self.lesson.config.batches_in(n_epoch * n_steps + step)
                 rate = config.learning_rate_at(time_of, reduced)
                 strength = config.alpha_at(time_of)
-                now.totals += self.step(index, rate, strength, n_batches=n_batches)
+                now.totals += self.step(images, labels, rate, strength, n_batches=n_batches)
                 now.step += 1
-                now.n_seen += len(index)
+                now.n_seen += len(labels) * self.share.world
                 now.n_batches += n_batches
                 if step % STEPS_BETWEEN_CHECKS == 0:
                     self._check_finite(now.totals, n_epoch)
                 if after_step is not None:
                     now.seconds = time.perf_counter() - start
                     after_step()
-        totals = self._share.summed(now.totals)
+        totals = self.share.summed(now.totals)
         self._check_finite(totals, n_epoch)
         for parameter in self.network.parameters():
             self._check_finite(parameter, n_epoch)
         parallel.share_buffers(self.network)
         task_loss, similarity_loss, n_correct = totals.tolist()
-        test_loss, test_accuracy = evaluate(self.network, self.test_images, self.test_labels)
+        test_loss, test_accuracy = self._evaluate("test")
         validation_accuracy = None
-        if self._validation is not None:
-            _, accuracy = evaluate(self.network, *self._validation)
+        if self.has_validation:
+            _, accuracy = self._evaluate("validation")
             # The same in all processes, since it may decide how they go on.
-            said = torch.tensor(accuracy, dtype=torch.float64, device=self.images.device)
+            said = torch.tensor(accuracy, dtype=torch.float64, device=self.device)
             validation_accuracy = float(parallel.averaged(said))
-        n_losses = now.n_batches * self._share.world
+        n_losses = now.n_batches * self.share.world
         record = EpochRecord(
             epoch=n_epoch,
-            task_loss=task_loss / n_steps / self._share.world,
+            task_loss=task_loss / n_steps / self.share.world,
             similarity_loss=similarity_loss / n_losses if n_losses else None,
             train_accuracy=n_correct / now.n_seen,
             test_loss=test_loss,
@@ -488,8 +495,12 @@ class Training:
         self._best = state.get("best")
         epoch = state.get("epoch")
         if epoch is not None:
-            totals = epoch["totals"].to(self.images.device)
+            totals = epoch["totals"].to(self.device)
             self._epoch = _Epoch(**{**epoch, "totals": totals})
+
+    def _evaluate(self, part: ImagePart) -> tuple[float, float]:
+        """Cross-entropy and accuracy on a part."""
+        return evaluated(self.network, self._images.part_batches(part, TEST_BATCH))
 
     def _parts(self) -> dict[str, nn.Module]:
         """What is learned: the network, and what a lesson has besides."""
@@ -512,7 +523,7 @@ class Training:
 
     def _on_device(self, drawn: Tensor) -> Tensor:
         """What was drawn on the CPU, where the network is, without waiting for it."""
-        device = self.images.device
+        device = self.device
         return drawn.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else drawn
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
@@ -635,28 +646,32 @@ def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float,
         On the network's device.
     labels : (n,) int64 Tensor
     """
+    parts = zip(images.split(TEST_BATCH), labels.split(TEST_BATCH), strict=True)
+    return evaluated(network, parts)
+
+
+def evaluated(network: nn.Module, parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
+    """The same of images and labels that come in batches."""
     network.eval()
-    totals = torch.zeros(2, dtype=torch.float64, device=labels.device)
+    totals, n = torch.zeros(2, dtype=torch.float64, device=next(network.parameters()).device), 0
     with torch.inference_mode():
-        for part, answers in zip(images.split(TEST_BATCH), labels.split(TEST_BATCH), strict=True):
+        for part, answers in parts:
             logits = network(to_float(part))
             loss = F.cross_entropy(logits, answers, reduction="sum")
             totals += torch.stack([loss.double(), (logits.argmax(1) == answers).sum().double()])
-    loss, accuracy = (totals / len(labels)).tolist()
+            n += len(answers)
+    loss, accuracy = (totals / n).tolist()
     return loss, accuracy
 
 
 def _fingerprint(
-    task: ImageTask,
+    task: ImageTask | PictureTask,
     network_config: NetworkConfig,
     config: TrainingConfig,
     seed: int,
     teacher: Teacher | None,
 ) -> str:
     """Hash of all that decides the outcome of a training."""
-    images = [task.train_images, task.train_labels, task.test_images, task.test_labels]
-    if task.validation_images is not None:
-        images += [task.validation_images, task.validation_labels]
     # What was added to the record since can be missing in a checkpoint.
     recorded = [f.name for f in fields(EpochRecord) if f.default is f.default_factory is MISSING]
     return fingerprint(
@@ -664,6 +679,16 @@ def _fingerprint(
         network=network_config.identity(),
         config=config.described(),
         seed=seed,
-        task=[array_digest(*images), task.classes],
+        task=_described(task),
         teacher=None if teacher is None else teacher.digest(),
     )
+
+
+def _described(task: ImageTask | PictureTask) -> list[Any]:
+    """What tells a task's images and labels from others'."""
+    if isinstance(task, PictureTask):
+        return [task.digest]
+    arrays = [
+        getattr(task, f"{part}_{what}") for part in task.splits for what in ("images", "labels")
+    ]
+    return [array_digest(*arrays), task.classes]

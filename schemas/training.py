@@ -11,8 +11,6 @@ import datajoint as dj
 
 from predictive_model.parts import Part
 from regularized_training.networks.config import NetworkConfig as NetworkSettings
-from regularized_training.tasks.image_task import ImageTask
-from regularized_training.tasks.labelled_task import TaskError
 from regularized_training.training_config import TrainingConfig as TrainingSettings
 from schemas.base import (
     PROVENANCE,
@@ -214,14 +212,8 @@ class TrainedNetwork(Computed):
         teacher = Teacher.load(key)
         label = f"{key['image_set']}, {teacher.name if teacher else 'none'}, seed {key['seed']}"
         device = computing().device
-        task = ImageSet.load(key)
-        if not isinstance(task, ImageTask):
-            raise TaskError(
-                f"{task.name}: stays in its files, from which networks are not trained yet; import "
-                "the images without --by-reference"
-            )
         trained = training.train(
-            task,
+            ImageSet.load(key),
             read_config(NetworkSettings, network, network_needs),
             read_config(TrainingSettings, config, config_needs),
             key["seed"],

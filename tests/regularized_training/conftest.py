@@ -18,6 +18,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+def first_images(task: ImageTask, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first training images of a task and their labels, as a step takes them."""
+    return torch.tensor(task.train_images[:n]), torch.tensor(task.train_labels[:n])
+
+
 @pytest.fixture(scope="session")
 def small_digits() -> ImageTask:
     """Scikit-learn's digits at 16 x 16 pixels, all of them."""

@@ -34,6 +34,7 @@ from regularized_training.training import (
     train,
 )
 from tests.installed_package import installed_package
+from tests.regularized_training.conftest import first_images
 
 NETWORK = NetworkConfig(width=4)
 PLAIN = TrainingConfig(
@@ -117,7 +118,13 @@ def test_each_step_takes_alpha_from_the_middle_of_its_time(
     weights: list[float | None] = []
 
     def step(
-        self: Training, index: torch.Tensor, rate: float, alpha: float, *, n_batches: int
+        self: Training,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        rate: float,
+        alpha: float,
+        *,
+        n_batches: int,
     ) -> torch.Tensor:
         assert n_batches == 1
         weights.append(alpha)
@@ -242,7 +249,7 @@ def test_one_step_follows_the_gradient_of_the_weighted_sum(
         regularizer = RegularizerConfig(n_stimuli=9, alpha=alpha)
         config = TAUGHT.model_copy(update={"regularizer": regularizer})
         training = Training(small_digits, NETWORK, config, seed=0, teacher=teacher)
-        training.step(torch.arange(32), learning_rate=0.0)
+        training.step(*first_images(small_digits, 32), learning_rate=0.0)
         weight = training.network.get_parameter("stage1.0.conv1.weight")
         gradients[alpha] = weight.grad
     similarity = gradients[1.0] - gradients[0.0]  # type: ignore[operator]
@@ -260,8 +267,8 @@ def test_a_step_of_no_alpha_learns_the_task_alone(
 ) -> None:
     taught = Training(small_digits, NETWORK, TAUGHT, seed=0, teacher=teacher)
     plain = Training(small_digits, NETWORK, PLAIN, seed=0)
-    taught.step(torch.arange(32), 0.1, 0.0)
-    plain.step(torch.arange(32), 0.1)
+    taught.step(*first_images(small_digits, 32), 0.1, 0.0)
+    plain.step(*first_images(small_digits, 32), 0.1)
     assert_same_weights(taught.result(), plain.result())
 
 
@@ -274,7 +281,7 @@ def test_only_the_layers_asked_for_are_taught(
         regularizer = RegularizerConfig(n_stimuli=9, alpha=alpha, layers=("stage2", "stem"))
         config = TAUGHT.model_copy(update={"regularizer": regularizer})
         training = Training(small_digits, NETWORK, config, seed=0, teacher=teacher)
-        training.step(torch.arange(32), 0.1)
+        training.step(*first_images(small_digits, 32), 0.1)
         gradients[alpha] = dict(training.network.named_parameters())
     assert training.layers == ("stem", "stage2")
     assert len(training.lesson.layer_weights) == 2
@@ -342,7 +349,7 @@ def test_losses_stay_in_single_precision_where_a_networks_passes_do_not(
         training.network.get_submodule("classifier").register_forward_hook(
             lambda _, __, out, seen=seen: seen.append(out.dtype)
         )
-        losses[precision] = training.step(torch.arange(32), 0.1)
+        losses[precision] = training.step(*first_images(small_digits, 32), 0.1)
         assert losses[precision].dtype == torch.float32
         assert torch.isfinite(losses[precision]).all()
         assert seen == [getattr(torch, precision)]
@@ -568,7 +575,8 @@ def test_accuracy_on_the_validation_part_is_that_of_images_never_learned(
     class Watched(Training):
         def __init__(self, *args: object, **kwargs: object) -> None:
             super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-            seen.append({image.numpy().tobytes() for image in self.images})
+            batches = list(self.task_batches(0))
+            seen.append({image.numpy().tobytes() for batch, _ in batches for image in batch})
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("regularized_training.training.Training", Watched)

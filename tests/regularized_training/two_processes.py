@@ -19,6 +19,7 @@ from regularized_training.tasks.config import AugmentConfig
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.teachers.teacher import SimilarityTeacher
 from regularized_training.training import EpochRecord, Training, TrainingConfig, train
+from tests.regularized_training.conftest import first_images
 
 WORLD, SEED, RATE = 2, 3, 0.1
 NETWORK = NetworkConfig(width=4)
@@ -83,7 +84,8 @@ def work(rank: int, folder: Path) -> None:
     came_to: dict[str, Any] = {}
     for name, regularizer in STEPS.items():
         training = Training(task, NETWORK, unaugmented(regularizer), SEED, teacher=teacher)
-        losses = training.step(torch.arange(16), RATE)
+        images, labels = map(training.share.of, first_images(task, 16))
+        losses = training.step(images, labels, RATE)
         came_to[name] = {
             "losses": losses,
             "gradients": {n: p.grad for n, p in training.network.named_parameters()},

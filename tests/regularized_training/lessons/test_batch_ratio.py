@@ -16,6 +16,7 @@ from regularized_training.networks.config import NetworkConfig
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.teachers.controls import pixel_teacher
 from regularized_training.training import Training, TrainingConfig, train
+from tests.regularized_training.conftest import first_images
 
 STIMULI = np.random.default_rng(0).integers(0, 256, (20, 1, 16, 16)).astype(np.uint8)
 TEACHER = pixel_teacher(STIMULI)
@@ -107,7 +108,7 @@ def test_gradients_of_all_batches_are_added_up(small_digits: ImageTask) -> None:
         always = training.lesson.draw()
         training.lesson.draw = lambda always=always: always  # type: ignore[method-assign]
         training.lesson.module.eval()  # the running mean stays
-        training.step(torch.arange(16), 0.0, n_batches=n_batches)
+        training.step(*first_images(small_digits, 16), 0.0, n_batches=n_batches)
         gradients[n_batches] = training.network.get_parameter("stem.0.weight").grad
     one = gradients[1] - gradients[0]  # type: ignore[operator]
     two = gradients[2] - gradients[0]  # type: ignore[operator]

@@ -19,6 +19,7 @@ from regularized_training.teachers.rsm import teacher_from_pairs
 from regularized_training.training import Training, TrainingError, train
 from regularized_training.training_config import TrainingConfig
 from tests.installed_package import installed_package
+from tests.regularized_training.conftest import first_images
 
 CODE = '''
 from typing import ClassVar
@@ -188,4 +189,4 @@ def test_a_network_that_answers_with_no_logits_is_named(small_digits: ImageTask)
     training = Training(small_digits, NETWORK, config().model_copy(update={"regularizer": None}), 0)
     training._losses.network = nn.Flatten(0)
     with pytest.raises(TrainingError, match=r"network: answered with shape \(2048,\), expected"):
-        training.step(torch.arange(8), 0.1)
+        training.step(*first_images(small_digits, 8), 0.1)

@@ -28,6 +28,7 @@ from regularized_training.tasks.image_task import ImageTask
 from regularized_training.teachers.controls import pixel_teacher
 from regularized_training.teachers.responses import ResponseTeacher
 from regularized_training.training import Training, TrainingConfig, train
+from tests.regularized_training.conftest import first_images
 
 RNG = np.random.default_rng(0)
 STIMULI = RNG.integers(0, 256, (60, 1, 16, 16)).astype(np.uint8)
@@ -96,9 +97,8 @@ def test_a_steps_loss_and_gradients_are_those_of_the_published_equation(
     assert variances is not None
     with torch.no_grad():
         variances.copy_(torch.tensor([0.4, -0.7]))
-    index = torch.arange(16)
-    images = to_float(made.images[index]).double()
-    labels = made.labels[index]
+    images, labels = first_images(small_digits, 16)
+    images = to_float(images).double()
     chosen, responses = lesson.draw()
     stimuli = lesson._stimuli.images(chosen).double()
 
@@ -158,7 +158,7 @@ def test_the_step_of_the_loop_is_that_loss(small_digits: ImageTask) -> None:
     lesson.module.eval()  # positions at their means
     variances = lesson.module.log_variances
     before = [p.clone() for p in (variances, lesson.module.readout.features)]
-    values = made.step(torch.arange(16), 0.5, n_batches=2)
+    values = made.step(*first_images(small_digits, 16), 0.5, n_batches=2)
     task_loss, of_responses, _ = values.tolist()
     # Two batches, the same: s_n has the gradient of both.
     expected = torch.tensor([0.5 - task_loss, 1 - of_responses / 2])
@@ -230,7 +230,7 @@ def test_parameters_of_the_lesson_have_their_own_rate_and_decay(small_digits: Im
     )
     made = Training(small_digits, NETWORK, config(settings), 0, teacher=teacher())  # type: ignore[arg-type]
     assert isinstance(made.lesson, ResponsesLesson)
-    made.step(torch.arange(16), 0.5)
+    made.step(*first_images(small_digits, 16), 0.5)
     rates = {
         id(p): (group["lr"], group["weight_decay"])
         for group in made.optimizer.param_groups
