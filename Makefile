@@ -28,7 +28,7 @@ demo: $(STAMP)  ## the main job on a simulated brain, in .demo/
 	@BIN=$(BIN) sh experiments/demo.sh
 
 test: $(DEV_STAMP)  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -q
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder -q
 
 test-faults: $(DEV_STAMP)  ## kill, cut, fill and damage on purpose; ends with a table of what was found
 	$(BIN)/python -m pytest tests/faults -m faults -q
@@ -41,7 +41,7 @@ lint: $(DEV_STAMP)  ## style and types
 bench: $(STAMP)  ## compare with named peers; nothing else should run meanwhile
 	$(PIP) -e '.[bench]'
 	@for script in training_throughput joint_step similarity score_intervals noise_evaluation attacks \
-			encoder_fit populate_overhead answers busy_machine; do \
+			encoder_fit populate_overhead answers response_reading busy_machine image_loading; do \
 		echo; $(BIN)/python -m benchmarks.$$script || exit 1; done
 
 clean:  ## remove the environment and the demo's files

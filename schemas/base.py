@@ -135,6 +135,8 @@ class Computing:
     checkpoints : Path or None
         Folder for checkpoints of fits and trainings, which may be in an object store; None keeps
         none.
+    images : Path or None
+        Folder of the images that are referred to, and not copied into the store.
     alive : Path or None
         File that a worker touches at each heartbeat.
     progress : callable
@@ -144,6 +146,7 @@ class Computing:
     device: str = "auto"
     user: str = ""
     checkpoints: Path | None = None
+    images: Path | None = None
     alive: Path | None = None
     progress: Callable[[str], None] = lambda line: None
 

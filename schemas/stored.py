@@ -182,6 +182,8 @@ class ArrayCodec(NpyCodec):
         backend = self._get_backend(store_name, config=config)
         about = {"path": path, "store": store_name}
         about |= {"dtype": str(value.dtype), "shape": list(value.shape)}
+        if not isinstance(value, ArrayParts) and value.ndim and value.nbytes > LARGE:
+            value = ArrayParts(value.shape, value.dtype, [value])
         if isinstance(value, ArrayParts):
             return about | write_parts(backend, path, value.content())
         buffer = io.BytesIO()
@@ -286,6 +288,7 @@ class AttachmentCodec(AttachCodec):
         return str(super().decode(stored, key=key, context=context))
 
 
+LARGE = 2**26  # bytes of an array of which no copy is made to write it
 # What the headings of these tables have in place of DataJoint's codecs.
 CODECS = {"npy": ArrayCodec.name, "attach": AttachmentCodec.name}
 LONGEST_NAME = 256  # bytes of a file's name and the zero that ends it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datajoint as dj
 
 from regularized_training.tasks.as_stimuli import StimulusPart, task_stimuli
+from regularized_training.tasks.image_task import ImageTask, TaskError
 from schemas.base import schema, transaction
 from schemas.recording import StimulusName, StimulusSet
 from schemas.training import ImageSet
@@ -58,7 +59,13 @@ class TaskStimuli(dj.Manual):
                 f"image set: {image_set} is not in the database, which has {known}; add it with "
                 "`neuroteach import images`"
             )
-        stimuli = task_stimuli(ImageSet.load({"image_set": image_set}), shape, part)
+        task = ImageSet.load({"image_set": image_set})
+        if not isinstance(task, ImageTask):
+            raise TaskError(
+                f"image set: {image_set}, whose pictures stay in files; import those that are to "
+                "be stimuli from their folder: `neuroteach import stimuli FOLDER`"
+            )
+        stimuli = task_stimuli(task, shape, part)
         with transaction(cls.connection):
             key = StimulusSet.add(stimuli)
             row = {"stimulus_set": key, "image_set": image_set, "part": part}

@@ -1,22 +1,18 @@
-"""Task networks: image sets, settings, and the trained networks with their history."""
+"""Task networks: settings, and the trained networks with their history."""
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import datajoint as dj
-import numpy as np
-from numpy.typing import NDArray
 
-from predictive_model.digest import array_digest
 from predictive_model.parts import Part
 from regularized_training.networks.config import NetworkConfig as NetworkSettings
-from regularized_training.tasks.config import ImagePart
-from regularized_training.tasks.image_task import ImageTask, TaskError, require_no_test_images
-from regularized_training.tasks.validation import validation_indices
+from regularized_training.tasks.image_task import ImageTask
+from regularized_training.tasks.labelled_task import TaskError
 from regularized_training.training_config import TrainingConfig as TrainingSettings
 from schemas.base import (
     PROVENANCE,
@@ -26,11 +22,11 @@ from schemas.base import (
     computing,
     origin_recorded,
     schema,
-    transaction,
 )
 from schemas.checkpoints import checkpoint_path
 from schemas.configurations import config_row, read_config
 from schemas.experiment import Experiment, Seed  # noqa: F401 - named in definitions
+from schemas.images import ImageSet, Superclasses  # noqa: F401 - likewise
 from schemas.stored import Attached, read_attached
 from schemas.teacher_plan import ScanGroup, TeacherConfig  # noqa: F401 - likewise
 from schemas.teaching import Teacher
@@ -39,151 +35,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from regularized_training.training import EpochRecord
-
-
-@schema
-class ImageSet(dj.Manual):
-    """Labelled images of one size."""
-
-    definition = """
-        image_set    : varchar(64)
-        ---
-        n_train      : int32
-        n_test       : int32
-        channels     : int16
-        height       : int16
-        width        : int16
-        classes      : json
-        source       : varchar(255)
-        digest       : char(64)      # of all arrays and the classes
-        train_images : <npy@main>    # (n, channels, height, width) uint8
-        train_labels : <npy@main>    # (n,)
-        test_images  : <npy@main>
-        test_labels  : <npy@main>
-    """
-
-    @classmethod
-    def add(cls, task: ImageTask, *, source: str) -> bool:
-        """Insert an image set and its superclasses; False if the very same is there already.
-
-        Raises
-        ------
-        TaskError
-            If another image set has this name, or this one other superclasses, or if an image
-            stands in its training and in its test part.
-        """
-        arrays = (task.train_images, task.train_labels, task.test_images, task.test_labels)
-        digest = array_digest(*arrays, np.array(task.classes))
-        present = (cls & {"image_set": task.name}).to_arrays("digest")
-        if len(present):
-            if present[0] == digest:
-                return Superclasses.add(task)
-            raise TaskError(
-                f"name: the database has another image set named {task.name!r}; choose another "
-                "name, or delete it and all that was made of it: "
-                f"(ImageSet & {{'image_set': {task.name!r}}}).delete()"
-            )
-        require_no_test_images(task)
-        channels, height, width = task.image_shape
-        with transaction(cls.connection):
-            cls.insert1(
-                dict(
-                    image_set=task.name,
-                    n_train=len(task.train_images),
-                    n_test=len(task.test_images),
-                    channels=channels,
-                    height=height,
-                    width=width,
-                    classes=list(task.classes),
-                    source=source[:255],
-                    digest=digest,
-                    train_images=task.train_images,
-                    train_labels=task.train_labels,
-                    test_images=task.test_images,
-                    test_labels=task.test_labels,
-                )
-            )
-            Superclasses.add(task)
-        return True
-
-    @classmethod
-    def images_of(
-        cls, key: Mapping[str, Any], part: ImagePart
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Images of the test or the validation part, and their classes; no others are kept.
-
-        Nothing is read for the test part but its own arrays. The validation part is among the
-        training images, which have to be read to know it.
-        """
-        split = "test" if part == "test" else "train"
-        row = cls & {"image_set": key["image_set"]}
-        images, labels = map(np.asarray, row.fetch1(f"{split}_images", f"{split}_labels"))
-        if part == "test":
-            return images, labels
-        chosen = validation_indices(images, labels)
-        return images[chosen], labels[chosen]
-
-    @classmethod
-    def labels_of(cls, key: Mapping[str, Any], part: ImagePart) -> NDArray[np.int64]:
-        """Their classes alone, for which no test image is read."""
-        if part == "validation":
-            return cls.images_of(key, part)[1]
-        return np.asarray((cls & {"image_set": key["image_set"]}).fetch1("test_labels"))
-
-    @classmethod
-    def load(cls, key: dict[str, Any]) -> ImageTask:
-        """The image set, in memory."""
-        row = (cls & {"image_set": key["image_set"]}).fetch1()
-        return ImageTask(
-            name=row["image_set"],
-            train_images=np.asarray(row["train_images"]),
-            train_labels=np.asarray(row["train_labels"]),
-            test_images=np.asarray(row["test_images"]),
-            test_labels=np.asarray(row["test_labels"]),
-            classes=tuple(row["classes"]),
-            superclasses=Superclasses.of(key["image_set"]),
-        )
-
-
-@schema
-class Superclasses(dj.Manual):
-    """Superclasses of an image set: which of its errors are the smaller ones."""
-
-    extends = "ImageSet"  # goes wherever its image set goes
-
-    definition = """
-        -> ImageSet
-        ---
-        superclasses : json    # of each class, in the order of the classes
-    """
-
-    @classmethod
-    def add(cls, task: ImageTask) -> bool:
-        """Insert those of a task; False if it has none, or the very same are there already.
-
-        Raises
-        ------
-        TaskError
-            If the image set has others.
-        """
-        if not task.superclasses:
-            return False
-        present = cls.of(task.name)
-        if not present:
-            cls.insert1({"image_set": task.name, "superclasses": list(task.superclasses)})
-        elif present != task.superclasses:
-            raise TaskError(
-                f"superclasses: image set {task.name!r} has others in the database; choose another "
-                "name, or delete them and all that was made of them: "
-                f"(Superclasses & {{'image_set': {task.name!r}}}).delete()"
-            )
-        return not present
-
-    @classmethod
-    def of(cls, image_set: str) -> tuple[str, ...]:
-        """Superclass of each class; empty where there are none."""
-        found = (cls & {"image_set": image_set}).to_dicts()
-        return tuple(found[0]["superclasses"]) if found else ()
 
 
 @schema
@@ -363,8 +214,14 @@ class TrainedNetwork(Computed):
         teacher = Teacher.load(key)
         label = f"{key['image_set']}, {teacher.name if teacher else 'none'}, seed {key['seed']}"
         device = computing().device
+        task = ImageSet.load(key)
+        if not isinstance(task, ImageTask):
+            raise TaskError(
+                f"{task.name}: stays in its files, from which networks are not trained yet; import "
+                "the images without --by-reference"
+            )
         trained = training.train(
-            ImageSet.load(key),
+            task,
             read_config(NetworkSettings, network, network_needs),
             read_config(TrainingSettings, config, config_needs),
             key["seed"],

@@ -43,7 +43,18 @@ def pytest_runtest_makereport(
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only root can try, where nobody is."""
+    """Leave out what only root can try, where nobody is; begin with what takes long.
+
+    With several workers, what takes minutes would otherwise be the last that one of them does,
+    while the others have nothing left to do.
+    """
+    if hasattr(config, "workerinput"):
+
+        def limit(item: pytest.Item) -> float:
+            marker = item.get_closest_marker("timeout")
+            return marker.args[0] if marker else 0
+
+        items.sort(key=limit, reverse=True)
     if os.geteuid() == 0:
         return
     for_root = [item for item in items if item.get_closest_marker("root")]

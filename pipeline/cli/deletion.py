@@ -65,6 +65,19 @@ def images(name: str, dry_run: DryRun = False, yes: Yes = False) -> None:
         _delete(deletion.of_images(name), dry_run, yes)
 
 
+@delete_app.command("evaluation")
+@reporting_errors
+def evaluation(name: str, dry_run: DryRun = False, yes: Yes = False) -> None:
+    """Delete an evaluation set, and what networks answered to it.
+
+    Example: `neuroteach delete evaluation sketches --dry-run`
+    """
+    from pipeline.query import deletion
+
+    with Session():
+        _delete(deletion.of_evaluation_set(name), dry_run, yes)
+
+
 @delete_app.command("stimuli")
 @reporting_errors
 def stimuli(

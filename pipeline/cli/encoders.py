@@ -297,7 +297,7 @@ def _read_stimuli(
     )
     from predictive_model.recordings.stimuli import fit_images, fit_pictures
     from regularized_training.tasks.image_files import read_image_folder
-    from regularized_training.tasks.image_task import balanced_indices
+    from regularized_training.tasks.labelled_task import balanced_indices
 
     if source.is_dir() and (files := picture_files(source)):
         return read_pictures(files[:number], shape)

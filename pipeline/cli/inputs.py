@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any
 
 import typer
 
 from pipeline.cli.database import print_brought, shown_progress
 from pipeline.cli.encoders import import_encoder, import_rsm, import_stimuli
+from pipeline.cli.images import import_evaluation, import_images
 from pipeline.cli.options import CheckOnly
-from pipeline.cli.printing import err, plain, shown_notes
+from pipeline.cli.printing import err, plain
 from pipeline.cli.session import Session, reporting_errors
-from pipeline.database.settings import load_settings
 
 import_app = typer.Typer(help="Bring recordings, encoders and images into the database.")
 import_app.command("encoder")(import_encoder)
 import_app.command("stimuli")(import_stimuli)
 import_app.command("rsm")(import_rsm)
+import_app.command("images")(import_images)
+import_app.command("evaluation")(import_evaluation)
 
 
 @import_app.command("scan")
@@ -131,73 +133,6 @@ def import_scan(
     checked = _check_all(paths, read)
     if not dry_run:
         _add_all(paths, checked, read)
-
-
-@import_app.command("images")
-@reporting_errors
-def import_images(
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="A folder or archive of {train,test}/CLASS/IMAGE; `digits`; or one of "
-            "torchvision's: CIFAR10, CIFAR100, MNIST, FashionMNIST, SVHN."
-        ),
-    ],
-    name: Annotated[str | None, typer.Option(help="Name of the image set.")] = None,
-    grey: Annotated[bool, typer.Option("--grey", help="Convert colour to grey.")] = False,
-    size: Annotated[
-        int | None, typer.Option(min=8, help="Height and width to resize to, in pixels.")
-    ] = None,
-    root: Annotated[Path | None, typer.Option(help="Where torchvision keeps its sets.")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Let torchvision fetch it.")] = False,
-    superclasses: Annotated[
-        Path | None,
-        typer.Option(
-            help="JSON object with the superclass of each class; by default superclasses.json of "
-            "the folder or archive, if it has one."
-        ),
-    ] = None,
-    coarse: Annotated[
-        bool, typer.Option("--coarse", help="Tell apart the superclasses instead of the classes.")
-    ] = False,
-) -> None:
-    """Import labelled images.
-
-    Example: `neuroteach import images cifar10.tar.xz --name cifar10-grey --grey`
-    """
-    from dataclasses import replace
-
-    from predictive_model.recordings.recording import check_name
-    from regularized_training.tasks import image_files
-    from schemas import training
-
-    if source == "digits":
-        task = image_files.digits(size or 32)
-    elif source in get_args(image_files.TorchvisionName):
-        folder = root or load_settings().home / "torchvision"
-        set_name = cast("image_files.TorchvisionName", source)
-        with shown_notes():
-            task = image_files.read_torchvision(set_name, folder, grey=grey, download=download)
-    else:
-        with shown_notes():
-            task = image_files.read_image_folder(source, grey=grey, size=size)
-    if superclasses is not None:
-        if not superclasses.is_file():
-            raise FileNotFoundError(f"{superclasses}: no such file; expected a JSON object")
-        found = image_files.read_superclasses(superclasses.read_bytes(), superclasses, task.classes)
-        task = replace(task, superclasses=found)
-    if coarse:
-        task = task.of_superclasses()
-    task = replace(task, name=name or task.name)
-    check_name(task.name)
-    err.print(
-        f"{task.name}: {len(task.train_images)} training and {len(task.test_images)} test images "
-        f"of {' x '.join(map(str, task.image_shape))}, {len(task.classes)} classes"
-        + (f" in {len(set(task.superclasses))} superclasses" if task.superclasses else "")
-    )
-    with Session():
-        added = training.ImageSet.add(task, source=Path(source).name)
-    err.print("imported" if added else "was there already")
 
 
 @import_app.command("archive")

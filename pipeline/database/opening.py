@@ -120,6 +120,7 @@ def open_database(
         device=settings.device,
         user=connection.get_user().split("@")[0],
         checkpoints=settings.checkpoints,
+        images=settings.images_folder,
         alive=settings.worker_alive,
     )
     _opened = Database(settings, connection)

@@ -12,13 +12,16 @@ in settings.toml    in the environment             default
 ``store_endpoint``  ``NEUROTEACH_STORE_ENDPOINT``  Amazon's, for a store in S3
 ``schema``          ``NEUROTEACH_SCHEMA``          ``neuroteach``
 ``device``          ``NEUROTEACH_DEVICE``          ``auto``: a GPU if there is one
+``images``          ``NEUROTEACH_IMAGES``          ``HOME/images``
 ==================  =============================  =======================================
 
 ``database`` is ``embedded:FOLDER``, ``postgresql://USER@HOST:PORT/DATABASE`` or
 ``mysql://USER@HOST:PORT``; ``sslmode``, ``sslrootcert``, ``sslcert`` and ``sslkey`` may follow
 after a question mark, with the meaning that they have in libpq. ``store`` is a folder or
-``s3://BUCKET/PREFIX``. Folders that are not absolute are below HOME if the file names them, and
-below the current folder if the environment does.
+``s3://BUCKET/PREFIX``. ``images`` is the folder of the images that are not copied into the store:
+rows refer to them by their paths below it, so that each machine may have another one. Folders that
+are not absolute are below HOME if the file names them, and below the current folder if the
+environment does.
 
 Secrets come from the environment, or from files that it names, and from nowhere else:
 
@@ -59,6 +62,7 @@ VARIABLES = {
     "store_endpoint": "NEUROTEACH_STORE_ENDPOINT",
     "schema": "NEUROTEACH_SCHEMA",
     "device": "NEUROTEACH_DEVICE",
+    "images": "NEUROTEACH_IMAGES",
 }
 SECRETS = {
     "database_password": "NEUROTEACH_DATABASE_PASSWORD",
@@ -79,6 +83,7 @@ _EXPECTED = {
     "store_endpoint": "expected https://HOST:PORT or nothing",
     "schema": "expected at most 41 of a to z, 0 to 9 and _, a letter first",
     "device": "expected auto, cpu, cuda or cuda:NUMBER",
+    "images": "expected a folder",
 }
 
 
@@ -105,6 +110,7 @@ class Settings(BaseModel):
     store_secret_key: SecretStr | None = None
     schema_name: str = Field("neuroteach", alias="schema", pattern=r"^[a-z][a-z0-9_]{0,40}$")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    images: Path | None = None
 
     @field_validator("database")
     @classmethod
@@ -136,6 +142,11 @@ class Settings(BaseModel):
         from upath import UPath
 
         return UPath(self.store_location)
+
+    @property
+    def images_folder(self) -> Path:
+        """Folder of the images that are referred to, and not copied into the store."""
+        return (self.images or self.home / "images").expanduser().absolute()
 
     @property
     def embedded_folder(self) -> Path | None:
@@ -310,6 +321,8 @@ def _seen_from(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     scheme, _, embedded = str(values.get("database", "")).partition(":")
     if scheme == "embedded" and embedded:
         seen["database"] = f"embedded:{folder / Path(embedded).expanduser()}"
+    if "images" in values:
+        seen["images"] = folder / Path(str(values["images"])).expanduser()
     if "store" in values and "://" not in str(values["store"]):
         seen["store"] = folder / Path(str(values["store"])).expanduser()
     return seen

@@ -212,7 +212,7 @@ def _check_images(settings: ExperimentSettings) -> None:
     asked = [one for one in asked if isinstance(one[1], int)]
     there = {"training": sizes["n_train"], "test": sizes["n_test"]}
     if {part for _, _, part in asked} - set(there):
-        there["validation"] = len(training.ImageSet.images_of(key, "validation")[1])
+        there["validation"] = len(training.ImageSet.labels_of(key, "validation"))
         there["training without validation"] = there["training"] - there["validation"]
     for field, wanted, part in asked:
         if wanted > there[part]:

@@ -11,6 +11,7 @@ from pipeline.query.provenance import select
 from pipeline.query.rows import QueryError, nearest, tables_here
 from schemas import base, tables
 from schemas.encoding import FitPlan, FittedEncoder, SharedCore
+from schemas.evaluation_set import EvaluationSet
 from schemas.experiment import Experiment
 from schemas.recording import Scan, StimulusName, StimulusSet
 from schemas.teacher_plan import ScanGroup, TeacherPlan
@@ -92,6 +93,11 @@ def of_encoder(scan: str, selection: Selection) -> Deletion:
 def of_images(name: str) -> Deletion:
     """An image set, and all networks that were trained on it."""
     return Deletion((_named(ImageSet, "image_set", name),))
+
+
+def of_evaluation_set(name: str) -> Deletion:
+    """An evaluation set, and what networks answered to it."""
+    return Deletion((_named(EvaluationSet, "evaluation_set", name),))
 
 
 def of_stimuli(name: str) -> Deletion:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,17 +15,23 @@ from torch import Tensor, nn
 
 from predictive_model.scoring.bootstrap import percentile_intervals
 from regularized_training.robustness.attack_config import AttackConfig
+from regularized_training.robustness.boundary_attacks import (
+    L0BoundaryAttack,
+    L1BoundaryAttack,
+    L2BoundaryAttack,
+    LinfBoundaryAttack,
+)
 from regularized_training.robustness.foolbox_compat import foolbox
 from regularized_training.robustness.pgd import attack_in_balls, unit_starts
 from regularized_training.robustness.queries import QueryCount, counted
 from regularized_training.tasks.batches import to_float
 from regularized_training.tasks.chosen_images import chosen_images, evaluating
 
-BOUNDARY_ATTACKS = {
-    "L2": foolbox.attacks.L2BrendelBethgeAttack,
-    "Linf": foolbox.attacks.LinfinityBrendelBethgeAttack,
-    "L1": foolbox.attacks.L1BrendelBethgeAttack,
-    "L0": foolbox.attacks.L0BrendelBethgeAttack,
+BOUNDARY_ATTACKS: dict[str, Any] = {
+    "L2": L2BoundaryAttack,
+    "Linf": LinfBoundaryAttack,
+    "L1": L1BoundaryAttack,
+    "L0": L0BoundaryAttack,
 }
 DISTANCES = {
     "L2": foolbox.distances.l2,
@@ -208,7 +213,7 @@ class _Attack:
     ) -> QueryCount:
         """The boundary attack with one step size and number of iterations."""
         # Foolbox multiplies this by the size of the whole batch.
-        attack = _quietly(BOUNDARY_ATTACKS[self.config.norm], steps=steps, lr=step_size / len(x))
+        attack = BOUNDARY_ATTACKS[self.config.norm](steps=steps, lr=step_size / len(x))
         count = QueryCount(len(x))
         with counted(self.network, x, y, self.distance, count) as network:
             model = foolbox.PyTorchModel(network, bounds=(0, 1), device=self.device)
@@ -316,12 +321,6 @@ def without_parameter_gradients(network: nn.Module) -> Iterator[None]:
     finally:
         for parameter in wanted:
             parameter.requires_grad_(True)
-
-
-def _quietly(attack: type[Any], **settings: Any) -> Any:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "At the first initialisation the optimizer needs")
-        return attack(**settings)
 
 
 def _median(distances: NDArray[np.float64]) -> float:

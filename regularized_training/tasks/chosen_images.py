@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from regularized_training.tasks.image_task import balanced_indices
+from regularized_training.tasks.labelled_task import balanced_indices
 
 
 def chosen_images(

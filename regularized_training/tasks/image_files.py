@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -16,25 +17,20 @@ from predictive_model.file_kinds import kind_of
 from predictive_model.importers.archives import UnreadableError, read_members
 from predictive_model.importers.decoding import PictureError, PictureReader
 from predictive_model.text import decoded
-from regularized_training.tasks.image_task import (
-    ImageTask,
-    TaskError,
-    balanced_indices,
-    superclasses_of,
-    without_test_images,
-)
+from regularized_training.tasks.image_task import ImageTask, without_test_images
 from regularized_training.tasks.labelled_files import (
     ANNOTATIONS,
     SUPERCLASSES,
     LabelledFiles,
     Parts,
-    check_same_classes,
-    class_name,
+    annotated,
+    arrange,
     composed,
     parts_of,
     printable,
     split_of,
 )
+from regularized_training.tasks.labelled_task import TaskError, balanced_indices, superclasses_of
 
 TorchvisionName = Literal["CIFAR10", "CIFAR100", "MNIST", "FashionMNIST", "SVHN"]
 # Where torchvision looks below its root, if not in a folder of the set's name; SVHN lies in it.
@@ -43,6 +39,7 @@ TORCHVISION_FOLDERS = {
     "CIFAR100": "cifar-100-python",
     "SVHN": "",
 }
+MOST_OF_MEMORY = 1 / 3  # that images may take: they are copied once
 
 
 def read_image_folder(
@@ -86,8 +83,8 @@ def read_image_folder(
     FileNotFoundError
         If `path` is missing.
     TaskError
-        If it holds no such folders, an image cannot be decoded, sizes differ or the classes of
-        the train and test images differ.
+        If it holds no such folders, an image cannot be decoded, sizes differ, the classes of
+        the train and test images differ, or the images take more than a third of the memory.
     """
     path = Path(path)
     choice, reader = LabelledFiles(), PictureReader()
@@ -95,63 +92,45 @@ def read_image_folder(
     class_of: dict[str, str] = {}  # of images in val, by name, where a list says so
     groups: tuple[bytes, Path] | None = None
     tops = set()
-    n_read = 0
+    n_read = n_bytes = 0
+    room = psutil.virtual_memory().total * MOST_OF_MEMORY
     try:
         for name_, data in read_members(path, choice):
             parts = parts_of(name_)
             if parts[-1] == ANNOTATIONS:
-                class_of = _annotated(data, path / name_)
+                class_of = annotated(data, path / name_)
             elif parts[-1] == SUPERCLASSES:
                 groups = data, path / name_
             else:
                 at = split_of(parts)
                 tops.add(parts[:at])
                 image = reader.read(data, f"{path}/{name_}", "L" if grey else "RGB")
-                pixels = _pixels(image, size)
-                images.setdefault(parts[at], {})[parts[at + 1 :]] = fit(pixels) if fit else pixels
-                n_read += 1
+                pixels = as_pixels(image, size)
+                pixels = fit(pixels) if fit else pixels
+                images.setdefault(parts[at], {})[parts[at + 1 :]] = pixels
+                n_read, n_bytes = n_read + 1, n_bytes + pixels.nbytes
+                if n_bytes > room:
+                    raise TaskError(
+                        f"{path}: the first {n_read:,} images take {n_bytes / 1e9:.1f} GB, a third "
+                        "of the memory; unpack them to a folder and leave them there "
+                        "(`--by-reference`, find_pictures), or give a smaller size"
+                    )
                 if progress is not None:
                     progress(n_read)
         reader.warn_of_decisions(path)
     except (UnreadableError, PictureError) as error:
         raise TaskError(printable(str(error))) from error
-    listed = bool(class_of) and "val" in images
-    if listed:
-        images["val"] = {
-            (class_of.get(composed(below[-1]), below[0]), *below): p
-            for below, p in images["val"].items()
-        }
-    test = "val" if listed or "test" not in images else "test"
-    for split in ("train", test):
-        if split not in images:
-            raise TaskError(
-                f"{path}: no images below {split}/<class>/, expected train and test"
-                + choice.instead()
-            )
-    if len(tops) > 1:
-        places = ", ".join(sorted("/".join(top) or "." for top in tops))
-        raise TaskError(f"{path}: several train or test folders, in {places}; expected one set")
-    names = {
-        split: {
-            folder: class_name(folder, path) for folder in {below[0] for below in images[split]}
-        }
-        for split in ("train", test)
-    }
-    classes = tuple(sorted(set(names["train"].values())))
-    check_same_classes(path, classes, names[test].values(), test)
-    for split in sorted(images.keys() - {"train", test}):
-        choice.leave_out(split, f"as {test} is read", ["/".join(n) for n in images[split]])
-    choice.warn(path)
-    train_images, train_labels = _stack(images["train"], names["train"], classes, f"{path}/train")
-    test_images, test_labels = _stack(images[test], names[test], classes, f"{path}/{test}")
+    found = arrange(path, choice, images, tops, class_of)
+    train_images = stacked(found.train, f"{path}/train")
+    test_images = stacked(found.test, f"{path}/{found.test_split}")
     task = ImageTask(
         name=name or path.name.split(".")[0],
         train_images=train_images,
-        train_labels=train_labels,
+        train_labels=found.train_labels,
         test_images=test_images,
-        test_labels=test_labels,
-        classes=classes,
-        superclasses=read_superclasses(*groups, classes) if groups else (),
+        test_labels=found.test_labels,
+        classes=found.classes,
+        superclasses=read_superclasses(*groups, found.classes) if groups else (),
     )
     return _without_test_images(task)
 
@@ -292,18 +271,7 @@ def luma(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return out
 
 
-def _annotated(data: bytes, file: Path) -> dict[str, str]:
-    """Class of each image, from lines of a file's name, its class, and a box."""
-    try:
-        lines = [line.split("\t") for line in decoded(data).splitlines() if line.strip()]
-        return {composed(fields[0]): fields[1] for fields in lines}
-    except (ValueError, IndexError) as error:
-        raise TaskError(
-            f"{file}: expected lines of an image's name, a tab and its class ({error})"
-        ) from error
-
-
-def _pixels(image: Image.Image, size: int | None) -> NDArray[np.uint8]:
+def as_pixels(image: Image.Image, size: int | None) -> NDArray[np.uint8]:
     """Pixels of a grey or colour image, (channels, height, width), cropped and resized if asked."""
     if size is not None:
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
@@ -311,24 +279,21 @@ def _pixels(image: Image.Image, size: int | None) -> NDArray[np.uint8]:
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _stack(
-    images: Mapping[Parts, NDArray[np.uint8]],
-    class_of_folder: Mapping[str, str],
-    classes: Sequence[str],
-    place: str,
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images in the order of their paths, and the class of each."""
-    sizes = sorted({pixels.shape[1:] for pixels in images.values()})
+def stacked(images: Sequence[NDArray[np.uint8]], place: str) -> NDArray[np.uint8]:
+    """Images in one array.
+
+    Raises
+    ------
+    TaskError
+        If their sizes differ; begins with `place`.
+    """
+    sizes = sorted({pixels.shape[1:] for pixels in images})
     if len(sizes) > 1:
         raise TaskError(
             f"{place}: images of {len(sizes)} sizes, from {sizes[0]} to {sizes[-1]}; pass `size` "
             "to crop and resize all of them to one"
         )
-    index = {name: i for i, name in enumerate(classes)}
-    # By the classes' names first, as one may have several folders.
-    order = sorted(images, key=lambda below: (class_of_folder[below[0]], *below[1:], below[0]))
-    labels = np.array([index[class_of_folder[below[0]]] for below in order], np.int64)
-    return np.stack([images[below] for below in order]), labels
+    return np.stack(images)
 
 
 def _no_torchvision_set(

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from predictive_model.importers.archives import ARCHIVE_ENDINGS, LISTS, is_litter, note
 from predictive_model.importers.decoding import SUFFIXES
-from regularized_training.tasks.image_task import TaskError
+from predictive_model.text import decoded
+from regularized_training.tasks.labelled_task import TaskError
 
 ANNOTATIONS = "val_annotations.txt"  # of Tiny ImageNet
 SUPERCLASSES = "superclasses.json"
 SPLIT_FOLDERS = ("train", "test", "val")  # `val` is read as the test images where `test` is missing
 
 Parts = tuple[str, ...]
+T = TypeVar("T")
 
 
 def parts_of(name: str) -> Parts:
@@ -97,6 +104,115 @@ class LabelledFiles:
 
     def _pass_over(self, why: str, name: str) -> None:
         self.passed_over.setdefault(why, []).append(name)
+
+
+@dataclass(frozen=True)
+class Arranged(Generic[T]):
+    """Images in the order of their classes and paths, and the class of each.
+
+    Attributes
+    ----------
+    classes : tuple of str
+    train, test : list
+    train_labels, test_labels : (n,) int64
+    test_split : str
+        The folder that `test` is from.
+    """
+
+    classes: tuple[str, ...]
+    train: list[T]
+    train_labels: NDArray[np.int64]
+    test: list[T]
+    test_labels: NDArray[np.int64]
+    test_split: str
+
+
+def arrange(
+    path: Path,
+    choice: LabelledFiles,
+    found: Mapping[str, Mapping[Parts, T]],
+    tops: Collection[Parts],
+    class_of: Mapping[str, str],
+) -> Arranged[T]:
+    """What was found below ``{train,test,val}/CLASS``, as training and test images.
+
+    Parameters
+    ----------
+    path : Path
+        Of the folder or archive, for messages.
+    choice : LabelledFiles
+        What chose them; it warns of what is left out.
+    found : mapping
+        Of each split, what was found by its path below it.
+    tops : collection
+        Folders above the splits.
+    class_of : mapping of str to str
+        Classes of the images in ``val`` by their names, where a list says so.
+
+    Raises
+    ------
+    TaskError
+        If a split is missing, there are several, or the classes of the splits differ.
+    """
+    splits = dict(found)
+    listed = bool(class_of) and "val" in splits
+    if listed:
+        splits["val"] = {
+            (class_of.get(composed(below[-1]), below[0]), *below): item
+            for below, item in splits["val"].items()
+        }
+    test = "val" if listed or "test" not in splits else "test"
+    for split in ("train", test):
+        if split not in splits:
+            raise TaskError(
+                f"{path}: no images below {split}/<class>/, expected train and test"
+                + choice.instead()
+            )
+    if len(tops) > 1:
+        places = ", ".join(sorted("/".join(top) or "." for top in tops))
+        raise TaskError(f"{path}: several train or test folders, in {places}; expected one set")
+    names = {
+        split: {
+            folder: class_name(folder, path) for folder in {below[0] for below in splits[split]}
+        }
+        for split in ("train", test)
+    }
+    classes = tuple(sorted(set(names["train"].values())))
+    check_same_classes(path, classes, names[test].values(), test)
+    for split in sorted(splits.keys() - {"train", test}):
+        choice.leave_out(split, f"as {test} is read", ["/".join(n) for n in splits[split]])
+    choice.warn(path)
+    train, train_labels = _in_order(splits["train"], names["train"], classes)
+    tested, test_labels = _in_order(splits[test], names[test], classes)
+    return Arranged(classes, train, train_labels, tested, test_labels, test)
+
+
+def _in_order(
+    items: Mapping[Parts, T], class_of_folder: Mapping[str, str], classes: Sequence[str]
+) -> tuple[list[T], NDArray[np.int64]]:
+    """Items in the order of their paths, and the class of each."""
+    index = {name: i for i, name in enumerate(classes)}
+    # By the classes' names first, as one may have several folders.
+    order = sorted(items, key=lambda below: (class_of_folder[below[0]], *below[1:], below[0]))
+    labels = np.array([index[class_of_folder[below[0]]] for below in order], np.int64)
+    return [items[below] for below in order], labels
+
+
+def annotated(data: bytes, file: Path) -> dict[str, str]:
+    """Class of each image, from lines of a file's name, its class, and a box.
+
+    Raises
+    ------
+    TaskError
+        If it holds other lines.
+    """
+    try:
+        lines = [line.split("\t") for line in decoded(data).splitlines() if line.strip()]
+        return {composed(fields[0]): fields[1] for fields in lines}
+    except (ValueError, IndexError) as error:
+        raise TaskError(
+            f"{file}: expected lines of an image's name, a tab and its class ({error})"
+        ) from error
 
 
 def class_name(folder: str, path: Path) -> str:

@@ -28,15 +28,35 @@ def validation_indices(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> 
     (m,) int64
         Sorted places among `images`; empty where every class has one picture only.
     """
-    # Pictures come in the order of their hashes.
     keys = [key.hex() for key in image_keys(images)]
+    return validation_by_keys(np.array(keys, "S"), labels)
+
+
+def validation_by_keys(keys: NDArray, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """As :func:`validation_indices`, of pictures that are known by their hashes alone.
+
+    Parameters
+    ----------
+    keys : (n,) fixed-width bytes
+        Hash of each picture: of its pixels or, where they stay in files, of its file.
+    labels : (n,) int64
+
+    Returns
+    -------
+    (m,) int64
+    """
+    # Pictures come in the order of their hashes.
     _, picture, copies = np.unique(keys, return_inverse=True, return_counts=True)
     lowest, highest = np.full(len(copies), labels.max()), np.full(len(copies), labels.min())
     np.minimum.at(lowest, picture, labels)
     np.maximum.at(highest, picture, labels)
     chosen = np.zeros(len(copies), bool)
+    alone = np.flatnonzero(lowest == highest)
+    alone = alone[np.argsort(lowest[alone], kind="stable")]
+    of_class = lowest[alone]
     for label, n in zip(*np.unique(labels, return_counts=True), strict=True):
-        own = np.flatnonzero((lowest == label) & (highest == label))
+        first, end = np.searchsorted(of_class, [label, label + 1])
+        own = alone[first:end]
         room = max(1, (n + ONE_IN // 2) // ONE_IN) if len(own) > 1 else 0
         for one in own:
             if copies[one] <= room:

@@ -25,6 +25,7 @@ from predictive_model.fits.published import (
     read_published,
     read_state_dict,
 )
+from predictive_model.half_precision import HalfPrecisionError, in_half_precision
 from predictive_model.recordings.stimuli import fit_images
 from regularized_training.teachers.similarity import similarity, similarity_correlation
 from tests.plain_encoder import plain_encoder
@@ -192,3 +193,20 @@ def test_two_mice_see_more_alike_than_pixels_are(images, predicted):
     assert similarity_correlation(first, second) == pytest.approx(0.730, abs=2e-3)
     assert similarity_correlation(first, pixels) == pytest.approx(0.251, abs=2e-3)
     assert similarity_correlation(second, pixels) == pytest.approx(0.181, abs=2e-3)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_half_precision_alters_no_similarity_by_1e_4(predicted, name):
+    """Of 1,000 images; of a hundred of the neurons it would, and is refused."""
+    responses = predicted[name]
+    (half,) = in_half_precision([responses], responses.shape[1])
+    rounded = half.astype(np.float32)
+    change = np.abs(similarity(rounded) - similarity(responses)).max()
+    assert change == pytest.approx(3.6e-5, rel=0.1)
+    error = np.sqrt(np.square(rounded - responses).mean(0)) / responses.std(0)
+    assert error.max() < 0.002
+    few = slice(0, 100)
+    of_few = np.abs(similarity(rounded[:, few]) - similarity(responses[:, few])).max()
+    assert 1e-4 < of_few < 4e-4
+    with pytest.raises(HalfPrecisionError, match="change similarities"):
+        list(in_half_precision([responses[:, few]], 100))

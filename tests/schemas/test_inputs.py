@@ -13,7 +13,8 @@ from pipeline.database.opening import Database
 from pipeline.database.settings import Settings
 from predictive_model.fits.config import FitConfig
 from predictive_model.recordings.recording import Recording, RecordingError
-from regularized_training.tasks.image_task import ImageTask, TaskError
+from regularized_training.tasks.image_task import ImageTask
+from regularized_training.tasks.labelled_task import TaskError
 from schemas import encoding, training
 from schemas.recording import Scan, StimulusSet
 

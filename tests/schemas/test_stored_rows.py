@@ -14,7 +14,7 @@ from datajoint.storage import StorageBackend
 
 from pipeline.database.settings import Settings
 from predictive_model.array_file import ArrayFile, ArrayParts
-from schemas import local_copies, objects
+from schemas import local_copies, objects, stored
 from schemas.objects import StoreError
 from schemas.stored import ArrayCodec, StoredArray
 
@@ -184,7 +184,21 @@ def test_copies_that_were_not_used_for_longest_make_room(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c.part", "d"]
 
 
-def test_an_array_may_be_given_in_parts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_large_array_is_the_same_object_without_a_copy_of_it(
+    backend: StorageBackend, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    codec, value = ArrayCodec(), np.asarray(WHOLE, order=order)
+    monkeypatch.setattr(codec, "_get_backend", lambda *a, **k: backend)
+    monkeypatch.setattr(codec, "_build_path", lambda *a, **k: (PATH, ""))
+    monkeypatch.setattr(codec, "_codec_config", lambda *a: None)
+    for large in (2**26, 100):
+        monkeypatch.setattr(stored, "LARGE", large)
+        array = codec.decode(codec.encode(value, key={"scan": "sim"}, context={"schema": "s"}))
+        np.testing.assert_array_equal(array.load(), WHOLE)
+
+
+def test_an_array_may_be_given_in_parts() -> None:
     codec = ArrayCodec()
     codec.validate(parts())
     with pytest.raises(Exception, match="requires numpy.ndarray"):

@@ -17,7 +17,7 @@ from tests.pipeline.cli.invoked import STUDY, Run
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a command in this process; errors of our own making are not swallowed."""
     monkeypatch.setenv("NEUROTEACH_HOME", str(tmp_path / "home"))
-    for name in ("DATABASE", "STORE", "SCHEMA", "DEVICE"):
+    for name in ("DATABASE", "STORE", "SCHEMA", "DEVICE", "IMAGES"):
         monkeypatch.delenv(f"NEUROTEACH_{name}", raising=False)
 
     def invoke(*arguments: str | Path) -> Result:

@@ -26,7 +26,8 @@ from pipeline.workers import populate
 from predictive_model.recordings.recording import Recording
 from regularized_training.analysis.errors import answers_of
 from regularized_training.networks.layer_reader import LayerReader
-from regularized_training.tasks.image_task import ImageTask, TaskError
+from regularized_training.tasks.image_task import ImageTask
+from regularized_training.tasks.labelled_task import TaskError
 from regularized_training.teachers.rsm import recorded_rsm_teacher
 from schemas import recording, training
 from schemas.evaluations import activations as activations_tables

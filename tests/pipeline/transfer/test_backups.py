@@ -16,8 +16,15 @@ from pipeline.transfer import operations
 from pipeline.transfer.conflicts import ConflictError
 from pipeline.transfer.manifest import ArchiveError
 from pipeline.transfer.rows import line_of
+from regularized_training.tasks.evaluation_set import EvaluationSet as EvaluationImages
+from regularized_training.tasks.labelled_task import TaskError
+from regularized_training.tasks.picture_files import find_pictures
+from regularized_training.tasks.picture_task import PictureShape, PictureTask
 from schemas import experiment, recording
+from schemas.evaluation_set import EvaluationSet
+from schemas.images import ImageSet
 from schemas.objects import StoreError
+from tests.picture_sets import write_pictures
 from tests.pipeline.transfer.content import (
     Made,
     altered,
@@ -234,3 +241,32 @@ def test_rows_of_an_earlier_version_get_the_defaults_of_their_new_columns(
         rows = experiment.Experiment.to_dicts()
     assert {(row["priority"], row["added_by"]) for row in rows} == {(5, "")}
     assert restore(empty, tmp_path / "old.zip").rows == 0
+
+
+def test_images_by_reference_and_evaluation_sets_are_restored_where_the_files_are(
+    empty: Settings, new_settings: Made, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    task = find_pictures(write_pictures(images / "few"), shape=PictureShape(size=16))
+    answers = EvaluationImages(
+        "few-val", np.zeros((2, 3, 8, 8), np.uint8), np.array([0, 1]), ("cat", "dog")
+    )
+    mine = new_settings(tmp_path / "mine").model_copy(update={"images": images})
+    file = tmp_path / "all.zip"
+    with opened(mine) as database:
+        ImageSet.add(task, source="few")
+        EvaluationSet.add(answers, source="few")
+        operations.backup_database(database, file)
+    drop(mine)
+    theirs = empty.model_copy(update={"images": tmp_path / "theirs"})
+    restore(theirs, file)
+    key = {"image_set": "few", "evaluation_set": "few-val"}
+    with opened(theirs) as database:
+        assert EvaluationSet.load(key).digest == answers.digest
+        assert operations.check_database(database).problems == []
+        with pytest.raises(TaskError, match="were in 'few' below the setting `images`"):
+            ImageSet.load(key)
+        shutil.move(images, tmp_path / "theirs")
+        found = ImageSet.load(key)
+        assert isinstance(found, PictureTask)
+        assert found.digest == task.digest

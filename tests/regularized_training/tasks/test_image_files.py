@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -22,7 +23,8 @@ from regularized_training.tasks.image_files import (
     read_superclasses,
     read_torchvision,
 )
-from regularized_training.tasks.image_task import ImageTask, TaskError, require_no_test_images
+from regularized_training.tasks.image_task import ImageTask, require_no_test_images
+from regularized_training.tasks.labelled_task import TaskError
 
 CLASSES = ("cat", "dog", "train")  # the vehicle: CIFAR-100 has such a class
 COUNTS = {"train": 4, "test": 2}
@@ -109,6 +111,16 @@ def test_a_class_all_of_whose_images_are_test_images_can_be_looked_at_alone(fold
 def test_archive_equals_its_folder(folder: Path, kind: str, top: str) -> None:
     expected = read_image_folder(folder, grey=True)
     assert_same(read_image_folder(pack(folder, kind, top), grey=True), expected)
+
+
+def test_images_that_memory_cannot_hold_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    little = psutil.virtual_memory()._replace(total=3 * 5 * 10 * 12 * 3 - 1)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: little)
+    with pytest.raises(TaskError, match="pictures: the first 5 images take .*`--by-reference`"):
+        read_image_folder(folder, grey=False)
+    assert len(read_image_folder(folder, grey=True).train_labels) == 12
 
 
 def test_val_is_read_where_there_is_no_test(folder: Path, tmp_path: Path) -> None:

@@ -9,11 +9,10 @@ import pytest
 
 from regularized_training.tasks.image_task import (
     ImageTask,
-    TaskError,
-    balanced_indices,
     require_no_test_images,
     without_test_images,
 )
+from regularized_training.tasks.labelled_task import TaskError, balanced_indices
 
 
 @pytest.mark.parametrize(

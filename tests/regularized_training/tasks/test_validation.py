@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from regularized_training.tasks.image_files import read_image_folder
-from regularized_training.tasks.image_task import ImageTask, TaskError
+from regularized_training.tasks.image_task import ImageTask
+from regularized_training.tasks.labelled_task import TaskError
 from regularized_training.tasks.validation import validation_indices
 
 

@@ -1,0 +1,165 @@
+"""The commands that bring labelled images into the database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, cast, get_args
+
+import typer
+
+from pipeline.cli.database import shown_progress
+from pipeline.cli.printing import err, shown_notes
+from pipeline.cli.session import Session, reporting_errors
+from pipeline.database.settings import load_settings
+
+
+@reporting_errors
+def import_images(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A folder or archive of {train,test}/CLASS/IMAGE; `digits`; or one of "
+            "torchvision's: CIFAR10, CIFAR100, MNIST, FashionMNIST, SVHN."
+        ),
+    ],
+    name: Annotated[str | None, typer.Option(help="Name of the image set.")] = None,
+    grey: Annotated[bool, typer.Option("--grey", help="Convert colour to grey.")] = False,
+    size: Annotated[
+        int | None, typer.Option(min=8, help="Height and width to resize to, in pixels.")
+    ] = None,
+    by_reference: Annotated[
+        bool,
+        typer.Option(
+            "--by-reference",
+            help="Leave the pictures of a folder in their files, which are read as they are "
+            "needed: for sets that memory cannot hold. The folder is below the setting `images`. "
+            "Of --size, 224 by default, are random crops to train on and centres to test on.",
+        ),
+    ] = False,
+    resize: Annotated[
+        int | None,
+        typer.Option(
+            min=8,
+            help="With --by-reference: pixels of a test picture's shorter side, before its centre "
+            "is taken; 8/7 of the size by default.",
+        ),
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Where torchvision keeps its sets.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Let torchvision fetch it.")] = False,
+    superclasses: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON object with the superclass of each class; by default superclasses.json of "
+            "the folder or archive, if it has one."
+        ),
+    ] = None,
+    coarse: Annotated[
+        bool, typer.Option("--coarse", help="Tell apart the superclasses instead of the classes.")
+    ] = False,
+) -> None:
+    """Import labelled images.
+
+    Example: `neuroteach import images cifar10.tar.xz --name cifar10-grey --grey`
+    """
+    from dataclasses import replace
+
+    from predictive_model.recordings.recording import check_name
+    from regularized_training.tasks import image_files
+    from schemas.images import ImageSet
+
+    task: Any
+    if resize is not None and not by_reference:
+        raise typer.BadParameter("is for --by-reference", param_hint="--resize")
+    if by_reference:
+        task = _pictures_in_place(source, {"grey": grey, "size": size or 224, "resize": resize})
+    elif source == "digits":
+        task = image_files.digits(size or 32)
+    elif source in get_args(image_files.TorchvisionName):
+        folder = root or load_settings().home / "torchvision"
+        set_name = cast("image_files.TorchvisionName", source)
+        with shown_notes():
+            task = image_files.read_torchvision(set_name, folder, grey=grey, download=download)
+    else:
+        with shown_notes():
+            task = image_files.read_image_folder(source, grey=grey, size=size)
+    if superclasses is not None:
+        if not superclasses.is_file():
+            raise FileNotFoundError(f"{superclasses}: no such file; expected a JSON object")
+        found = image_files.read_superclasses(superclasses.read_bytes(), superclasses, task.classes)
+        task = replace(task, superclasses=found)
+    if coarse:
+        task = task.of_superclasses()
+    task = replace(task, name=name or task.name)
+    check_name(task.name)
+    err.print(
+        f"{task.name}: {len(task.train_labels)} training and {len(task.test_labels)} test images "
+        f"of {' x '.join(map(str, task.image_shape))}, {len(task.classes)} classes"
+        + (f" in {len(set(task.superclasses))} superclasses" if task.superclasses else "")
+    )
+    with Session():
+        added = ImageSet.add(task, source=Path(source).name)
+    err.print("imported" if added else "was there already")
+
+
+@reporting_errors
+def import_evaluation(
+    source: Annotated[
+        Path, typer.Argument(help="A folder or archive of LABEL/IMAGE, to test networks on.")
+    ],
+    name: Annotated[str | None, typer.Option(help="Name of the evaluation set.")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=8, help="Height and width to resize to, in pixels.")
+    ] = None,
+    outputs: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON object with the list of a network's classes that mean each label; by "
+            "default outputs.json of the folder or archive, or else classes by the labels' names."
+        ),
+    ] = None,
+) -> None:
+    """Import labelled images for networks that were trained on others. They are kept in colour.
+
+    Example: `neuroteach import evaluation sketches.zip --size 224 --outputs categories.json`
+    """
+    from predictive_model.recordings.recording import check_name
+    from regularized_training.tasks.evaluation_files import read_evaluation_set
+    from schemas.evaluation_set import EvaluationSet
+
+    with shown_notes():
+        found = read_evaluation_set(source, name=name, size=size, outputs=outputs)
+    check_name(found.name)
+    n_classes = sum(map(len, found.outputs.values()))
+    err.print(
+        f"{found.name}: {len(found.images)} images of "
+        f"{' x '.join(map(str, found.images.shape[1:]))}, {len(found.label_names)} labels"
+        + (f", meant by {n_classes} classes of networks" if n_classes else "")
+    )
+    with Session():
+        added = EvaluationSet.add(found, source=source.name)
+    err.print("imported" if added else "was there already")
+
+
+def _pictures_in_place(source: str, shape: dict[str, Any]) -> Any:
+    """A task of pictures that stay in their files, of which those that are known are not read."""
+    from regularized_training.tasks.image_files import TorchvisionName
+    from regularized_training.tasks.picture_files import find_pictures
+    from regularized_training.tasks.picture_task import PictureShape
+    from schemas.images import ReferencedImages
+
+    folder = Path(source)
+    if source in ("digits", *get_args(TorchvisionName)) or folder.is_file():
+        raise typer.BadParameter(
+            f"{source} is no folder; unpack an archive, or leave the option out",
+            param_hint="--by-reference",
+        )
+    checked = PictureShape.model_validate(shape)
+    with Session():  # first: whether the folder can be referred to is known before it is read
+        known = ReferencedImages.known(folder)
+    with shown_notes(), shown_progress() as progress:
+        return find_pictures(
+            folder,
+            shape=checked,
+            known=known,
+            progress=lambda done, total: progress("pictures", done, total),
+        )
