@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import datajoint as dj
 
-from regularized_training.tasks.as_stimuli import StimulusPart, task_stimuli
 from regularized_training.tasks.image_task import ImageTask, TaskError
 from schemas.base import schema, transaction
 from schemas.recording import StimulusName, StimulusSet
 from schemas.training import ImageSet
+
+if TYPE_CHECKING:
+    from regularized_training.tasks.as_stimuli import StimulusPart
 
 
 @schema
@@ -53,6 +57,8 @@ class TaskStimuli(dj.Manual):
         ValueError
             If other stimuli have the name.
         """
+        from regularized_training.tasks.as_stimuli import task_stimuli
+
         if not ImageSet & {"image_set": image_set}:
             known = ", ".join(sorted(ImageSet.to_arrays("image_set"))) or "none"
             raise LookupError(

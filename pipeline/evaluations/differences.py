@@ -13,9 +13,9 @@ from schemas import training
 def differences(selection: Selection) -> pd.DataFrame:
     """Differences between conditions, paired over seeds.
 
-    A teacher that speaks for a brain (``neural_model``, ``rsm``, ``recorded_rsm``) is compared with
-    all other conditions but itself at another strength; another teacher that teaches with a ratio
-    r, with no teacher at all.
+    A teacher that speaks for a brain (``neural_model``, ``rsm``, ``recorded_rsm``, ``responses``)
+    is compared with all other conditions but itself at another strength; another teacher that
+    teaches with a ratio r, with no teacher at all.
 
     Returns
     -------

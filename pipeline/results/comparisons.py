@@ -11,7 +11,7 @@ from pipeline.results.conditions import conditions, settings
 from regularized_training.analysis.paired import holm, paired_difference
 
 # Teachers that speak for a brain, and what makes two of them the same but for their strength.
-_OF_A_BRAIN = ("neural_model", "rsm", "recorded_rsm")
+_OF_A_BRAIN = ("neural_model", "rsm", "recorded_rsm", "responses")
 _BUT_STRENGTH = ("teacher_hash", "scan_group", "compared", "n_stimuli", "stimulus_size")
 
 

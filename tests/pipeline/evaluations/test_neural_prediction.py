@@ -37,6 +37,7 @@ def asked(stimuli: str, **changes: Any) -> ExperimentSettings:
         | {
             "sources": {"lab": {"encoders": ["a", "b"], "stimuli": stimuli}},
             "recordings": [],
+            "seeds": [0, 1],
             "teachers": [
                 "none",
                 {"kind": "responses", "source": "lab"},
@@ -56,7 +57,7 @@ def test_every_network_is_asked_for_the_responses_that_the_brain_gives(database:
     assert add_experiment(asked(stimuli), name="predicted", scale="smoke")
     assert populate.populate(Selection("predicted")).failures == []
     rows = NeuralPrediction.to_dicts()
-    assert len(rows) == 3
+    assert len(rows) == 6
     brain = (teaching.Teacher * (teacher_plan.TeacherConfig & {"teacher": "responses"})).proj()
     judge = teaching.Teacher.load(brain.fetch1())
     config = PredictionConfig(**ASKED, stimulus_size=(16, 16))  # as the teacher teaches
