@@ -537,7 +537,12 @@ def test_impossible_settings_are_refused(fields: dict[str, object], message: str
 
 def test_settings_written_down_spell_out_every_default() -> None:
     dumped = TrainingConfig(regularizer=RegularizerConfig()).model_dump(mode="json")
-    assert dumped["augment"] == {"padding": 4, "flip": True, "rotation": 0}
+    assert dumped["augment"] == {
+        "padding": 4,
+        "flip": True,
+        "rotation": 0,
+        "min_area": 0.08,
+    }
     assert dumped["regularizer"]["alpha"] == 10
     assert TrainingConfig.model_validate(dumped) == TrainingConfig(regularizer=RegularizerConfig())
 
