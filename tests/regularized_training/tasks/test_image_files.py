@@ -116,9 +116,9 @@ def test_archive_equals_its_folder(folder: Path, kind: str, top: str) -> None:
 def test_images_that_memory_cannot_hold_are_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    little = psutil.virtual_memory()._replace(total=3 * 5 * 10 * 12 * 3 - 1)
+    little = psutil.virtual_memory()._replace(total=3 * 10 * 10 * 12 * 3 - 1)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: little)
-    with pytest.raises(TaskError, match="pictures: the first 5 images take .*`--by-reference`"):
+    with pytest.raises(TaskError, match="pictures: the first 10 images take .*`--by-reference`"):
         read_image_folder(folder, grey=False)
     assert len(read_image_folder(folder, grey=True).train_labels) == 12
 
