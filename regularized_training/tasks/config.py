@@ -23,7 +23,7 @@ class AugmentConfig(Config):
         Mirror half of the images left to right. Not for digits and letters.
     rotation : float
         Turn by up to this many degrees either way about the centre, filling in by reflection; 15
-        for Safarani et al. 2021.
+        for Safarani et al. 2021. Of images in memory; others refuse it.
     min_area : float
         A random crop has at least this share of a picture's area, and is resized to the network's
         size. Of pictures that are read from their files as they are needed.

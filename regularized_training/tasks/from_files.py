@@ -169,6 +169,11 @@ class _Reading(Dataset):
 def _random_view(task: PictureTask, augment: AugmentConfig) -> Any:
     from torchvision.transforms import v2  # half a second to import
 
+    if augment.rotation:
+        raise TaskError(
+            f"augment.rotation: {augment.rotation:g}, which pictures that are read from files "
+            "do not have; set it to 0, or import the images into memory"
+        )
     size = task.shape.size
     steps = [v2.RandomResizedCrop(size, scale=(augment.min_area, 1.0))]
     if augment.flip:

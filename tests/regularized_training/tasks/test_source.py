@@ -232,3 +232,9 @@ def test_first_batches_alone_are_read_when_no_more_are_asked_for(
     )
     found = image_source(pictures).train_batches(4, AUGMENT, seed=0, epoch=0, first_batch=2)
     assert len(list(islice(found, 1))[0][0]) == len(read) == 4
+
+
+def test_rotations_are_refused_where_pictures_are_read_from_files(pictures: PictureTask) -> None:
+    source = image_source(pictures)
+    with pytest.raises(TaskError, match=r"augment\.rotation: 15, which pictures that are read"):
+        source.train_batches(4, AugmentConfig(rotation=15), seed=0, epoch=0)
