@@ -119,6 +119,7 @@ def test_everything_planned_is_computed_and_nothing_else() -> None:
         "LayerActivations": (0, 0),
         "NoiseAccuracy": (12, 12),
         "LayerSimilarity": (12, 12),
+        "NeuralPrediction": (0, 0),
         "AdversarialDistance": (12, 12),
         "AttackChecks": (12, 12),
     }
@@ -238,7 +239,9 @@ def test_conditions_are_named_by_what_tells_them_apart() -> None:
 TABLES = [name for name, result in registry.results().items() if result.table is not None]
 
 
-@pytest.mark.parametrize("name", sorted(set(TABLES) - {"superclass-errors", "activations"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(TABLES) - {"superclass-errors", "activations", "neural-prediction"})
+)
 def test_tables_for_people_have_no_hashes_and_lose_no_condition(name: str) -> None:
     result = registry.results()[name]
     frame = result.read(Selection("lab"))

@@ -60,8 +60,9 @@ def test_a_taught_network_goes_back_to_scan_and_images() -> None:
     assert "imported" in scan.values
     (responses,) = (s for s in scan.stored if s.column == "responses")
     assert responses.shown == "float32 (96, 10)"
-    (weights,) = tree.stored
-    assert weights.checksum
+    stored = {one.column: one for one in tree.stored}
+    assert set(stored) == {"weights", "lesson"}
+    assert all(one.checksum for one in stored.values())
     (config,) = find(tree, "TrainingConfig")
     assert config.documents["config"]["epochs"] == 1
 

@@ -62,6 +62,7 @@ UNPLANNED = (
     "LayerSimilarity",
     "AdversarialDistance",
     "AttackChecks",
+    "NeuralPrediction",
 )
 
 
