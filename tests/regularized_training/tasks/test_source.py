@@ -12,16 +12,14 @@ from PIL import Image
 from torch import Tensor
 
 from regularized_training import training
-from regularized_training.networks.config import NetworkConfig
 from regularized_training.parallel import Share
-from regularized_training.tasks.batches import batches, image_streams
+from regularized_training.tasks.batches import augment, batches, image_streams
 from regularized_training.tasks.config import AugmentConfig
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.tasks.labelled_task import TaskError
 from regularized_training.tasks.picture_files import find_pictures
 from regularized_training.tasks.picture_task import PictureShape, PictureTask
 from regularized_training.tasks.source import ImageSource, image_source
-from regularized_training.training_config import TrainingConfig
 from tests.picture_sets import write_pictures
 
 AUGMENT = AugmentConfig(padding=2)
@@ -51,23 +49,24 @@ def assert_same(found: list[Batch], expected: list[Batch]) -> None:
 # -- in memory -----------------------------------------------------------------------------
 
 
-def test_images_in_memory_come_as_the_training_loop_has_them(
-    small_digits: ImageTask, monkeypatch: pytest.MonkeyPatch
+def test_images_in_memory_come_in_the_order_and_with_the_crops_of_two_streams(
+    small_digits: ImageTask,
 ) -> None:
+    """Which go on from epoch to epoch: networks trained by earlier versions saw the same."""
     task = small_digits.subset(200, 20)
-    config = TrainingConfig(epochs=2, batch_size=64, augment=AUGMENT)
-    seen: list[Tensor] = []
-
-    def noted(images: Tensor, *args: object) -> Tensor:
-        made = augment(images, *args)  # type: ignore[arg-type]
-        seen.append(made.clone())
-        return made
-
-    augment = training.augment
-    monkeypatch.setattr(training, "augment", noted)
-    training.train(task, NetworkConfig(architecture="cornet_z", width=4), config, 3)
+    order, crops = (torch.Generator().manual_seed(stream) for stream in image_streams(3))
+    images = torch.tensor(task.train_images)
+    seen = [
+        augment(images[index], crops, AUGMENT)
+        for _ in range(2)
+        for index in batches(200, 64, order)
+    ]
     source = image_source(task)
-    found = [images for epoch in (0, 1) for images, _ in train(source, epoch, n=64)]
+    found = [
+        part
+        for epoch in (0, 1)
+        for part, _ in source.train_batches(64, AUGMENT, seed=3, epoch=epoch)
+    ]
     assert len(found) == len(seen) == 6
     assert all(torch.equal(a, b) for a, b in zip(found, seen, strict=True))
 

@@ -19,8 +19,9 @@ from regularized_training.teachers.config import (
     OF_TRIALS,
     TeacherConfig,
 )
-from regularized_training.teachers.kinds import KINDS, TEACHERS, needs_of
+from regularized_training.teachers.kinds import KINDS, TEACHERS, needs_of, says_of
 from regularized_training.teachers.making import TeacherInputs, make_teacher
+from regularized_training.teachers.responses import ResponseTeacher
 from regularized_training.teachers.rsm import gaussian_teacher, recorded_rsm_teacher
 from regularized_training.teachers.teacher import (
     SimilarityTeacher,
@@ -79,7 +80,8 @@ def made(kind: str, inputs: TeacherInputs = INPUTS, **settings: object) -> Simil
 
 def test_what_each_kind_is_made_of() -> None:
     assert OF_RSM == ("rsm", "gaussian")
-    assert OF_TRIALS == ("neural_data", "oracle", "recorded_rsm", "shuffle_neurons")
+    of_trials = ("neural_data", "oracle", "recorded_rsm", "shuffle_neurons", "responses_data")
+    assert of_trials == OF_TRIALS
     assert MAYBE_OF_RSM == ("shuffle", "shuffle_entries")
     assert needs_of("none") == "nothing"
     assert needs_of("gabor") == needs_of("mylab_teacher") == "stimuli"
@@ -134,13 +136,28 @@ def test_a_kind_of_an_rsm_needs_nothing_else(kind: str, expected: SimilarityTeac
     assert np.array_equal(teacher.held_out, HELD_OUT)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("none", "vgg")])
+OF_SIMILARITY = [
+    kind for kind in KINDS if kind not in ("none", "vgg") and says_of(kind) == "similarity"
+]
+
+
+@pytest.mark.parametrize("kind", OF_SIMILARITY)
 def test_a_teacher_knows_whether_it_is_centred(kind: str) -> None:
     rsm = "v1" if kind in OF_RSM else ""
     config = TeacherConfig(kind=kind, rsm=rsm)
     assert made(kind, rsm=rsm).centred == config.is_centred == KINDS[kind].centred
     if kind in MAYBE_OF_RSM:
         assert made(kind, rsm="v1").centred is False
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if says_of(kind) == "responses"])
+def test_a_teacher_of_responses_holds_out_and_has_all_neurons(kind: str) -> None:
+    teacher = make_teacher(TeacherConfig(kind=kind, seed=3), INPUTS)
+    assert isinstance(teacher, ResponseTeacher)
+    assert teacher.says == "responses" and TeacherConfig(kind=kind).is_centred is None
+    np.testing.assert_array_equal(teacher.held_out, HELD_OUT)
+    assert teacher.n_neurons == {"responses_data": 6}.get(kind, 12)
+    assert teacher.rows(HELD_OUT).shape == (4, teacher.n_neurons)
 
 
 def test_of_a_given_rsm_its_owner_says_whether_it_is_centred() -> None:
@@ -151,9 +168,7 @@ def test_of_a_given_rsm_its_owner_says_whether_it_is_centred() -> None:
 
 def test_lessons_refuse_a_teacher_that_was_centred_otherwise() -> None:
     similarity, rsm = RegularizerConfig(), RsmConfig(method="rsm")
-    for kind in KINDS:
-        if kind in ("none", "vgg"):
-            continue
+    for kind in OF_SIMILARITY:
         wrong, right = (rsm, similarity) if KINDS[kind].centred else (similarity, rsm)
         right.check_centred(kind, KINDS[kind].centred)
         with pytest.raises(ValueError, match=f"teacher '{kind}': similarity of"):
