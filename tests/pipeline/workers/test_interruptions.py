@@ -73,13 +73,14 @@ def test_a_training_killed_in_the_middle_goes_on_to_the_same_weights(
     worker.end()
     assert (len(trainings.TrainedNetwork()), len(trainings.TrainedNetwork.Epoch())) == (0, 0)
     assert job_states(trainings.TrainedNetwork) == ["reserved"]
-    saved = torch.load(checkpoint, weights_only=True)["state"]["history"]
+    state = torch.load(checkpoint, weights_only=True)["state"]
+    saved = state["history"]
 
     assert populate.populate().failures == []
     key = trainings.TrainedNetwork.fetch1("KEY")
     epochs = trainings.TrainedNetwork.Epoch.to_dicts(order_by="epoch")
     assert job_states(trainings.TrainedNetwork) == []
-    assert 1 <= len(saved) < n
+    assert len(saved) < n and (saved or state["epoch"]["step"] >= 1)  # perhaps within an epoch
     assert [e["seconds"] for e in epochs[: len(saved)]] == [record["seconds"] for record in saved]
     assert [e["epoch"] for e in epochs] == list(range(n))
     assert list(settings.checkpoints.iterdir()) == []
