@@ -31,7 +31,8 @@ from regularized_training.robustness.foolbox_compat import foolbox
 from regularized_training.tasks.batches import to_float
 from regularized_training.tasks.config import AugmentConfig
 from regularized_training.tasks.image_files import digits
-from regularized_training.training import TrainingConfig, train
+from regularized_training.training import train
+from regularized_training.training_config import TrainingConfig
 
 BAR = 1.1  # times as long as Foolbox alone
 TOLERANCE = 1e-5  # relative, between distances that count as equal

@@ -25,7 +25,8 @@ from regularized_training.tasks.image_task import ImageTask
 from regularized_training.teachers.any_teacher import Teacher
 from regularized_training.teachers.responses import ResponseTeacher
 from regularized_training.teachers.teacher import SimilarityTeacher
-from regularized_training.training import Training, TrainingConfig
+from regularized_training.training import Training
+from regularized_training.training_config import TrainingConfig
 
 BAR = 1.35  # times as long as a plain step, of Li et al., with 32 pairs or more
 BARS_OF_FLOOR = {"responses": 1.1}  # times as long as what the stimuli's passage costs

@@ -2,129 +2,45 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from predictive_model.checkpoint import load_checkpoint, save_checkpoint
-from predictive_model.digest import array_digest, fingerprint
+from predictive_model.checkpoint import load_checkpoint
 from predictive_model.randomness import Draws
 from regularized_training import parallel
+from regularized_training.analysis.accuracy import TEST_BATCH, evaluated
+from regularized_training.joint_loss import JointLoss, TrainingError, make_optimizer
 from regularized_training.lessons.lesson import Lesson
-from regularized_training.networks.architectures import build_network, load_network
+from regularized_training.networks.architectures import build_network
 from regularized_training.networks.compared import compared_layers
 from regularized_training.networks.config import NetworkConfig
-from regularized_training.plateau import best_epoch, n_reductions
+from regularized_training.plateau import n_reductions
 from regularized_training.tasks.batches import to_float
 from regularized_training.tasks.config import ImagePart
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.tasks.picture_task import PictureTask
 from regularized_training.tasks.source import Batches, image_source
+from regularized_training.trained_network import (
+    EpochRecord,
+    TrainedNetwork,
+    kept_epoch,
+    on_cpu,
+    validation_accuracies,
+)
+from regularized_training.training_checkpoint import Saving, training_fingerprint
 from regularized_training.training_config import TrainingConfig
 
 if TYPE_CHECKING:
     from regularized_training.teachers.any_teacher import Teacher
 
-TEST_BATCH = 256
-CHECKPOINT_SHARE = 0.1  # of the time, at most, goes into writing checkpoints
 STEPS_BETWEEN_CHECKS = 50  # of the loss being finite, since each makes a GPU wait
-
-
-class TrainingError(ValueError):
-    """A training that cannot go on: says where it stopped and what to change."""
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """What an epoch came to.
-
-    Attributes
-    ----------
-    epoch : int
-        From 0.
-    task_loss : float
-        Cross-entropy in nats, mean over the steps.
-    similarity_loss : float or None
-        The teacher's: Eq. 8 of Li et al. 2019, the cost of an RSM, or what else its lesson has for
-        a loss; mean over its batches, before it is weighed; None without a teacher, and where it
-        rested.
-    train_accuracy : float
-        Of the augmented training images, while the network was changing.
-    test_loss, test_accuracy : float
-        Of all test images, after the epoch; cross-entropy in nats. Less ``task_loss`` it is the
-        generalisation gap of Federer et al. 2020.
-    learning_rate : float
-        Of the last step.
-    layer_weights : tuple of float
-        The gamma of Eq. 10, after the epoch; empty without a teacher, or where layers have none.
-    seconds : float
-        Wall time, testing included.
-    validation_accuracy : float or None
-        Of the validation part, after the epoch; None unless it is held out.
-    measures : dict of str to float
-        What else the lesson has learned, after the epoch.
-    """
-
-    epoch: int
-    task_loss: float
-    similarity_loss: float | None
-    train_accuracy: float
-    test_loss: float
-    test_accuracy: float
-    learning_rate: float
-    layer_weights: tuple[float, ...]
-    seconds: float
-    validation_accuracy: float | None = None
-    measures: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class TrainedNetwork:
-    """Weights, and all it takes to use them and to know where they came from.
-
-    Attributes
-    ----------
-    state_dict : dict of str to Tensor
-        On the CPU, contiguous.
-    history : tuple of EpochRecord
-        Of all epochs, also those after `epoch`.
-    network_config : NetworkConfig
-    config : TrainingConfig
-    seed : int
-    n_channels, n_classes : int
-    layers : tuple of str
-        Layers compared with the teacher, in the order of ``EpochRecord.layer_weights``; empty
-        without a teacher.
-    lesson_state : dict of str to Tensor
-        What the lesson has learned and kept, on the CPU; empty without a teacher.
-    """
-
-    state_dict: dict[str, Tensor]
-    history: tuple[EpochRecord, ...]
-    network_config: NetworkConfig
-    config: TrainingConfig
-    seed: int
-    n_channels: int
-    n_classes: int
-    layers: tuple[str, ...]
-    lesson_state: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def epoch(self) -> int:
-        """The epoch that the weights are of, from 0: the last, unless the best is kept."""
-        return _kept_epoch(self.config, self.history)
-
-    def network(self) -> nn.Module:
-        """The network, on the CPU and in evaluation mode."""
-        return load_network(self.network_config, self.n_channels, self.n_classes, self.state_dict)
 
 
 def train(
@@ -196,14 +112,14 @@ def train(
         reading_processes=reading_processes,
     )
     if checkpoint is not None:
-        belongs_to = _fingerprint(task, network_config, config, seed, teacher)
+        belongs_to = training_fingerprint(task, network_config, config, seed, teacher)
         state = load_checkpoint(checkpoint, belongs_to=belongs_to)
         if state is not None:
             training.load_state_dict(state)
         parallel.require_alike(len(training.history), "epochs in the checkpoint")
     saving = None
     if checkpoint is not None and parallel.is_first():
-        saving = _Saving(training, checkpoint, belongs_to)
+        saving = Saving(training.state_dict, checkpoint, belongs_to)
     while not training.finished:
         # Several processes have to stop at the same step, so that they resume from whole epochs.
         alone = parallel.world_size() == 1
@@ -213,23 +129,6 @@ def train(
         if progress is not None:
             progress(record)
     return training.result()
-
-
-class _Saving:
-    """Writes checkpoints, as often as takes no more than ``CHECKPOINT_SHARE`` of the time."""
-
-    def __init__(self, training: Training, path: Path, belongs_to: str) -> None:
-        self._training, self._path, self._belongs_to = training, path, belongs_to
-        self._saved, self._writing = -math.inf, 0.0
-
-    def if_due(self, *, at_last: bool = False) -> None:
-        """Write one if enough time has passed since the last, or if it is the last of all."""
-        now = time.perf_counter()
-        if at_last or now - self._saved >= self._writing / CHECKPOINT_SHARE:
-            state = self._training.state_dict()
-            save_checkpoint(self._path, state, belongs_to=self._belongs_to)
-            self._saved = time.perf_counter()
-            self._writing = self._saved - now
 
 
 @dataclass
@@ -312,10 +211,10 @@ class Training:
         self._epoch: _Epoch | None = None
         # One module for all losses, so that gradients are exchanged once a step. A lesson may rest.
         self._losses = parallel.replicated(
-            _Losses(self.network, self.n_classes, self.lesson, config.precision),
+            JointLoss(self.network, self.n_classes, self.lesson, config.precision),
             some_unused=self.lesson is not None,
         )
-        self.optimizer = self._make_optimizer()
+        self.optimizer = make_optimizer(self.network, self.lesson, config)
 
     @property
     def finished(self) -> bool:
@@ -451,14 +350,14 @@ class Training:
         if config.schedule != "plateau":
             return 0
         return n_reductions(
-            _validation_accuracies(self.history),
+            validation_accuracies(self.history),
             patience=config.patience,
             threshold=config.threshold,
         )
 
     def _keep_best(self, *, go_on_from_it: bool) -> None:
         """Keep the weights, if they are the best so far; or, if asked to, go back to those."""
-        if _kept_epoch(self.config, self.history) == len(self.history) - 1:
+        if kept_epoch(self.config, self.history) == len(self.history) - 1:
             self._best = {
                 name: {key: value.detach().clone() for key, value in part.state_dict().items()}
                 for name, part in self._parts().items()
@@ -510,7 +409,7 @@ class Training:
         """The network as it is now, or as it was after its best epoch if that is kept."""
         kept = self._best or {name: part.state_dict() for name, part in self._parts().items()}
         return TrainedNetwork(
-            state_dict=_on_cpu(kept["network"]),
+            state_dict=on_cpu(kept["network"]),
             history=tuple(self.history),
             network_config=self.network_config,
             config=self.config,
@@ -518,36 +417,13 @@ class Training:
             n_channels=self.n_channels,
             n_classes=self.n_classes,
             layers=self.layers,
-            lesson_state=_on_cpu(kept.get("lesson", {})),
+            lesson_state=on_cpu(kept.get("lesson", {})),
         )
 
     def _on_device(self, drawn: Tensor) -> Tensor:
         """What was drawn on the CPU, where the network is, without waiting for it."""
         device = self.device
         return drawn.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else drawn
-
-    def _make_optimizer(self) -> torch.optim.Optimizer:
-        config = self.config
-        parameters = list(self.network.parameters())
-        groups: Any = [
-            {
-                "params": [p for p in parameters if p.ndim > 1],
-                "weight_decay": config.weight_decay,
-            },
-            {
-                "params": [p for p in parameters if p.ndim == 1],
-                "weight_decay": config.weight_decay if config.weight_decay_of == "all" else 0.0,
-            },
-        ]
-        for group in () if self.lesson is None else self.lesson.parameter_groups():
-            alike = group["weight_decay"] == groups[1]["weight_decay"]
-            if alike and group.keys() == groups[1].keys():
-                groups[1]["params"] += group["params"]
-            else:
-                groups.append(group)
-        if config.optimizer == "adam":
-            return torch.optim.Adam(groups, lr=config.learning_rate)
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
 
     def _check_finite(self, values: Tensor, epoch: int) -> None:
         if not torch.isfinite(values).all():
@@ -565,16 +441,6 @@ def initial_network(config: NetworkConfig, n_channels: int, n_classes: int, seed
     return build_network(config, n_channels, n_classes, _streams(seed)[0])
 
 
-def _validation_accuracies(history: Sequence[EpochRecord]) -> list[float]:
-    found = [record.validation_accuracy for record in history]
-    return [accuracy for accuracy in found if accuracy is not None]
-
-
-def _kept_epoch(config: TrainingConfig, history: Sequence[EpochRecord]) -> int:
-    """The epoch whose weights a training has to show, from 0."""
-    return best_epoch(_validation_accuracies(history)) if config.best_epoch else len(history) - 1
-
-
 def _streams(seed: int) -> list[int]:
     """Seeds of the weights, of order, augmentation and stimuli, and of what layers draw.
 
@@ -582,113 +448,3 @@ def _streams(seed: int) -> list[int]:
     """
     streams = np.random.SeedSequence(seed).generate_state(5, np.uint64)
     return [int(stream >> np.uint64(1)) for stream in streams]
-
-
-class _Losses(nn.Module):
-    """One loss of the task's and the teacher's; both, and the number of correct answers."""
-
-    def __init__(
-        self, network: nn.Module, n_classes: int, lesson: Lesson | None, precision: str
-    ) -> None:
-        super().__init__()
-        self.network, self._n_classes = network, n_classes
-        self._lesson, self._mixed = lesson, precision == "bfloat16"
-        self.learned = None if lesson is None else lesson.module
-
-    def forward(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        strength: float | Tensor | None,
-        drawn: Sequence[Sequence[Tensor]],
-    ) -> tuple[Tensor, Tensor]:
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._mixed):
-            logits = self.network(images)
-            _require_logits(logits, len(images), self._n_classes)
-            losses = [] if self._lesson is None else [self._lesson.loss(*one) for one in drawn]
-        task_loss = F.cross_entropy(logits.float(), labels)
-        total, taught = task_loss, task_loss.new_zeros(())
-        if self._lesson is not None and strength is not None:
-            losses = [loss.float() for loss in losses]
-            total = self._lesson.total(strength, task_loss, losses)
-            if losses:
-                taught = torch.stack(losses).sum()
-        n_correct = (logits.detach().argmax(1) == labels).sum()
-        return total, torch.stack([task_loss, taught, n_correct])
-
-
-def _on_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copies of tensors, contiguous."""
-    return {
-        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in state.items()
-    }
-
-
-def _require_logits(logits: object, n: int, n_classes: int) -> None:
-    """Raise a TrainingError if a network, which may be anyone's, answers in another form."""
-    if not isinstance(logits, Tensor) or logits.shape != (n, n_classes):
-        shape = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else None
-        found = shape or f"a {type(logits).__name__}"
-        raise TrainingError(
-            f"network: answered with {found}, expected logits of shape ({n}, {n_classes}), one for "
-            "each class; have its builder keep to n_classes, and return logits alone"
-        )
-
-
-def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Cross-entropy in nats and accuracy of a network; leaves it in evaluation mode.
-
-    Parameters
-    ----------
-    network : nn.Module
-    images : (n, channels, height, width) uint8 Tensor
-        On the network's device.
-    labels : (n,) int64 Tensor
-    """
-    parts = zip(images.split(TEST_BATCH), labels.split(TEST_BATCH), strict=True)
-    return evaluated(network, parts)
-
-
-def evaluated(network: nn.Module, parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
-    """The same of images and labels that come in batches."""
-    network.eval()
-    totals, n = torch.zeros(2, dtype=torch.float64, device=next(network.parameters()).device), 0
-    with torch.inference_mode():
-        for part, answers in parts:
-            logits = network(to_float(part))
-            loss = F.cross_entropy(logits, answers, reduction="sum")
-            totals += torch.stack([loss.double(), (logits.argmax(1) == answers).sum().double()])
-            n += len(answers)
-    loss, accuracy = (totals / n).tolist()
-    return loss, accuracy
-
-
-def _fingerprint(
-    task: ImageTask | PictureTask,
-    network_config: NetworkConfig,
-    config: TrainingConfig,
-    seed: int,
-    teacher: Teacher | None,
-) -> str:
-    """Hash of all that decides the outcome of a training."""
-    # What was added to the record since can be missing in a checkpoint.
-    recorded = [f.name for f in fields(EpochRecord) if f.default is f.default_factory is MISSING]
-    return fingerprint(
-        history=recorded,
-        network=network_config.identity(),
-        config=config.described(),
-        seed=seed,
-        task=_described(task),
-        teacher=None if teacher is None else teacher.digest(),
-    )
-
-
-def _described(task: ImageTask | PictureTask) -> list[Any]:
-    """What tells a task's images and labels from others'."""
-    if isinstance(task, PictureTask):
-        return [task.digest]
-    arrays = [
-        getattr(task, f"{part}_{what}") for part in task.splits for what in ("images", "labels")
-    ]
-    return [array_digest(*arrays), task.classes]

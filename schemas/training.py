@@ -32,7 +32,7 @@ from schemas.teaching import Teacher
 if TYPE_CHECKING:
     from torch import nn
 
-    from regularized_training.training import EpochRecord
+    from regularized_training.trained_network import EpochRecord
 
 
 @schema

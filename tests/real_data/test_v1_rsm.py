@@ -14,7 +14,8 @@ from regularized_training.tasks.config import AugmentConfig
 from regularized_training.tasks.image_files import digits, read_image_folder
 from regularized_training.teachers.rsm import gaussian_teacher, teacher_from_pairs
 from regularized_training.teachers.teacher import SimilarityTeacher
-from regularized_training.training import TrainingConfig, train
+from regularized_training.training import train
+from regularized_training.training_config import TrainingConfig
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from regularized_training.networks.config import NetworkConfig
 from regularized_training.tasks.picture_files import find_pictures
 from regularized_training.tasks.picture_task import PictureShape, PictureTask
 from regularized_training.teachers.controls import pixel_teacher
-from regularized_training.training import Training, TrainingConfig, train
+from regularized_training.training import Training, train
+from regularized_training.training_config import TrainingConfig
 from tests.picture_sets import write_pictures
 
 NETWORK = NetworkConfig(width=2)
@@ -37,7 +38,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> PictureTask:
 def test_what_is_read_in_other_processes_and_resumed_in_an_epoch_comes_to_the_same_bits(
     task: PictureTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("regularized_training.training.CHECKPOINT_SHARE", math.inf)
+    monkeypatch.setattr("regularized_training.training_checkpoint.CHECKPOINT_SHARE", math.inf)
     teacher = pixel_teacher(STIMULI)
     whole = train(task, NETWORK, CONFIG, 0, teacher=teacher)
     assert [r.validation_accuracy is not None for r in whole.history] == [True, True]

@@ -13,13 +13,16 @@ from pydantic import ValidationError
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from regularized_training import training as loop
+from regularized_training.analysis.accuracy import evaluate
+from regularized_training.joint_loss import TrainingError
 from regularized_training.lessons.config import RegularizerConfig
 from regularized_training.networks.config import NetworkConfig
 from regularized_training.plateau import best_epoch, n_reductions
 from regularized_training.tasks.config import AugmentConfig
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.teachers.teacher import SimilarityTeacher
-from regularized_training.training import EpochRecord, Training, TrainingError, evaluate, train
+from regularized_training.trained_network import EpochRecord
+from regularized_training.training import Training, train
 from regularized_training.training_config import TrainingConfig
 
 NETWORK = NetworkConfig(width=2)
@@ -156,7 +159,7 @@ def test_killed_and_resumed_it_ends_bit_identical(
     killed_after: int,
 ) -> None:
     """Before and just after the learning rate fell, which it does in the third epoch and later."""
-    monkeypatch.setattr(loop, "CHECKPOINT_SHARE", math.inf)
+    monkeypatch.setattr("regularized_training.training_checkpoint.CHECKPOINT_SHARE", math.inf)
     accuracies = [0.5, 0.2, 0.2, 0.1, 0.2, 0.6, 0.1]
     regularizer = RegularizerConfig(n_stimuli=4)
     config = STALLING.model_copy(update={"epochs": 7, "regularizer": regularizer})

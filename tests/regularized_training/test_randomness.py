@@ -14,7 +14,8 @@ from regularized_training.networks.config import NetworkConfig
 from regularized_training.networks.registry import NETWORKS
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.teachers.teacher import SimilarityTeacher
-from regularized_training.training import Training, TrainingConfig
+from regularized_training.training import Training
+from regularized_training.training_config import TrainingConfig
 
 RNG = np.random.default_rng(0)
 TASK = ImageTask(

@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 from predictive_model.checkpoint import CheckpointError
+from regularized_training.analysis.accuracy import evaluate
+from regularized_training.joint_loss import TrainingError
 from regularized_training.lessons.config import RegularizerConfig
 from regularized_training.lessons.similarity import (
     cosine_similarity,
@@ -23,16 +25,9 @@ from regularized_training.tasks.config import AugmentConfig
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.teachers.stimuli import prepare_stimuli
 from regularized_training.teachers.teacher import SimilarityTeacher
-from regularized_training.training import (
-    EpochRecord,
-    TrainedNetwork,
-    Training,
-    TrainingConfig,
-    TrainingError,
-    evaluate,
-    initial_network,
-    train,
-)
+from regularized_training.trained_network import EpochRecord, TrainedNetwork
+from regularized_training.training import Training, initial_network, train
+from regularized_training.training_config import TrainingConfig
 from tests.installed_package import installed_package
 from tests.regularized_training.conftest import first_images
 
@@ -389,7 +384,7 @@ def test_killed_and_resumed_training_ends_bit_identical(
     with_teacher: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("regularized_training.training.CHECKPOINT_SHARE", math.inf)
+    monkeypatch.setattr("regularized_training.training_checkpoint.CHECKPOINT_SHARE", math.inf)
     config = (TAUGHT if with_teacher else PLAIN).model_copy(update={"epochs": 3})
     taught_by = teacher if with_teacher else None
     whole = train(small_digits, NETWORK, config, seed=3, teacher=taught_by)
@@ -423,7 +418,7 @@ def test_killed_and_resumed_training_ends_bit_identical(
 def test_checkpoints_that_take_long_are_written_seldom_but_at_the_end(
     small_digits: ImageTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("regularized_training.training.CHECKPOINT_SHARE", 1e-9)
+    monkeypatch.setattr("regularized_training.training_checkpoint.CHECKPOINT_SHARE", 1e-9)
     path = tmp_path / "a.pt"
     written = []
 

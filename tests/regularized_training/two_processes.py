@@ -18,7 +18,9 @@ from regularized_training.networks.config import NetworkConfig
 from regularized_training.tasks.config import AugmentConfig
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.teachers.teacher import SimilarityTeacher
-from regularized_training.training import EpochRecord, Training, TrainingConfig, train
+from regularized_training.trained_network import EpochRecord
+from regularized_training.training import Training, train
+from regularized_training.training_config import TrainingConfig
 from tests.regularized_training.conftest import first_images
 
 WORLD, SEED, RATE = 2, 3, 0.1

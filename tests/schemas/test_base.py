@@ -14,7 +14,7 @@ from regularized_training.lessons.config import RegularizerConfig
 from regularized_training.networks.config import NetworkConfig
 from regularized_training.robustness.noise import NoiseConfig
 from regularized_training.teachers.config import TeacherConfig
-from regularized_training.training import TrainingConfig
+from regularized_training.training_config import TrainingConfig
 from schemas import base, checkpoints
 from schemas.configurations import config_hash
 from schemas.objects import describe

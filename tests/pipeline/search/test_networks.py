@@ -22,6 +22,7 @@ from pipeline.search.file import (
 )
 from pipeline.search.proposals import Trial
 from regularized_training import training as loop
+from regularized_training.joint_loss import TrainingError
 from regularized_training.robustness.noise import NoiseConfig, accuracy_under_noise
 from schemas import training
 from schemas.search import NetworkTrial
@@ -143,7 +144,7 @@ def test_a_search_of_networks_goes_on_where_it_was_and_finds_what_it_says(
     def sometimes(task: Any, network: Any, config: Any, *args: Any, **options: Any) -> Any:
         if config.regularizer.taught_epochs == "all":
             diverged.append(config)
-            raise loop.TrainingError("epoch 0: the loss or the weights are no longer finite")
+            raise TrainingError("epoch 0: the loss or the weights are no longer finite")
         return train(task, network, config, *args, **options)
 
     monkeypatch.setattr(loop, "train", sometimes)

@@ -15,7 +15,8 @@ from regularized_training.lessons.config import RegularizerConfig, RsmConfig
 from regularized_training.networks.config import NetworkConfig
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.teachers.controls import pixel_teacher
-from regularized_training.training import Training, TrainingConfig, train
+from regularized_training.training import Training, train
+from regularized_training.training_config import TrainingConfig
 from tests.regularized_training.conftest import first_images
 
 STIMULI = np.random.default_rng(0).integers(0, 256, (20, 1, 16, 16)).astype(np.uint8)
@@ -51,7 +52,7 @@ def test_batches_are_counted_exactly_also_after_a_kill(
     batches: int,
 ) -> None:
     """Twelve steps; killed after each third step, and resumed to the same bits."""
-    monkeypatch.setattr("regularized_training.training.CHECKPOINT_SHARE", math.inf)
+    monkeypatch.setattr("regularized_training.training_checkpoint.CHECKPOINT_SHARE", math.inf)
     whole = train(small_digits, NETWORK, config(ratio), 0, teacher=TEACHER)
     drawn: list[torch.Tensor] = []
     sampled = "regularized_training.lessons.similarity.sample_stimuli"

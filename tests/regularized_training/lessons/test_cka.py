@@ -11,7 +11,8 @@ from regularized_training.lessons.cka_config import CkaConfig
 from regularized_training.networks.config import NetworkConfig
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.teachers.controls import pixel_teacher
-from regularized_training.training import Training, TrainingConfig, train
+from regularized_training.training import Training, train
+from regularized_training.training_config import TrainingConfig
 
 STIMULI = np.random.default_rng(0).integers(0, 256, (40, 1, 16, 16)).astype(np.uint8)
 NETWORK = NetworkConfig(width=2)

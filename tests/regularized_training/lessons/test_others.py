@@ -11,12 +11,13 @@ from pydantic import ValidationError
 from torch import nn
 
 from predictive_model.parts import PartError
+from regularized_training.joint_loss import TrainingError
 from regularized_training.lessons.config import LESSONS, RegularizerConfig, RsmConfig
 from regularized_training.networks.config import NetworkConfig
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.teachers.controls import pixel_teacher
 from regularized_training.teachers.rsm import teacher_from_pairs
-from regularized_training.training import Training, TrainingError, train
+from regularized_training.training import Training, train
 from regularized_training.training_config import TrainingConfig
 from tests.installed_package import installed_package
 from tests.regularized_training.conftest import first_images

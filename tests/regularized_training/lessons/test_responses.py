@@ -27,7 +27,8 @@ from regularized_training.tasks.config import AugmentConfig
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.teachers.controls import pixel_teacher
 from regularized_training.teachers.responses import ResponseTeacher
-from regularized_training.training import Training, TrainingConfig, train
+from regularized_training.training import Training, train
+from regularized_training.training_config import TrainingConfig
 from tests.regularized_training.conftest import first_images
 
 RNG = np.random.default_rng(0)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from regularized_training.joint_loss import TrainingError
 from regularized_training.lessons.config import RsmConfig
 from regularized_training.lessons.rsm import RsmLesson, rsm_cost, uncentred_cosine
 from regularized_training.lessons.weighting import RatioWeight
@@ -23,7 +24,8 @@ from regularized_training.teachers.rsm import (
     teacher_from_pairs,
 )
 from regularized_training.teachers.teacher import SimilarityTeacher
-from regularized_training.training import Training, TrainingConfig, TrainingError, train
+from regularized_training.training import Training, train
+from regularized_training.training_config import TrainingConfig
 
 NETWORK = NetworkConfig(architecture="cornet_z", width=4)
 RSM = RsmConfig(method="rsm", n_pairs=20)

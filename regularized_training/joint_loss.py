@@ -1,0 +1,108 @@
+"""One loss of a network's task and its lesson, and the optimiser that follows its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from regularized_training.lessons.lesson import Lesson
+from regularized_training.training_config import TrainingConfig
+
+
+class TrainingError(ValueError):
+    """A training that cannot go on: says where it stopped and what to change."""
+
+
+class JointLoss(nn.Module):
+    """One loss of the task's and the teacher's; both, and the number of correct answers."""
+
+    def __init__(
+        self, network: nn.Module, n_classes: int, lesson: Lesson | None, precision: str
+    ) -> None:
+        super().__init__()
+        self.network, self._n_classes = network, n_classes
+        self._lesson, self._mixed = lesson, precision == "bfloat16"
+        self.learned = None if lesson is None else lesson.module
+
+    def forward(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        strength: float | Tensor | None,
+        drawn: Sequence[Sequence[Tensor]],
+    ) -> tuple[Tensor, Tensor]:
+        """What the gradient is taken of, and what it was made of.
+
+        Parameters
+        ----------
+        images : (batch, channels, height, width) float32 Tensor
+            In [0, 1].
+        labels : (batch,) int64 Tensor
+        strength : float or scalar Tensor or None
+            Of the lesson; None without one.
+        drawn : sequence
+            What the lesson drew for each of its batches, on the device.
+
+        Returns
+        -------
+        scalar Tensor
+        (3,) Tensor
+            Task loss, the lesson's summed over its batches, number of correct answers.
+        """
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._mixed):
+            logits = self.network(images)
+            _require_logits(logits, len(images), self._n_classes)
+            losses = [] if self._lesson is None else [self._lesson.loss(*one) for one in drawn]
+        task_loss = F.cross_entropy(logits.float(), labels)
+        total, taught = task_loss, task_loss.new_zeros(())
+        if self._lesson is not None and strength is not None:
+            losses = [loss.float() for loss in losses]
+            total = self._lesson.total(strength, task_loss, losses)
+            if losses:
+                taught = torch.stack(losses).sum()
+        n_correct = (logits.detach().argmax(1) == labels).sum()
+        return total, torch.stack([task_loss, taught, n_correct])
+
+
+def _require_logits(logits: object, n: int, n_classes: int) -> None:
+    """Raise a TrainingError if a network, which may be anyone's, answers in another form."""
+    if not isinstance(logits, Tensor) or logits.shape != (n, n_classes):
+        shape = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else None
+        found = shape or f"a {type(logits).__name__}"
+        raise TrainingError(
+            f"network: answered with {found}, expected logits of shape ({n}, {n_classes}), one for "
+            "each class; have its builder keep to n_classes, and return logits alone"
+        )
+
+
+def make_optimizer(
+    network: nn.Module, lesson: Lesson | None, config: TrainingConfig
+) -> torch.optim.Optimizer:
+    """The optimiser of a configuration, over the network's parameters and the lesson's own.
+
+    Groups of the latter may have ``lr_factor``, what the learning rate is multiplied with.
+    """
+    parameters = list(network.parameters())
+    groups: Any = [
+        {
+            "params": [p for p in parameters if p.ndim > 1],
+            "weight_decay": config.weight_decay,
+        },
+        {
+            "params": [p for p in parameters if p.ndim == 1],
+            "weight_decay": config.weight_decay if config.weight_decay_of == "all" else 0.0,
+        },
+    ]
+    for group in () if lesson is None else lesson.parameter_groups():
+        alike = group["weight_decay"] == groups[1]["weight_decay"]
+        if alike and group.keys() == groups[1].keys():
+            groups[1]["params"] += group["params"]
+        else:
+            groups.append(group)
+    if config.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=config.learning_rate)
+    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)

@@ -1,0 +1,118 @@
+"""What a training comes to: weights, their history, and all that says where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from regularized_training.networks.architectures import load_network
+from regularized_training.networks.config import NetworkConfig
+from regularized_training.plateau import best_epoch
+from regularized_training.training_config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What an epoch came to.
+
+    Attributes
+    ----------
+    epoch : int
+        From 0.
+    task_loss : float
+        Cross-entropy in nats, mean over the steps.
+    similarity_loss : float or None
+        The teacher's: Eq. 8 of Li et al. 2019, the cost of an RSM, or what else its lesson has for
+        a loss; mean over its batches, before it is weighed; None without a teacher, and where it
+        rested.
+    train_accuracy : float
+        Of the augmented training images, while the network was changing.
+    test_loss, test_accuracy : float
+        Of all test images, after the epoch; cross-entropy in nats. Less ``task_loss`` it is the
+        generalisation gap of Federer et al. 2020.
+    learning_rate : float
+        Of the last step.
+    layer_weights : tuple of float
+        The gamma of Eq. 10, after the epoch; empty without a teacher, or where layers have none.
+    seconds : float
+        Wall time, testing included.
+    validation_accuracy : float or None
+        Of the validation part, after the epoch; None unless it is held out.
+    measures : dict of str to float
+        What else the lesson has learned, after the epoch.
+    """
+
+    epoch: int
+    task_loss: float
+    similarity_loss: float | None
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    learning_rate: float
+    layer_weights: tuple[float, ...]
+    seconds: float
+    validation_accuracy: float | None = None
+    measures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """Weights, and all it takes to use them and to know where they came from.
+
+    Attributes
+    ----------
+    state_dict : dict of str to Tensor
+        On the CPU, contiguous.
+    history : tuple of EpochRecord
+        Of all epochs, also those after `epoch`.
+    network_config : NetworkConfig
+    config : TrainingConfig
+    seed : int
+    n_channels, n_classes : int
+    layers : tuple of str
+        Layers compared with the teacher, in the order of ``EpochRecord.layer_weights``; empty
+        without a teacher.
+    lesson_state : dict of str to Tensor
+        What the lesson has learned and kept, on the CPU; empty without a teacher.
+    """
+
+    state_dict: dict[str, Tensor]
+    history: tuple[EpochRecord, ...]
+    network_config: NetworkConfig
+    config: TrainingConfig
+    seed: int
+    n_channels: int
+    n_classes: int
+    layers: tuple[str, ...]
+    lesson_state: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the weights are of, from 0: the last, unless the best is kept."""
+        return kept_epoch(self.config, self.history)
+
+    def network(self) -> nn.Module:
+        """The network, on the CPU and in evaluation mode."""
+        return load_network(self.network_config, self.n_channels, self.n_classes, self.state_dict)
+
+
+def validation_accuracies(history: Sequence[EpochRecord]) -> list[float]:
+    """After each epoch; empty without a validation part."""
+    found = [record.validation_accuracy for record in history]
+    return [accuracy for accuracy in found if accuracy is not None]
+
+
+def kept_epoch(config: TrainingConfig, history: Sequence[EpochRecord]) -> int:
+    """The epoch whose weights a training has to show, from 0."""
+    return best_epoch(validation_accuracies(history)) if config.best_epoch else len(history) - 1
+
+
+def on_cpu(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors, contiguous."""
+    return {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in state.items()
+    }
