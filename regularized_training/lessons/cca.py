@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from regularized_training.lessons.projections import Projections, projections_of
+from regularized_training.lessons.projections import ProjectedLesson
 from regularized_training.lessons.response_config import CcaConfig
-from regularized_training.lessons.response_level import ResponseLesson
-
-if TYPE_CHECKING:
-    from regularized_training.teachers.responses import ResponseTeacher
 
 
 def canonical_correlations(first: Tensor, second: Tensor, ridge: float) -> Tensor:
@@ -45,45 +39,15 @@ def canonical_correlations(first: Tensor, second: Tensor, ridge: float) -> Tenso
     return torch.linalg.svdvals(whitened)
 
 
-class CcaLesson(ResponseLesson):
+class CcaLesson(ProjectedLesson):
     """Pulls the trunk toward features that are correlated with responses.
 
     The loss is one minus the mean canonical correlation of linear projections of both, that of
     Andrew et al. 2013 over the number of components: Pirlot et al. 2022 regularise by it.
-
-    Parameters
-    ----------
-    network, layers, teacher, config, n_channels, rng
-        See :class:`~regularized_training.lessons.lesson.Lesson`.
     """
 
     config: CcaConfig
-    module: Projections
 
-    def __init__(
-        self,
-        network: nn.Module,
-        layers: tuple[str, ...],
-        teacher: ResponseTeacher,
-        config: CcaConfig,
-        n_channels: int,
-        rng: torch.Generator,
-    ) -> None:
-        super().__init__(
-            network,
-            layers,
-            teacher,
-            config,
-            n_channels,
-            rng,
-            make=lambda shape, teacher: projections_of(config, shape, teacher),
-            at_least=2 * config.n_components + 2,
-        )
-
-    def loss(self, *drawn: Tensor) -> Tensor:
-        """One minus the mean canonical correlation of a batch."""
-        chosen, responses = drawn
-        features = self.trunk(chosen)
-        with torch.autocast(features.device.type, enabled=False):
-            first, second = self.module(features, responses)
-            return 1 - canonical_correlations(first, second, self.config.ridge).mean()
+    def compare(self, of_features: Tensor, of_responses: Tensor) -> Tensor:
+        """One minus the mean canonical correlation."""
+        return 1 - canonical_correlations(of_features, of_responses, self.config.ridge).mean()

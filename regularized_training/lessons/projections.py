@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from regularized_training.lessons.response_config import ProjectedConfig
+from regularized_training.lessons.response_level import ResponseLesson
 from regularized_training.lessons.similarity import flatten_features
 
 if TYPE_CHECKING:
@@ -43,10 +46,44 @@ class Projections(nn.Module):
         return self.of_features(flatten_features(features)), self.of_responses(standardised)
 
 
-def projections_of(
-    config: ProjectedConfig, shape: tuple[int, int, int], teacher: ResponseTeacher
-) -> Projections:
-    """Projections, untrained, of features of a shape and a teacher's responses."""
-    mean, variance = (torch.from_numpy(values).float() for values in teacher.statistics())
-    channels, height, width = shape
-    return Projections(channels * height * width, config.n_components, mean, variance.sqrt())
+class ProjectedLesson(ResponseLesson):
+    """Compares linear projections of the trunk's features and of responses, both learned.
+
+    Parameters
+    ----------
+    network, layers, teacher, config, n_channels, rng
+        See :class:`~regularized_training.lessons.lesson.Lesson`.
+    """
+
+    config: ProjectedConfig
+    module: Projections
+
+    def __init__(
+        self,
+        network: nn.Module,
+        layers: tuple[str, ...],
+        teacher: ResponseTeacher,
+        config: ProjectedConfig,
+        n_channels: int,
+        rng: torch.Generator,
+    ) -> None:
+        def make(shape: tuple[int, int, int], teacher: ResponseTeacher) -> Projections:
+            mean, variance = (torch.from_numpy(values).float() for values in teacher.statistics())
+            n_features = math.prod(shape)
+            return Projections(n_features, config.n_components, mean, variance.sqrt())
+
+        fewest = config.fewest_stimuli
+        super().__init__(
+            network, layers, teacher, config, n_channels, rng, make=make, at_least=fewest
+        )
+
+    def loss(self, *drawn: Tensor) -> Tensor:
+        """What :meth:`compare` says of a batch, in float32."""
+        chosen, responses = drawn
+        features = self.trunk(chosen)
+        with torch.autocast(features.device.type, enabled=False):
+            return self.compare(*self.module(features, responses))
+
+    @abstractmethod
+    def compare(self, of_features: Tensor, of_responses: Tensor) -> Tensor:
+        """The loss of two projections (image, component) of the same images, a scalar."""

@@ -100,6 +100,11 @@ class ProjectedConfig(ResponseLevelConfig):
 
     n_components: int = Field(default=16, ge=1)
 
+    @property
+    def fewest_stimuli(self) -> int:
+        """With fewer in a batch there is nothing to compare."""
+        return 2
+
 
 class CcaConfig(ProjectedConfig):
     """Deep canonical correlation of trunk and responses, after Pirlot et al. 2022.
@@ -115,11 +120,16 @@ class CcaConfig(ProjectedConfig):
     method: Literal["cca"]
     ridge: float = Field(default=1e-3, gt=0)
 
+    @property
+    def fewest_stimuli(self) -> int:
+        """With fewer, projections of anything are correlated."""
+        return 2 * self.n_components + 2
+
     @model_validator(mode="after")
     def _check(self) -> CcaConfig:
-        if self.n_stimuli < 2 * self.n_components + 2:
+        if self.n_stimuli < self.fewest_stimuli:
             raise ValueError(
-                f"n_stimuli: {self.n_stimuli}, expected at least {2 * self.n_components + 2} for "
+                f"n_stimuli: {self.n_stimuli}, expected at least {self.fewest_stimuli} for "
                 f"n_components = {self.n_components}: with fewer, projections of anything are "
                 "correlated"
             )

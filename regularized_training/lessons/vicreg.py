@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from regularized_training.lessons.projections import Projections, projections_of
+from regularized_training.lessons.projections import ProjectedLesson
 from regularized_training.lessons.response_config import VicregConfig
-from regularized_training.lessons.response_level import ResponseLesson
-
-if TYPE_CHECKING:
-    from regularized_training.teachers.responses import ResponseTeacher
 
 DEVIATION = 1.0  # gamma of Eq. 1, the standard deviation that each component should reach
 TINY = 1e-4  # epsilon of Eq. 1
@@ -45,41 +39,11 @@ def vicreg_loss(first: Tensor, second: Tensor, config: VicregConfig) -> Tensor:
     )
 
 
-class VicregLesson(ResponseLesson):
-    """Pulls the trunk toward features from which a linear map makes an embedding of responses.
-
-    Parameters
-    ----------
-    network, layers, teacher, config, n_channels, rng
-        See :class:`~regularized_training.lessons.lesson.Lesson`.
-    """
+class VicregLesson(ProjectedLesson):
+    """Pulls the trunk toward features from which a linear map makes an embedding of responses."""
 
     config: VicregConfig
-    module: Projections
 
-    def __init__(
-        self,
-        network: nn.Module,
-        layers: tuple[str, ...],
-        teacher: ResponseTeacher,
-        config: VicregConfig,
-        n_channels: int,
-        rng: torch.Generator,
-    ) -> None:
-        super().__init__(
-            network,
-            layers,
-            teacher,
-            config,
-            n_channels,
-            rng,
-            make=lambda shape, teacher: projections_of(config, shape, teacher),
-        )
-
-    def loss(self, *drawn: Tensor) -> Tensor:
-        """Eq. 6 of a batch."""
-        chosen, responses = drawn
-        features = self.trunk(chosen)
-        with torch.autocast(features.device.type, enabled=False):
-            first, second = self.module(features, responses)
-            return vicreg_loss(first, second, self.config)
+    def compare(self, of_features: Tensor, of_responses: Tensor) -> Tensor:
+        """Eq. 6."""
+        return vicreg_loss(of_features, of_responses, self.config)

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 
 from regularized_training.tasks.image_files import digits
 from regularized_training.tasks.image_task import ImageTask
+from regularized_training.teachers.teacher import SimilarityTeacher
+from tests.regularized_training.short_trainings import edge_similarity
 
 
 @pytest.fixture(autouse=True)
@@ -18,12 +21,19 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def first_images(task: ImageTask, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first training images of a task and their labels, as a step takes them."""
-    return torch.tensor(task.train_images[:n]), torch.tensor(task.train_labels[:n])
-
-
 @pytest.fixture(scope="session")
 def small_digits() -> ImageTask:
     """Scikit-learn's digits at 16 x 16 pixels, all of them."""
     return digits(size=16)
+
+
+@pytest.fixture(scope="module")
+def stimuli(small_digits: ImageTask) -> np.ndarray:
+    """Images that are neither in the training nor in the test set of the short trainings."""
+    rest = small_digits.train_images[small_digits.train_images.std((1, 2, 3)) > 0]
+    return np.random.default_rng(0).permutation(rest)[:240]
+
+
+@pytest.fixture(scope="module")
+def teacher(stimuli: np.ndarray) -> SimilarityTeacher:
+    return SimilarityTeacher("edges", stimuli[:180], edge_similarity(stimuli[:180]))

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 from torch.nn import functional as F
 
-from predictive_model.checkpoint import CheckpointError
 from regularized_training.analysis.accuracy import evaluate
 from regularized_training.joint_loss import TrainingError
 from regularized_training.lessons.config import RegularizerConfig
@@ -21,87 +18,24 @@ from regularized_training.lessons.similarity import (
 from regularized_training.networks.architectures import build_network
 from regularized_training.networks.config import NetworkConfig
 from regularized_training.networks.layer_reader import LayerReader
-from regularized_training.tasks.config import AugmentConfig
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.teachers.stimuli import prepare_stimuli
 from regularized_training.teachers.teacher import SimilarityTeacher
-from regularized_training.trained_network import EpochRecord, TrainedNetwork
+from regularized_training.trained_network import EpochRecord
 from regularized_training.training import Training, initial_network, train
 from regularized_training.training_config import TrainingConfig
 from tests.installed_package import installed_package
-from tests.regularized_training.conftest import first_images
-
-NETWORK = NetworkConfig(width=4)
-PLAIN = TrainingConfig(
-    epochs=2,
-    schedule="one_cycle",
-    augment=AugmentConfig(padding=2, flip=False),
-    n_train=320,
-    n_test=100,
+from tests.regularized_training.short_trainings import (
+    NETWORK,
+    PLAIN,
+    TAUGHT,
+    assert_same_weights,
+    edge_similarity,
+    first_images,
+    without_time,
 )
-TAUGHT = PLAIN.model_copy(update={"regularizer": RegularizerConfig(n_stimuli=9)})
 
-
-@pytest.fixture(scope="module")
-def stimuli(small_digits: ImageTask) -> np.ndarray:
-    """Images that are neither in the training nor in the test set of the short trainings."""
-    rest = small_digits.train_images[small_digits.train_images.std((1, 2, 3)) > 0]
-    return np.random.default_rng(0).permutation(rest)[:240]
-
-
-def edge_similarity(stimuli: np.ndarray) -> np.ndarray:
-    """An observer of vertical edges: cosine of centred differences of neighbouring pixels."""
-    edges = prepare_stimuli(stimuli, 1).diff(dim=3).flatten(1)
-    return cosine_similarity(edges - edges.mean(0)).clamp(-1, 1).numpy()
-
-
-@pytest.fixture(scope="module")
-def teacher(stimuli: np.ndarray) -> SimilarityTeacher:
-    return SimilarityTeacher("edges", stimuli[:180], edge_similarity(stimuli[:180]))
-
-
-class Killed(Exception):
-    pass
-
-
-def assert_same_weights(a: TrainedNetwork, b: TrainedNetwork) -> None:
-    assert a.state_dict.keys() == b.state_dict.keys()
-    for name, value in a.state_dict.items():
-        assert torch.equal(value, b.state_dict[name]), name
-
-
-def without_time(history: tuple[EpochRecord, ...]) -> list[EpochRecord]:
-    return [replace(record, seconds=0.0) for record in history]
-
-
-# -- schedules -----------------------------------------------------------------------------
-
-
-def test_restart_schedule_is_that_of_the_paper() -> None:
-    config = TrainingConfig()
-    rates = [config.learning_rate_at(epoch + 0.5) for epoch in range(config.epochs)]
-    phases = np.repeat([0.1, 0.03, 0.009, 0.0027, 0.00081], 4)
-    np.testing.assert_allclose(rates, np.tile(phases, 2))
-    assert (config.batch_size, config.epochs) == (64, 40)
-
-
-def test_one_cycle_rises_to_the_learning_rate_and_falls_to_zero() -> None:
-    config = TrainingConfig(schedule="one_cycle", epochs=10, warmup=0.2, learning_rate=0.4)
-    rates = [config.learning_rate_at(epoch) for epoch in (0, 1, 2, 6, 10)]
-    np.testing.assert_allclose(rates, [0, 0.2, 0.4, 0.2, 0], atol=1e-12)
-
-
-@pytest.mark.parametrize("warmup", [0.0, 0.25, 1.0])
-def test_the_weight_of_the_similarity_loss_rises_linearly_to_alpha(warmup: float) -> None:
-    regularizer = RegularizerConfig(alpha=8, alpha_warmup=warmup)
-    config = TrainingConfig(epochs=20, regularizer=regularizer)
-    end = 20 * warmup
-    found = [config.alpha_at(epoch) for epoch in (0, end / 4, end / 2, end, (end + 20) / 2, 20)]
-    assert found == pytest.approx([0, 2, 4, 8, 8, 8] if warmup else [8] * 6)
-
-
-def test_without_a_regulariser_similarity_has_no_weight() -> None:
-    assert TrainingConfig().alpha_at(10) == 0
+# -- one loop ------------------------------------------------------------------------------
 
 
 def test_each_step_takes_alpha_from_the_middle_of_its_time(
@@ -128,9 +62,6 @@ def test_each_step_takes_alpha_from_the_middle_of_its_time(
     monkeypatch.setattr(Training, "step", step)
     train(small_digits, NETWORK, config, seed=0, teacher=teacher)
     assert weights == pytest.approx([1, 3, 5, 7, 9, 10, 10, 10, 10, 10])
-
-
-# -- one loop ------------------------------------------------------------------------------
 
 
 def test_digits_are_learned_and_the_result_is_what_was_tested(small_digits: ImageTask) -> None:
@@ -373,96 +304,6 @@ def test_a_training_starts_with_the_initial_network_of_its_seed(
     assert not torch.equal(other.state_dict()["stem.0.weight"], start.state_dict()["stem.0.weight"])
 
 
-# -- checkpoints ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("with_teacher", [False, True])
-def test_killed_and_resumed_training_ends_bit_identical(
-    small_digits: ImageTask,
-    teacher: SimilarityTeacher,
-    tmp_path: Path,
-    with_teacher: bool,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("regularized_training.training_checkpoint.CHECKPOINT_SHARE", math.inf)
-    config = (TAUGHT if with_teacher else PLAIN).model_copy(update={"epochs": 3})
-    taught_by = teacher if with_teacher else None
-    whole = train(small_digits, NETWORK, config, seed=3, teacher=taught_by)
-
-    def kill(record: EpochRecord) -> None:
-        if record.epoch == 1:
-            raise Killed
-
-    path = tmp_path / "runs" / "a.pt"
-    with pytest.raises(Killed):
-        train(small_digits, NETWORK, config, 3, teacher=taught_by, checkpoint=path, progress=kill)
-    seen: list[EpochRecord] = []
-    resumed = train(
-        small_digits,
-        NETWORK,
-        config,
-        3,
-        teacher=taught_by,
-        checkpoint=path,
-        progress=seen.append,
-    )
-    assert [record.epoch for record in seen] == [2]
-    assert_same_weights(resumed, whole)
-    assert without_time(resumed.history) == without_time(whole.history)
-    # Once done, nothing is trained again.
-    again = train(small_digits, NETWORK, config, 3, teacher=taught_by, checkpoint=path)
-    assert [asdict(r) for r in again.history] == [asdict(r) for r in resumed.history]
-    assert_same_weights(again, whole)
-
-
-def test_checkpoints_that_take_long_are_written_seldom_but_at_the_end(
-    small_digits: ImageTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("regularized_training.training_checkpoint.CHECKPOINT_SHARE", 1e-9)
-    path = tmp_path / "a.pt"
-    written = []
-
-    def look(record: EpochRecord) -> None:
-        written.append(len(torch.load(path, weights_only=True)["state"]["history"]))
-
-    config = PLAIN.model_copy(update={"epochs": 4})
-    train(small_digits, NETWORK, config, 0, checkpoint=path, progress=look)
-    assert written == [0, 0, 0, 4]  # the first one after the first step
-
-
-def test_checkpoint_of_another_training_is_refused(
-    small_digits: ImageTask, teacher: SimilarityTeacher, tmp_path: Path
-) -> None:
-    config = PLAIN.model_copy(update={"epochs": 1})
-    path = tmp_path / "a.pt"
-    train(small_digits, NETWORK, config, 0, checkpoint=path)
-    mirrored = replace(small_digits, train_images=small_digits.train_images[:, :, :, ::-1])
-    others = (
-        (small_digits, NETWORK, config, 1),
-        (small_digits, NetworkConfig(width=5), config, 0),
-        (small_digits, NETWORK, config.model_copy(update={"momentum": 0.8}), 0),
-        (mirrored, NETWORK, config, 0),
-    )
-    for other in others:
-        with pytest.raises(CheckpointError, match="other data, settings or seed"):
-            train(*other, checkpoint=path)
-    with pytest.raises(CheckpointError):
-        taught = TAUGHT.model_copy(update={"epochs": 1})
-        train(small_digits, NETWORK, taught, 0, teacher=teacher, checkpoint=path)
-
-
-def test_checkpoint_of_a_teacher_that_held_out_others_is_refused(
-    small_digits: ImageTask, teacher: SimilarityTeacher, tmp_path: Path
-) -> None:
-    config = TAUGHT.model_copy(update={"epochs": 1, "n_train": 128})
-    path = tmp_path / "a.pt"
-    taught_by = replace(teacher, held_out=np.arange(10))
-    train(small_digits, NETWORK, config, 0, teacher=taught_by, checkpoint=path)
-    with pytest.raises(CheckpointError, match="other data, settings or seed"):
-        other = replace(teacher, held_out=np.arange(1, 11))
-        train(small_digits, NETWORK, config, 0, teacher=other, checkpoint=path)
-
-
 # -- what is refused -----------------------------------------------------------------------
 
 
@@ -505,41 +346,6 @@ def test_divergence_of_a_taught_network_names_alpha(
     config = TAUGHT.model_copy(update={"regularizer": regularizer})
     with pytest.raises(TrainingError, match=r"lower learning_rate or regularizer\.alpha"):
         train(small_digits, NETWORK, config, seed=0, teacher=teacher)
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"epochs": 0}, "epochs"),
-        ({"batch_size": 1}, "batch_size"),
-        ({"learning_rate": 0}, "learning_rate"),
-        ({"learning_rate": float("nan")}, "learning_rate"),
-        ({"momentum": 1}, "momentum"),
-        ({"weight_decay": -1e-4}, "weight_decay"),
-        ({"schedule": "cosine"}, "schedule"),
-        ({"augment": {"padding": -1}}, "padding"),
-        ({"n_train": 32}, "batch_size: 64, expected 2 to 32"),
-        ({"learning_rte": 0.1}, "learning_rte"),
-        ({"precision": "float16"}, "precision"),
-        ({"regularizer": {"alpha_warmup": 1.5}}, "alpha_warmup"),
-        ({"regularizer": {"layers": []}}, "layers"),
-    ],
-)
-def test_impossible_settings_are_refused(fields: dict[str, object], message: str) -> None:
-    with pytest.raises(ValidationError, match=message):
-        TrainingConfig.model_validate(fields)
-
-
-def test_settings_written_down_spell_out_every_default() -> None:
-    dumped = TrainingConfig(regularizer=RegularizerConfig()).model_dump(mode="json")
-    assert dumped["augment"] == {
-        "padding": 4,
-        "flip": True,
-        "rotation": 0,
-        "min_area": 0.08,
-    }
-    assert dumped["regularizer"]["alpha"] == 10
-    assert TrainingConfig.model_validate(dumped) == TrainingConfig(regularizer=RegularizerConfig())
 
 
 def test_views_and_read_only_images_can_be_trained_on(small_digits: ImageTask) -> None:
@@ -594,22 +400,3 @@ def test_all_images_are_learned_unless_it_is_held_out(small_digits: ImageTask) -
     [record] = train(small_digits, NETWORK, whole, 0).history
     assert record.validation_accuracy is None
     assert "hold_out_validation" not in TrainingConfig().described()
-
-
-def test_a_checkpoint_from_before_there_was_a_validation_part_is_resumed(
-    small_digits: ImageTask, tmp_path: Path
-) -> None:
-    file, stop = tmp_path / "old.pt", RuntimeError("stopped")
-
-    def stopped(record: EpochRecord) -> None:
-        raise stop
-
-    with pytest.raises(RuntimeError, match="stopped"):
-        train(small_digits, NETWORK, PLAIN, 0, checkpoint=file, progress=stopped)
-    saved = torch.load(file, weights_only=True)
-    for record in saved["state"]["history"]:
-        del record["validation_accuracy"]
-    torch.save(saved, file)
-    resumed = train(small_digits, NETWORK, PLAIN, 0, checkpoint=file)
-    whole = train(small_digits, NETWORK, PLAIN, 0)
-    assert [r.task_loss for r in resumed.history] == [r.task_loss for r in whole.history]

@@ -21,7 +21,7 @@ from regularized_training.teachers.teacher import SimilarityTeacher
 from regularized_training.trained_network import EpochRecord
 from regularized_training.training import Training, train
 from regularized_training.training_config import TrainingConfig
-from tests.regularized_training.conftest import first_images
+from tests.regularized_training.short_trainings import first_images
 
 WORLD, SEED, RATE = 2, 3, 0.1
 NETWORK = NetworkConfig(width=4)

@@ -17,7 +17,7 @@ from regularized_training.tasks.image_task import ImageTask
 from regularized_training.teachers.controls import pixel_teacher
 from regularized_training.training import Training, train
 from regularized_training.training_config import TrainingConfig
-from tests.regularized_training.conftest import first_images
+from tests.regularized_training.short_trainings import first_images
 
 STIMULI = np.random.default_rng(0).integers(0, 256, (20, 1, 16, 16)).astype(np.uint8)
 TEACHER = pixel_teacher(STIMULI)

@@ -20,7 +20,7 @@ from regularized_training.teachers.rsm import teacher_from_pairs
 from regularized_training.training import Training, train
 from regularized_training.training_config import TrainingConfig
 from tests.installed_package import installed_package
-from tests.regularized_training.conftest import first_images
+from tests.regularized_training.short_trainings import first_images
 
 CODE = '''
 from typing import ClassVar

@@ -29,7 +29,7 @@ from regularized_training.teachers.controls import pixel_teacher
 from regularized_training.teachers.responses import ResponseTeacher
 from regularized_training.training import Training, train
 from regularized_training.training_config import TrainingConfig
-from tests.regularized_training.conftest import first_images
+from tests.regularized_training.short_trainings import first_images
 
 RNG = np.random.default_rng(0)
 STIMULI = RNG.integers(0, 256, (60, 1, 16, 16)).astype(np.uint8)
