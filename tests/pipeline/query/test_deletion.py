@@ -29,7 +29,10 @@ pytestmark = pytest.mark.database
 
 
 @pytest.fixture
-def computed(settings: Settings) -> Iterator[Database]:
+def computed(settings: Settings, last_opened: list[Database]) -> Iterator[Database]:
+    """Two computed networks in a database of their own, which is the only open one."""
+    while last_opened:
+        last_opened.pop().close()
     with open_database(settings) as database:
         plan(teachers=("none", "neural_model"))
         populate()
