@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from regularized_training.distortions import Distorting
 from regularized_training.lessons.lesson import Lesson
 from regularized_training.training_config import TrainingConfig
 
@@ -18,13 +19,29 @@ class TrainingError(ValueError):
 
 
 class JointLoss(nn.Module):
-    """One loss of the task's and the teacher's; both, and the number of correct answers."""
+    """One loss of the task's and the teacher's; both, and the number of correct answers.
+
+    Parameters
+    ----------
+    network : nn.Module
+    n_classes : int
+    lesson : Lesson, optional
+    precision : {"float32", "bfloat16"}
+    distorting : Distorting, optional
+        Of the same network: images are learned as they are and distorted.
+    """
 
     def __init__(
-        self, network: nn.Module, n_classes: int, lesson: Lesson | None, precision: str
+        self,
+        network: nn.Module,
+        n_classes: int,
+        lesson: Lesson | None,
+        precision: str,
+        distorting: Distorting | None = None,
     ) -> None:
         super().__init__()
         self.network, self._n_classes = network, n_classes
+        self._distorting = distorting
         self._lesson, self._mixed = lesson, precision == "bfloat16"
         self.learned = None if lesson is None else lesson.module
 
@@ -51,20 +68,27 @@ class JointLoss(nn.Module):
         -------
         scalar Tensor
         (3,) Tensor
-            Task loss, the lesson's summed over its batches, number of correct answers.
+            Task loss, the lesson's summed over its batches, number of correct answers; of images
+            that were shown twice, the mean of both.
         """
+        times = 1 if self._distorting is None else 2
+        labels = labels.repeat(times)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._mixed):
-            logits = self.network(images)
-            _require_logits(logits, len(images), self._n_classes)
+            if self._distorting is None:
+                logits, apart = self.network(images), None
+            else:
+                logits, apart = self._distorting(images)
+            _require_logits(logits, len(labels), self._n_classes)
             losses = [] if self._lesson is None else [self._lesson.loss(*one) for one in drawn]
         task_loss = F.cross_entropy(logits.float(), labels)
-        total, taught = task_loss, task_loss.new_zeros(())
+        total = task_loss if apart is None else task_loss + apart
+        taught = task_loss.new_zeros(())
         if self._lesson is not None and strength is not None:
             losses = [loss.float() for loss in losses]
             total = self._lesson.total(strength, task_loss, losses)
             if losses:
                 taught = torch.stack(losses).sum()
-        n_correct = (logits.detach().argmax(1) == labels).sum()
+        n_correct = (logits.detach().argmax(1) == labels).sum() / times
         return total, torch.stack([task_loss, taught, n_correct])
 
 

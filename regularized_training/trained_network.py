@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +78,9 @@ class TrainedNetwork:
         without a teacher.
     lesson_state : dict of str to Tensor
         What the lesson has learned and kept, on the CPU; empty without a teacher.
+    earlier : tuple of EpochRecord
+        Of the first part of a training in two, in which the trunk was learned; `history` is that
+        of the second.
     """
 
     state_dict: dict[str, Tensor]
@@ -88,6 +92,12 @@ class TrainedNetwork:
     n_classes: int
     layers: tuple[str, ...]
     lesson_state: dict[str, Tensor] = field(default_factory=dict)
+    earlier: tuple[EpochRecord, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all epochs, testing included."""
+        return sum(record.seconds for record in (*self.earlier, *self.history))
 
     @property
     def epoch(self) -> int:
@@ -97,6 +107,35 @@ class TrainedNetwork:
     def network(self) -> nn.Module:
         """The network, on the CPU and in evaluation mode."""
         return load_network(self.network_config, self.n_channels, self.n_classes, self.state_dict)
+
+
+@dataclass(frozen=True)
+class Before:
+    """The first part of a training in two, whose trunk the second takes over.
+
+    Attributes
+    ----------
+    weights : dict of str to Tensor
+        Of the whole network.
+    history : tuple of EpochRecord
+    """
+
+    weights: dict[str, Tensor]
+    history: tuple[EpochRecord, ...]
+
+    @classmethod
+    def of_result(cls, trained: TrainedNetwork) -> Before:
+        """What the first part came to."""
+        return cls(trained.state_dict, trained.history)
+
+    @classmethod
+    def of_state(cls, state: dict[str, Any]) -> Before:
+        """As :meth:`state` described it."""
+        return cls(state["weights"], tuple(EpochRecord(**record) for record in state["history"]))
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"weights": self.weights, "history": [asdict(record) for record in self.history]}
 
 
 def validation_accuracies(history: Sequence[EpochRecord]) -> list[float]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,18 +15,22 @@ from predictive_model.checkpoint import load_checkpoint
 from predictive_model.randomness import Draws
 from regularized_training import parallel
 from regularized_training.analysis.accuracy import TEST_BATCH, evaluated
+from regularized_training.distortions import Distorting
 from regularized_training.joint_loss import JointLoss, TrainingError, make_optimizer
 from regularized_training.lessons.lesson import Lesson
 from regularized_training.networks.architectures import build_network
 from regularized_training.networks.compared import compared_layers
 from regularized_training.networks.config import NetworkConfig
+from regularized_training.networks.trunk import FrozenTrunk
 from regularized_training.plateau import n_reductions
+from regularized_training.streams import seeds_of
 from regularized_training.tasks.batches import to_float
 from regularized_training.tasks.config import ImagePart
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.tasks.picture_task import PictureTask
 from regularized_training.tasks.source import Batches, image_source
 from regularized_training.trained_network import (
+    Before,
     EpochRecord,
     TrainedNetwork,
     kept_epoch,
@@ -102,24 +105,44 @@ def train(
     task = task.subset(config.n_train, config.n_test)
     if config.shuffled_labels:
         task = task.with_shuffled_labels(config.shuffled_labels, seed)
-    training = Training(
-        task,
-        network_config,
-        config,
-        seed,
-        teacher=teacher,
-        device=device,
-        reading_processes=reading_processes,
-    )
+
+    def part(before: Before | None) -> Training:
+        return Training(
+            task,
+            network_config,
+            config,
+            seed,
+            teacher=teacher,
+            device=device,
+            reading_processes=reading_processes,
+            before=before,
+        )
+
+    state = None
     if checkpoint is not None:
         belongs_to = training_fingerprint(task, network_config, config, seed, teacher)
         state = load_checkpoint(checkpoint, belongs_to=belongs_to)
-        if state is not None:
-            training.load_state_dict(state)
+    before = state.get("before") if state is not None else None
+    training = part(None if before is None else Before.of_state(before))
+    if state is not None:
+        training.load_state_dict(state)
+    if checkpoint is not None:
         parallel.require_alike(len(training.history), "epochs in the checkpoint")
-    saving = None
-    if checkpoint is not None and parallel.is_first():
-        saving = Saving(training.state_dict, checkpoint, belongs_to)
+    while True:
+        saving = None
+        if checkpoint is not None and parallel.is_first():
+            saving = Saving(training.state_dict, checkpoint, belongs_to)
+        _run(training, saving, progress)
+        if not training.is_first_part:
+            return training.result()
+        training = part(Before.of_result(training.result()))
+
+
+def _run(
+    training: Training, saving: Saving | None, progress: Callable[[EpochRecord], None] | None
+) -> None:
+    """Train to the end, of the first part of a training in two or of the whole."""
+    n_before = 0 if training.before is None else len(training.before.history)
     while not training.finished:
         # Several processes have to stop at the same step, so that they resume from whole epochs.
         alone = parallel.world_size() == 1
@@ -127,8 +150,7 @@ def train(
         if saving is not None:
             saving.if_due(at_last=training.finished)
         if progress is not None:
-            progress(record)
-    return training.result()
+            progress(replace(record, epoch=n_before + record.epoch))
 
 
 @dataclass
@@ -160,6 +182,9 @@ class Training:
     task, network_config, config, seed, teacher, device
         As of :func:`train`, but with all images of the task, and with its validation part if it was
         taken out.
+    before : Before, optional
+        The part in which the trunk was learned, where ``config.distorted`` asks for two; without
+        it this is that part.
     """
 
     def __init__(
@@ -172,7 +197,9 @@ class Training:
         teacher: Teacher | None = None,
         device: str | torch.device = "cpu",
         reading_processes: int = 0,
+        before: Before | None = None,
     ) -> None:
+        self.before = before
         self.config, self.network_config, self.seed = config, network_config, seed
         self.history: list[EpochRecord] = []
         self.n_channels, self.n_classes = task.image_shape[0], len(task.classes)
@@ -185,11 +212,16 @@ class Training:
                 "out; give task.with_validation()"
             )
         self._best: dict[str, Any] | None = None  # weights of the best epoch, if that is kept
-        init, _, _, stimuli, layers = _streams(seed)
-        self._rngs = {"stimuli": torch.Generator().manual_seed(stimuli)}
-        self._draws = Draws(layers, device)  # of dropout, and of whatever layers draw
-        network = build_network(network_config, self.n_channels, self.n_classes, init)
+        seeds = seeds_of(seed)
+        self._rngs = {"stimuli": torch.Generator().manual_seed(seeds.stimuli)}
+        self._draws = Draws(seeds.layers, device)  # of dropout, and of whatever layers draw
+        network = build_network(network_config, self.n_channels, self.n_classes, seeds.weights)
         self.network = network.to(device)
+        distorting, self._trunk = None, None
+        if config.distorted is not None and before is None:
+            distorting = Distorting(self.network, config.distorted)
+        elif config.distorted is not None and before is not None:
+            self._trunk = FrozenTrunk(self.network, config.distorted.layer, before.weights)
         self.share = parallel.Share(min(config.batch_size, len(self._images)))
         self.layers: tuple[str, ...] = ()
         self.lesson: Lesson | None = None
@@ -211,7 +243,7 @@ class Training:
         self._epoch: _Epoch | None = None
         # One module for all losses, so that gradients are exchanged once a step. A lesson may rest.
         self._losses = parallel.replicated(
-            JointLoss(self.network, self.n_classes, self.lesson, config.precision),
+            JointLoss(self.network, self.n_classes, self.lesson, config.precision, distorting),
             some_unused=self.lesson is not None,
         )
         self.optimizer = make_optimizer(self.network, self.lesson, config)
@@ -221,6 +253,12 @@ class Training:
         """Whether there is no epoch left to train."""
         done = len(self.history) >= self.config.epochs
         return done or self._reduced() >= self.config.reductions
+
+    @property
+    def is_first_part(self) -> bool:
+        """Whether another training goes on from this one's trunk."""
+        distorted = self.config.distorted
+        return distorted is not None and distorted.retrained and self.before is None
 
     def task_batches(self, epoch: int, first: int = 0) -> Batches:
         """Batches of task images of an epoch, augmented, from the first one that is wanted."""
@@ -285,6 +323,8 @@ class Training:
         start = time.perf_counter()
         config, n_epoch = self.config, len(self.history)
         self.network.train()
+        if self._trunk is not None:
+            self._trunk.hold()
         reduced = self._reduced()
         n_steps = max(1, len(self._images) // config.batch_size)
         if self._epoch is None:
@@ -377,6 +417,7 @@ class Training:
             "history": [asdict(record) for record in self.history],
             "best": self._best,
             "epoch": None if self._epoch is None else vars(self._epoch).copy(),
+            "before": None if self.before is None else self.before.state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -418,6 +459,7 @@ class Training:
             n_classes=self.n_classes,
             layers=self.layers,
             lesson_state=on_cpu(kept.get("lesson", {})),
+            earlier=() if self.before is None else self.before.history,
         )
 
     def _on_device(self, drawn: Tensor) -> Tensor:
@@ -438,13 +480,4 @@ class Training:
 
 def initial_network(config: NetworkConfig, n_channels: int, n_classes: int, seed: int) -> nn.Module:
     """The network that a training with this seed begins with, in training mode, on the CPU."""
-    return build_network(config, n_channels, n_classes, _streams(seed)[0])
-
-
-def _streams(seed: int) -> list[int]:
-    """Seeds of the weights, of order, augmentation and stimuli, and of what layers draw.
-
-    Streams of their own, so that a teacher changes nothing about the task's images.
-    """
-    streams = np.random.SeedSequence(seed).generate_state(5, np.uint64)
-    return [int(stream >> np.uint64(1)) for stream in streams]
+    return build_network(config, n_channels, n_classes, seeds_of(seed).weights)

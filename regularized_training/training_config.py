@@ -9,7 +9,50 @@ from pydantic import Field, model_validator
 
 from predictive_model.config import Config, added
 from regularized_training.lessons.config import AnyLesson
+from regularized_training.robustness.noise_levels import NoiseKind, require_levels
 from regularized_training.tasks.config import AugmentConfig
+
+
+class DistortedConfig(Config):
+    """Distorted images in training: the oracle of Safarani et al. 2021, after Chen et al. 2020.
+
+    Each batch is shown twice, as it is and distorted, so that half of what the network learns is
+    clean; each image has a distortion and a level of its own, drawn at random. A second loss pulls
+    the features of the same image together at the end of the trunk. Then, if `retrained`, the trunk
+    is frozen and all that comes after it is trained anew, by the same settings and on clean images
+    alone: such a network is as robust as a shared trunk can make it.
+
+    Attributes
+    ----------
+    by : dict of str to tuple of float
+        Kinds of noise and their levels, as of
+        :class:`~regularized_training.robustness.noise.NoiseConfig`; all are as likely.
+    layer : str
+        The end of the trunk: ``features.16``, conv3-1 after its nonlinearity, of ``vgg19_bn``.
+    distance : float
+        Weight of the second loss, the squared Euclidean distance between the features of the clean
+        and of the distorted image over the number of features. The paper gives neither.
+    retrained : bool
+    """
+
+    by: dict[NoiseKind, tuple[float, ...]]
+    layer: str
+    distance: float = Field(default=1.0, ge=0)
+    retrained: bool = True
+
+    @model_validator(mode="after")
+    def _check(self) -> DistortedConfig:
+        if not self.by:
+            raise ValueError(
+                "by: no kind of distortion, expected at least one with its levels, as "
+                "gaussian = [0.1, 0.2]"
+            )
+        for kind, levels in self.by.items():
+            try:
+                require_levels(levels, kind)
+            except ValueError as error:
+                raise ValueError(f"by.{kind}: {error}") from error
+        return self
 
 
 class TrainingConfig(Config):
@@ -72,6 +115,8 @@ class TrainingConfig(Config):
     regularizer : LessonConfig, optional
         How to learn from a teacher: as Li et al. 2019, as Federer et al. 2020, or by another
         lesson; None to train on the task alone.
+    distorted : DistortedConfig, optional
+        Learn distorted images as well, which no teacher is needed for.
     """
 
     epochs: int = Field(default=40, ge=1)
@@ -97,6 +142,7 @@ class TrainingConfig(Config):
     reductions: int = added(5, since="0.2.0", ge=1)
     best_epoch: bool = added(False, since="0.2.0")
     weight_decay_of: Literal["weights", "all"] = added("weights", since="0.2.0")
+    distorted: DistortedConfig | None = added(None, since="0.2.0")
 
     @model_validator(mode="after")
     def _check(self) -> TrainingConfig:
@@ -113,6 +159,11 @@ class TrainingConfig(Config):
                     f"hold_out_validation: false, expected true with {asking}, which goes by "
                     "accuracy on the validation part"
                 )
+        if self.distorted is not None and self.regularizer is not None:
+            raise ValueError(
+                "distorted: given beside a regularizer, but what is learned from distorted images "
+                "is the measure of what a teacher brings; leave one of them out"
+            )
         if self.schedule == "plateau" and self.decay == 1:
             raise ValueError("decay: 1, expected less than 1 with schedule = 'plateau'")
         return self

@@ -8,8 +8,8 @@ import datajoint as dj
 
 from regularized_training.tasks.image_task import ImageTask, TaskError
 from schemas.base import schema, transaction
+from schemas.images import ImageSet
 from schemas.recording import StimulusName, StimulusSet
-from schemas.training import ImageSet
 
 if TYPE_CHECKING:
     from regularized_training.tasks.as_stimuli import StimulusPart
@@ -26,6 +26,24 @@ class TaskStimuli(dj.Manual):
         -> ImageSet
         part : varchar(16)   # train: without the validation part; or validation
     """
+
+    @classmethod
+    def task_of(cls, stimulus_set: str) -> str:
+        """The image set that stimuli are the training images of.
+
+        Raises
+        ------
+        LookupError
+            If they are not those of one image set.
+        """
+        found = set((cls & {"stimulus_set": stimulus_set, "part": "train"}).to_arrays("image_set"))
+        if len(found) != 1:
+            said = ", ".join(sorted(found)) or "none"
+            raise LookupError(
+                f"stimuli {stimulus_set}: training images of {said}, expected those of one image "
+                "set; make them with `neuroteach import stimuli --from-images SET --name NAME`"
+            )
+        return str(found.pop())
 
     @classmethod
     def add(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import datajoint as dj
@@ -16,10 +17,13 @@ from regularized_training.teachers.config import Predictability
 from regularized_training.teachers.config import TeacherConfig as TeacherSettings
 from regularized_training.teachers.kinds import TEACHERS, needs_of, says_of
 from schemas.base import PROVENANCE, Computed, Found, computing, schema
+from schemas.checkpoints import checkpoint_path
 from schemas.configurations import read_config
 from schemas.encoding import FittedEncoder
+from schemas.images import ImageSet
 from schemas.prediction import PredictedResponses
 from schemas.recording import Scan, StimulusSet
+from schemas.task_stimuli import TaskStimuli
 from schemas.teacher_plan import ScanGroup, TeacherConfig, TeacherPlan
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from regularized_training.teachers.response_rows import ChosenRows
     from regularized_training.teachers.responses import ResponseTeacher
     from regularized_training.teachers.teacher import SimilarityTeacher
+    from regularized_training.trained_network import TrainedNetwork
     from schemas.stored import Written
 
 # Kinds whose responses are read from where they were predicted.
@@ -196,9 +201,32 @@ class Teacher(Computed):
                 if config.kind == "responses_untrained"
                 else _rows(members, chosen)
             )
-            return TeacherInputs(stimuli=stimuli, predicted=rows), sources
+            inputs = TeacherInputs(stimuli=stimuli, predicted=rows, device=computing().device)
+            if config.oracle is not None:
+                inputs = replace(inputs, oracle=cls._oracle(key, config, members[0]))
+            return inputs, sources
         predicted, weights = _predictions(members, chosen, scans, config.predictability)
         return TeacherInputs(stimuli=stimuli, predicted=predicted, weights=weights), sources
+
+    @classmethod
+    def _oracle(
+        cls, key: dict[str, Any], config: TeacherSettings, member: dict[str, Any]
+    ) -> TrainedNetwork:
+        """The oracle, trained on the images that are its stimuli and on distorted ones."""
+        from regularized_training.oracle import train_oracle
+
+        assert config.oracle is not None
+        task = TaskStimuli.task_of(member["stimulus_set"])
+        return train_oracle(
+            ImageSet.load({"image_set": task}),
+            config.oracle,
+            config.seed,
+            device=computing().device,
+            checkpoint=checkpoint_path(Teacher, key),
+            progress=lambda record: computing().progress(
+                f"{config.kind}, {task}: epoch {record.epoch + 1} of the oracle"
+            ),
+        )
 
     @classmethod
     def load(cls, key: dict[str, Any]) -> Teachers | None:

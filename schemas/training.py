@@ -249,7 +249,7 @@ class TrainedNetwork(Computed):
             {"Epoch": [_epoch_row(record) for record in trained.history]},
             device=device,
             origins=parts,
-            seconds=sum(record.seconds for record in trained.history),
+            seconds=trained.seconds,
         )
 
     def make_insert(self, key: dict[str, Any], found: Found, provenance: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from predictive_model.recordings.recording import check_name
 from schemas import base, encoding, experiment, recording, tables, teaching, training
 from schemas.base import now, transaction
 from schemas.evaluations.base import EVALUATIONS, part_of
+from schemas.task_stimuli import TaskStimuli
 
 DEFAULT_PRIORITY = 5
 LONGEST_SCALE = 16  # as wide as a database's column
@@ -99,6 +100,7 @@ def _checked(settings: ExperimentSettings) -> dict[str, list[dict[str, Any]]]:
     if settings.teachers:
         _check_images(settings)
     _check_rsms(settings)
+    _check_oracles(settings)
     return {name: _members_of(name, source) for name, source in settings.sources.items()}
 
 
@@ -192,6 +194,17 @@ def _check_rsms(settings: ExperimentSettings) -> None:
                 f"RSM {entry.rsm!r}, this regularizer needs all; set method = 'rsm' in "
                 "[training.regularizer]"
             )
+
+
+def _check_oracles(settings: ExperimentSettings) -> None:
+    """Raise an ExperimentError if the stimuli of an oracle are not images of a task."""
+    for entry in settings.teachers:
+        if entry.oracle is None or entry.source is None:
+            continue
+        try:
+            TaskStimuli.task_of(settings.sources[entry.source].stimuli)
+        except LookupError as error:
+            raise ExperimentError(f"teachers: {entry.kind}: {error}") from error
 
 
 def _check_images(settings: ExperimentSettings) -> None:

@@ -29,7 +29,7 @@ from regularized_training.teachers.config import (
     OF_TRIALS,
     TeacherConfig,
 )
-from regularized_training.teachers.kinds import TEACHERS, says_of, weighs_neurons
+from regularized_training.teachers.kinds import ORACLE, TEACHERS, says_of, weighs_neurons
 from regularized_training.training_config import TrainingConfig
 from schemas import tables
 from schemas.configurations import config_hash
@@ -65,6 +65,8 @@ class TeacherEntry(TeacherConfig):
     ----------
     source : str, optional
         One of the experiment's sources; its recordings by default.
+    training : dict
+        Settings that differ from those of the table ``training``, but for the regulariser's.
     regularizer : dict
         Settings that differ from those of ``training.regularizer``; all of them, if it names
         another ``method``.
@@ -74,6 +76,7 @@ class TeacherEntry(TeacherConfig):
     """
 
     source: str | None = None
+    training: dict[str, Any] = {}
     regularizer: dict[str, Any] = {}
     alphas: tuple[float, ...] = ()
 
@@ -98,9 +101,10 @@ class TeacherEntry(TeacherConfig):
 
     def trainings(self, config: TrainingConfig) -> list[TrainingConfig]:
         """How networks are trained with it: one setting for each alpha."""
+        described = merged(config.model_dump(), self.training)
         if self.kind == "none":
-            return [config.model_copy(update={"regularizer": None})]
-        whole = merged(config.model_dump(), {"regularizer": self.regularizer})
+            return [TrainingConfig.model_validate({**described, "regularizer": None})]
+        whole = merged(described, {"regularizer": self.regularizer})
         strength = lesson_config(whole["regularizer"].get("method", LI)).strength
         changes = [{strength: alpha} for alpha in self.alphas] or [{}]
         taught = [merged(whole, {"regularizer": change}) for change in changes]
@@ -174,6 +178,28 @@ class ExperimentSettings(Config):
         if isinstance(value, Sequence) and not isinstance(value, str):
             return tuple({"kind": t} if isinstance(t, str) else t for t in value)
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _oracles(cls, content: Any) -> Any:
+        """An oracle is built and trained as the networks are, but for what it says itself."""
+        if not isinstance(content, dict) or not isinstance(content.get("teachers"), list | tuple):
+            return content
+        network, training = content.get("network", {}), content.get("training", {})
+        if not (isinstance(network, dict) and isinstance(training, dict)):
+            return content
+        rest = {
+            "network": network,
+            "training": {k: v for k, v in training.items() if k != "regularizer"},
+        }
+
+        def with_oracle(entry: Any) -> Any:
+            if not isinstance(entry, dict) or entry.get("kind") != ORACLE:
+                return entry
+            own = entry.get("oracle")
+            return entry | {"oracle": merged(rest, own if isinstance(own, dict) else {})}
+
+        return content | {"teachers": [with_oracle(entry) for entry in content["teachers"]]}
 
     @model_validator(mode="before")
     @classmethod

@@ -57,6 +57,12 @@ class LayerReader:
                 raise
             self._extractor.train(training)
 
+    @property
+    def up_to(self) -> nn.Module:
+        """What runs up to the layers: the network's own parts, by their names there."""
+        part: nn.Module = self._extractor
+        return part
+
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Features of each layer, (batch, channels, height, width), for images in [0, 1]."""
         features = self._extractor(images)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -70,3 +72,31 @@ class Trunk:
             )
         _, channels, height, width = features.shape
         return channels, height, width
+
+
+class FrozenTrunk:
+    """A network up to one of its layers, which stays as another training left it.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Its trunk takes over weights and statistics, and no gradient.
+    layer : str
+        The last layer of the trunk.
+    state : mapping of str to Tensor
+        State of the whole network that was trained before.
+
+    Raises
+    ------
+    LayerError
+        If there is no such layer.
+    """
+
+    def __init__(self, network: nn.Module, layer: str, state: Mapping[str, Tensor]) -> None:
+        self._part = LayerReader(network, (layer,)).up_to
+        self._part.load_state_dict({name: state[name] for name in self._part.state_dict()})
+        self._part.requires_grad_(False)
+
+    def hold(self) -> None:
+        """Hold its statistics, too, after the network was put into training mode."""
+        self._part.eval()

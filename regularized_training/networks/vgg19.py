@@ -32,6 +32,9 @@ class VGG19BatchNorm(nn.Module):
     mean, std : float or list of float, optional
         By which pixels are standardised, one value or one for each channel; the usual ones by
         default. Those of grey Tiny ImageNet are .4519 and .2221.
+    dropout : float
+        Of the units of both hidden layers. A narrow network has too few of them to learn with the
+        half that is published.
 
     Examples
     --------
@@ -49,6 +52,7 @@ class VGG19BatchNorm(nn.Module):
         *,
         mean: float | list[float] | None = None,
         std: float | list[float] | None = None,
+        dropout: float = DROPOUT,
     ) -> None:
         super().__init__()
         layers = [v if isinstance(v, str) else v * width // PUBLISHED_WIDTH for v in cfgs["E"]]
@@ -61,10 +65,10 @@ class VGG19BatchNorm(nn.Module):
         self.classifier = nn.Sequential(
             nn.Conv2d(8 * width, DENSE * width, 1),
             nn.ReLU(inplace=True),
-            nn.Dropout(DROPOUT),
+            nn.Dropout(dropout),
             nn.Conv2d(DENSE * width, DENSE * width, 1),
             nn.ReLU(inplace=True),
-            nn.Dropout(DROPOUT),
+            nn.Dropout(dropout),
             nn.Conv2d(DENSE * width, n_classes, 1),
         )
         for module in self.modules():

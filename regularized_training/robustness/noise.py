@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -12,13 +11,12 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from predictive_model.config import Seed
+from regularized_training.robustness.noise_levels import NoiseKind, require_levels
 from regularized_training.tasks.batches import to_float
 from regularized_training.tasks.chosen_images import chosen_images, evaluating
 from regularized_training.tasks.config import OnImages
 
-NoiseKind = Literal["gaussian", "uniform", "salt_and_pepper"]
 BLOCK = 128  # images whose noise is drawn at once; changing it changes the noise
-LARGEST = 2.0  # level; beyond it next to nothing is left of an image
 BINS = 15  # of confidence, for the calibration error
 
 
@@ -52,18 +50,7 @@ class NoiseConfig(OnImages):
 
     @model_validator(mode="after")
     def _check_levels(self) -> NoiseConfig:
-        levels = self.levels
-        if not levels or not all(np.isfinite(level) and level >= 0 for level in levels):
-            raise ValueError(f"levels: {levels}, expected at least one, all finite and at least 0")
-        if len(set(levels)) != len(levels):
-            raise ValueError(f"levels: {levels}, expected every level once")
-        if self.kind == "salt_and_pepper" and max(levels) > 1:
-            raise ValueError(f"levels: {levels}, expected fractions of pixels, 0 to 1")
-        if max(levels) > LARGEST:
-            raise ValueError(
-                f"levels: {levels}, expected 0 to {LARGEST:g}, as pixels are in 0 to 1 and not in "
-                "0 to 255"
-            )
+        require_levels(self.levels, self.kind)
         return self
 
 
@@ -177,17 +164,19 @@ def calibration_error(
     return float(np.abs(gap).sum() / len(bins))
 
 
-def add_noise(clean: Tensor, noise: Tensor, level: float, kind: NoiseKind) -> Tensor:
+def add_noise(clean: Tensor, noise: Tensor, level: float | Tensor, kind: NoiseKind) -> Tensor:
     """Images with so much of the noise that :func:`unit_noise` has drawn, not clamped.
 
     Parameters
     ----------
     clean, noise : (batch, channels, height, width) Tensor
-    level : float
-        See :class:`NoiseConfig`.
+    level : float or (batch, 1, 1, 1) Tensor
+        See :class:`NoiseConfig`; one for all images, or one for each.
     kind : str
     """
     if kind != "salt_and_pepper":
+        if isinstance(level, Tensor):
+            return torch.addcmul(clean, noise, level)
         return torch.add(clean, noise, alpha=level)
     changed = noise.abs() > 1 - level
     return torch.where(changed, (noise > 0).to(clean.dtype), clean)

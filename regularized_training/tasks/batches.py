@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -96,12 +95,6 @@ def batches(n: int, batch_size: int, rng: torch.Generator) -> Iterator[Tensor]:
     for batch in torch.randperm(n, generator=rng).split(batch_size):
         if len(batch) == batch_size:
             yield batch
-
-
-def image_streams(seed: int) -> tuple[int, int]:
-    """Seeds of the order of the images and of their augmentation, of a training's seed."""
-    _, order, augmentation, *_ = np.random.SeedSequence(seed).generate_state(5, np.uint64)
-    return int(order >> np.uint64(1)), int(augmentation >> np.uint64(1))
 
 
 def to_float(images: Tensor) -> Tensor:

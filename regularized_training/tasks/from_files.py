@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from predictive_model.importers.decoding import PictureError, PictureReader
 from regularized_training.parallel import Share
-from regularized_training.tasks.batches import batches, image_streams
+from regularized_training.streams import seeds_of
+from regularized_training.tasks.batches import batches
 from regularized_training.tasks.config import AugmentConfig, ImagePart
 from regularized_training.tasks.labelled_task import TaskError
 from regularized_training.tasks.manifest import label_of
@@ -77,14 +78,14 @@ class PicturesFromFiles:
         share: Share | None = None,
     ) -> Batches:
         """As of :class:`~regularized_training.tasks.source.ImageSource`."""
-        order, augmentation = image_streams(seed)
-        rng = torch.Generator().manual_seed(_seed_of(order, epoch))
+        seeds = seeds_of(seed)
+        rng = torch.Generator().manual_seed(_seed_of(seeds.order, epoch))
         indices = batches(len(self), batch_size, rng)
         chosen: Iterator[Tensor] = itertools.islice(indices, first_batch, None)
         if share is not None:
             chosen = map(share.of, chosen)
         task = self._task
-        read = _Reading(task, _random_view(task, augment), (augmentation, epoch))
+        read = _Reading(task, _random_view(task, augment), (seeds.augmentation, epoch))
         return self._batches(read, chosen, task.train_pictures, task.train_labels)
 
     def part_batches(self, part: ImagePart, batch_size: int) -> Batches:

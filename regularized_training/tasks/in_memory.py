@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regularized_training.parallel import Share
+from regularized_training.streams import seeds_of
 from regularized_training.tasks.batches import augment as augmented
-from regularized_training.tasks.batches import batches, image_streams
+from regularized_training.tasks.batches import batches
 from regularized_training.tasks.config import AugmentConfig, ImagePart
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.tasks.labelled_task import TaskError
@@ -96,9 +97,9 @@ class ImagesInMemory:
         asked = (batch_size, augment, seed)
         streams, self._streams = self._streams, None  # an epoch that is broken off leaves none
         if streams is None or streams.of != asked or streams.epoch > epoch:
-            order, augmentation = (
-                torch.Generator().manual_seed(stream) for stream in image_streams(seed)
-            )
+            seeds = seeds_of(seed)
+            order = torch.Generator().manual_seed(seeds.order)
+            augmentation = torch.Generator().manual_seed(seeds.augmentation)
             streams = _Streams(asked, 0, order, augmentation)
         for _ in range(streams.epoch, epoch):
             for index in batches(len(self), batch_size, streams.order):

@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from predictive_model.config import Config, Seed, added
-from regularized_training.teachers.kinds import KINDS, TEACHERS, kinds_of, says_of, weighs_neurons
+from regularized_training.teachers.kinds import (
+    KINDS,
+    ORACLE,
+    TEACHERS,
+    kinds_of,
+    says_of,
+    weighs_neurons,
+)
+from regularized_training.teachers.oracle_config import OracleConfig
 
 OF_RSM = kinds_of("rsm")  # kinds whose stimuli are those of an RSM that is given
 OF_TRIALS = kinds_of("trials")  # not of an encoder
@@ -67,6 +75,9 @@ class TeacherConfig(Config):
         Recorded responses, one trial of each image, in place of predictions.
     ``responses_gabor``
         Amplitudes of Gabors for the same stimuli, a textbook model of V1.
+    ``responses_oracle``
+        Predicted from features of a network that has learned distorted images: MTL-oracle of
+        Safarani et al. 2021. Stimuli are images of its task.
 
     Any other is another package's: what it says of the stimuli alone, see
     ``regularized_training.teachers.kinds``.
@@ -98,6 +109,9 @@ class TeacherConfig(Config):
         Which v_a weighs neurons in Eq. 6, of kinds that are made of predicted responses, see
         :func:`~regularized_training.teachers.predictability.predictability`. ``trial`` is that of
         rows which do not say it; experiments take ``explainable`` for their own recordings.
+    oracle : OracleConfig, optional
+        Needed by ``responses_oracle``; in an experiment file what it leaves out is as in the tables
+        ``network`` and ``training``.
     """
 
     kind: Annotated[str, AfterValidator(TEACHERS.check_name)]
@@ -110,6 +124,7 @@ class TeacherConfig(Config):
     options: dict[str, JsonValue] = added({}, since="0.2.0")
     centred: bool | None = added(None, since="0.2.0")
     predictability: Predictability = added("trial", since="0.2.0")
+    oracle: OracleConfig | None = added(None, since="0.2.0")
 
     @model_validator(mode="after")
     def _check(self) -> TeacherConfig:
@@ -119,6 +134,13 @@ class TeacherConfig(Config):
             raise ValueError(f"rsm: {self.rsm!r}, but kind is {self.kind!r}; leave it out")
         if self.options and (self.kind in KINDS or "seed" in self.options):
             raise ValueError(f"options: {self.options}, which are not among those of {self.kind!r}")
+        if (self.oracle is not None) != (self.kind == ORACLE):
+            found, advice = (
+                ("missing", "expected the network and its training on distorted images")
+                if self.oracle is None
+                else ("given", "leave it out")
+            )
+            raise ValueError(f"oracle: {found}, but kind is {self.kind!r}; {advice}")
         if self.centred is not None and not self._may_say_centred:
             raise ValueError(
                 f"centred: {self.centred}, but that of {self.kind!r} is known; leave it out"

@@ -52,6 +52,7 @@ class Kind:
     says: Says = "similarity"
 
 
+ORACLE = "responses_oracle"  # learns from the task's images besides
 _HERE = "regularized_training.teachers.making"
 _OF_RESPONSES = "regularized_training.teachers.making_responses"
 KINDS: Mapping[str, Kind] = {
@@ -78,6 +79,7 @@ KINDS: Mapping[str, Kind] = {
     "responses_untrained": Kind("predictions", f"{_OF_RESPONSES}:untrained", says="responses"),
     "responses_data": Kind("trials", f"{_OF_RESPONSES}:data", says="responses"),
     "responses_gabor": Kind("predictions", f"{_OF_RESPONSES}:gabor", says="responses"),
+    ORACLE: Kind("predictions", "regularized_training.oracle:responses", says="responses"),
 }
 
 TEACHERS = Registry(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,11 @@ from regularized_training.teachers.teacher import (
     oracle_teacher,
 )
 
+if TYPE_CHECKING:
+    import torch
+
+    from regularized_training.trained_network import TrainedNetwork
+
 
 @dataclass(frozen=True, eq=False)
 class TeacherInputs:
@@ -50,6 +55,10 @@ class TeacherInputs:
         w_a v_a of each scan's neurons; ones where neither is known.
     rsm : SimilarityTeacher, optional
         The RSM that is given.
+    oracle : TrainedNetwork, optional
+        What :func:`regularized_training.oracle.train_oracle` has trained, for ``responses_oracle``.
+    device : str or torch.device
+        Where networks run.
     """
 
     stimuli: NDArray | None = None
@@ -57,6 +66,8 @@ class TeacherInputs:
     predicted: Sequence[Any] = ()
     weights: Sequence[NDArray[np.float64]] = ()
     rsm: SimilarityTeacher | None = None
+    oracle: TrainedNetwork | None = None
+    device: str | torch.device = "cpu"
 
     def require(self, config: TeacherConfig) -> None:
         """Raise a ValueError if something is missing that a teacher is made of."""
@@ -70,6 +81,8 @@ class TeacherInputs:
         }
         if not there[needs]:
             raise ValueError(f"teacher {config.kind!r}: needs {needs}, which were not given")
+        if config.oracle is not None and self.oracle is None:
+            raise ValueError(f"teacher {config.kind!r}: needs the oracle, which was not given")
 
 
 def make_teacher(config: TeacherConfig, inputs: TeacherInputs) -> Teacher | None:

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from regularized_training import training
 from regularized_training.parallel import Share
-from regularized_training.tasks.batches import augment, batches, image_streams
+from regularized_training.streams import seeds_of
+from regularized_training.tasks.batches import augment, batches
 from regularized_training.tasks.config import AugmentConfig
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.tasks.labelled_task import TaskError
@@ -54,7 +54,7 @@ def test_images_in_memory_come_in_the_order_and_with_the_crops_of_two_streams(
 ) -> None:
     """Which go on from epoch to epoch: networks trained by earlier versions saw the same."""
     task = small_digits.subset(200, 20)
-    order, crops = (torch.Generator().manual_seed(stream) for stream in image_streams(3))
+    order, crops = (torch.Generator().manual_seed(seed) for seed in seeds_of(3)[1:3])
     images = torch.tensor(task.train_images)
     seen = [
         augment(images[index], crops, AUGMENT)
@@ -69,11 +69,6 @@ def test_images_in_memory_come_in_the_order_and_with_the_crops_of_two_streams(
     ]
     assert len(found) == len(seen) == 6
     assert all(torch.equal(a, b) for a, b in zip(found, seen, strict=True))
-
-
-def test_the_streams_of_order_and_augmentation_are_those_of_the_training() -> None:
-    for seed in (0, 7, 2**31 - 1):
-        assert list(image_streams(seed)) == training._streams(seed)[1:3]
 
 
 @pytest.mark.parametrize("augment", [AUGMENT, AugmentConfig(padding=0, flip=False)])
@@ -129,7 +124,7 @@ def test_every_picture_is_seen_once_an_epoch_with_its_label(pictures: PictureTas
 def order_rng(*, seed: int, epoch: int) -> torch.Generator:
     from regularized_training.tasks.from_files import _seed_of
 
-    return torch.Generator().manual_seed(_seed_of(image_streams(seed)[0], epoch))
+    return torch.Generator().manual_seed(_seed_of(seeds_of(seed).order, epoch))
 
 
 def test_a_crop_without_chance_is_the_picture_resized(pictures: PictureTask) -> None:
