@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from regularized_training.alignment.prediction import (
+    BATCH,
     PredictionConfig,
     fit_readout,
     predict_responses,
@@ -77,7 +78,10 @@ def responses(inputs: TeacherInputs, config: TeacherConfig) -> ResponseTeacher:
     brain = brain_of(inputs, config)
     network = trained.network()
     settings = PredictionConfig(
-        layer=oracle.training.distorted.layer, epochs=oracle.readout_epochs, seed=config.seed
+        layer=oracle.training.distorted.layer,
+        epochs=oracle.readout_epochs,
+        batch_size=min(BATCH, brain.n_stimuli - len(brain.held_out)),
+        seed=config.seed,
     )
     readout = fit_readout(
         network, brain, settings, n_channels=trained.n_channels, device=inputs.device

@@ -264,7 +264,10 @@ class ReferencedImages(dj.Manual):
             If it is not below the setting `images`, or too deep.
         """
         root = _root()
-        for below, above in ((folder.absolute(), root), (folder.resolve(), root.resolve())):
+        places = [(folder.resolve(), root.resolve())]
+        if ".." not in folder.parts:  # else what is below by name may be elsewhere
+            places.insert(0, (folder.absolute(), root))
+        for below, above in places:
             if below.is_relative_to(above):
                 name = below.relative_to(above).as_posix()
                 if len(name) > LONGEST_FOLDER:

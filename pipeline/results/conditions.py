@@ -41,6 +41,8 @@ CONDITION = [
 
 SHUFFLED = ", {:g} of labels shuffled"
 MOST_NAMED = 4  # settings that a label says; of more, a number must tell apart
+# Settings that are said as one, whatever is in them.
+SAID_AS_ONE = {"distorted": "distorted images"}
 # Settings that may have any value, which does not tell of what it is.
 OF_ANY_VALUE = ("options", "weights", "weights_digest")
 HASHES = ["network_hash", "teacher_hash", "scan_group", "training_hash"]
@@ -156,6 +158,8 @@ def what_differs(configs: Sequence[Mapping[str, Any]], known: Collection[str]) -
     ['epochs 3', 'epochs 5', '']
     >>> what_differs([{"width": 8}, {"width": 8, "options": {"depth": 6}}], ("width",))
     ['', 'depth 6']
+    >>> what_differs([{"epochs": 3}, {"epochs": 3, "distorted": {"layer": "stage1"}}], ())
+    ['', 'distorted images']
     """
     flat = [
         dict(_flattened({name: value for name, value in config.items() if name not in known}))
@@ -178,7 +182,9 @@ def _flattened(
     config: Mapping[str, Any], within: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
     for name, value in config.items():
-        if isinstance(value, Mapping) and value:
+        if name in SAID_AS_ONE and value:
+            yield (*within, name), SAID_AS_ONE[name]
+        elif isinstance(value, Mapping) and value:
             yield from _flattened(value, (*within, name))
         else:
             yield (*within, name), value

@@ -184,9 +184,11 @@ class Evaluation(Computed):
     Plan: ClassVar[Any]
 
     def __init_subclass__(
-        cls, *, name: str, settings: Settings | None = None, plan: str = "", **kwargs: Any
+        cls, *, name: str = "", settings: Settings | None = None, plan: str = "", **kwargs: Any
     ) -> None:
         super().__init_subclass__(**kwargs)
+        if not name:  # a base of several
+            return
         if name in EVALUATIONS:
             other = EVALUATIONS[name].__module__
             raise ValueError(f"evaluation {name!r}: {cls.__module__} and {other} both have it")

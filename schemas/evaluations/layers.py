@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -12,16 +11,15 @@ import datajoint as dj
 from regularized_training.networks.config import NetworkConfig as NetworkSettings
 from schemas.base import Found
 from schemas.configurations import read_config
-from schemas.evaluations.base import Asked, Evaluation, Settings, Subject
+from schemas.evaluations.base import Settings, Subject
+from schemas.evaluations.judged import Judged
 from schemas.teacher_plan import ScanGroup, TeacherConfig  # noqa: F401 - named in definitions
-from schemas.teaching import Teacher
-from schemas.training import ImageSet, NetworkConfig, TrainedNetwork
-
-JUDGE = "neural_model"  # the kind of teacher that networks are compared with
+from schemas.teaching import Teacher  # noqa: F401 - likewise
+from schemas.training import ImageSet, NetworkConfig
 
 
 class LayerSimilarity(
-    Evaluation,
+    Judged,
     name="layers",
     plan="RepresentationPlan",
     settings=Settings(
@@ -39,11 +37,8 @@ class LayerSimilarity(
     tested, and then by the stimuli themselves.
     """
 
-    beside = ("Teacher.proj(judge_hash='teacher_hash', judge_group='scan_group')",)
-    asked_beside = (
-        "TeacherConfig.proj(judge_hash='teacher_hash')",
-        "ScanGroup.proj(judge_group='scan_group')",
-    )
+    judged_by = "neural_model"
+    judges_what = "compares networks with"
     result = """
         n_compared : int32     # stimuli
     """
@@ -63,50 +58,6 @@ class LayerSimilarity(
             alignment_stimuli = null   : float64
         """
 
-    @property
-    def key_source(self) -> Any:
-        """What some experiment asks for, as far as network and judge are there."""
-        judges = Teacher.proj(judge_hash="teacher_hash", judge_group="scan_group")
-        return self.keys_in(self.Plan) & TrainedNetwork.proj() & judges
-
-    @classmethod
-    def check(cls, settings: Sequence[Any], experiment: Any) -> None:
-        """Raise a ValueError if the experiment has no teacher to compare with."""
-        if settings and JUDGE not in [entry.kind for entry in experiment.teachers]:
-            raise ValueError(
-                "representation: compares networks with neural_model teachers, of which there is "
-                "none; add one, or leave out the table [representation]"
-            )
-
-    @classmethod
-    def rows_asked(
-        cls, settings: Sequence[Any], asked: Asked
-    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """All networks with each neural teacher.
-
-        Networks see the stimuli at the size at which the teacher teaches, unless another is given.
-        """
-        assert cls.settings is not None
-        rows: dict[str, dict[str, Any]] = {}
-        judges: dict[tuple[str, ...], dict[str, Any]] = {}
-        for entry in (e for e in asked.experiment.teachers if e.kind == JUDGE):
-            for _, variant in asked.experiment.variations:
-                size = entry.trainings(variant)[0].regularizer.stimulus_size
-                for one in settings:
-                    config = one
-                    if config.stimulus_size is None:
-                        config = config.model_copy(update={"stimulus_size": size})
-                    row = cls.settings.row(config)
-                    rows[row["representation_hash"]] = row
-                    judge = {
-                        "judge_hash": TeacherConfig.row(entry.teacher)["teacher_hash"],
-                        "judge_group": asked.group_of(entry),
-                        "representation_hash": row["representation_hash"],
-                    }
-                    judges[tuple(judge.values())] = judge
-        plans = [{**training, **judge} for training in asked.trainings for judge in judges.values()]
-        return list(rows.values()), plans
-
     def evaluate(self, subject: Subject, settings: Any, device: str) -> Found:
         """Compare one network."""
         from regularized_training.alignment.layers import compare_layers
@@ -115,8 +66,8 @@ class LayerSimilarity(
         from regularized_training.training import initial_network
 
         key = subject.key
-        judge = Teacher.load({"teacher_hash": key["judge_hash"], "scan_group": key["judge_group"]})
-        assert judge is not None and judge.says == "similarity", "only such are planned as judges"
+        judge = self.judge(key)
+        assert judge.says == "similarity", "only such are planned as judges"
         described = (NetworkConfig & key).fetch1("config", "needs")
         network = read_config(NetworkSettings, *described)
         channels, classes = (ImageSet & key).fetch1("channels", "classes")

@@ -39,7 +39,7 @@ hidden_channels = 4
 epochs = 1
 batch_size = 32
 augment = { flip = false }
-regularizer = { n_stimuli = 4 }
+regularizer = { method = "mylab_contrast", n_stimuli = 4 }
 
 [[attacks]]
 method = "pgd"
@@ -134,9 +134,11 @@ def test_its_parts_are_trained_attacked_evaluated_drawn_passed_on_and_explained(
     assert archive.stat().st_size > 0
 
     explained = json.loads(done[6]["out"])
-    (origin,) = [o for o in explained["values"]["origins"] if o["name"] == "mylab_net"]
-    assert (origin["distribution"], origin["version"]) == ("mylab-parts", "1.2")
-    assert len(origin["digest"]) == 16
+    origins = {o["name"]: o for o in explained["values"]["origins"]}
+    for name in ("mylab_net", "mylab_contrast"):
+        origin = origins[name]
+        assert (origin["distribution"], origin["version"]) == ("mylab-parts", "1.2")
+        assert len(origin["digest"]) == 16
     assert '"name": "mylab_brightness"' in json.dumps(explained["sources"])
     assert_what_is_missing_is_said(lab)
 

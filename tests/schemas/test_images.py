@@ -121,6 +121,19 @@ def test_a_link_below_the_folder_of_images_will_do(
     assert ReferencedImages.fetch1("folder") == "sets/few"
 
 
+def test_a_folder_beside_that_of_images_is_not_below_it(
+    task: PictureTask, settings: Settings, tmp_path: Path
+) -> None:
+    elsewhere = shutil.move(task.folder, tmp_path / "disk")
+    around = task.folder.parent.parent / ".." / Path(elsewhere).name
+    with pytest.raises(TaskError, match="not below"):
+        ReferencedImages.relative(around)
+    within = task.folder.parent / "other" / ".." / task.folder.name
+    (task.folder.parent / "other").mkdir()
+    task.folder.mkdir()
+    assert ReferencedImages.relative(within) == "sets/few"
+
+
 # -- refused -------------------------------------------------------------------------------
 
 

@@ -81,7 +81,7 @@ def test_every_network_is_asked_for_the_responses_that_the_brain_gives(database:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"teachers": ["none"]}, "predicts the responses of 'responses' teachers, of which there"),
+        ({"teachers": ["none"]}, "predicts what is said by responses teachers, of which there"),
         ({"neural_prediction": {**ASKED, "layer": "conv3"}}, "layers: conv3 are not among"),
         ({"neural_prediction": {"epochs": 3}}, "neural_prediction.*layer"),
     ],
