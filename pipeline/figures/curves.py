@@ -26,6 +26,13 @@ COLOURS = {
     "recorded_rsm": "#D55E00",
     "shuffle_neurons": "#009E73",
     "gaussian": "#A6761D",
+    "responses": "#D55E00",
+    "responses_shuffle": "#009E73",
+    "responses_shuffle_neurons": "#66C2A5",
+    "responses_untrained": "#BD9E39",
+    "responses_data": "#0072B2",
+    "responses_gabor": "#CC79A7",
+    "responses_oracle": "#56B4E9",
 }
 STYLES = ("-", "--", ":", "-.")
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from neuroteach import results
 from pipeline.database.opening import Database
+from pipeline.evaluations import robustness
 from pipeline.evaluations.neural_prediction import NEURAL_PREDICTION
+from pipeline.evaluations.robustness import ROBUSTNESS
 from pipeline.experiments.adding import add_experiment
 from pipeline.experiments.file import ExperimentSettings
 from pipeline.experiments.selection import Selection
@@ -43,7 +46,7 @@ def asked(stimuli: str, **changes: Any) -> ExperimentSettings:
                 {"kind": "responses", "source": "lab"},
                 {"kind": "responses_shuffle", "source": "lab"},
             ],
-            "noise": [],
+            "noise": [{"levels": [0, 0.1, 0.3]}, {"kind": "uniform", "levels": [0.2]}],
             "neural_prediction": ASKED,
         }
         | changes
@@ -75,7 +78,43 @@ def test_every_network_is_asked_for_the_responses_that_the_brain_gives(database:
     assert list(table.columns) == ["judge", "condition", "correlation"]
     NEURAL_PREDICTION.figures["neural-prediction"](Selection("predicted"))
     measured = set(results.differences("predicted")["measure"])
-    assert "prediction of mouse V1, stage1" in measured
+    assert {"prediction of mouse V1, stage1", "robustness score"} <= measured
+    assert_robustness_is_relative_to_networks_without_a_teacher()
+
+
+def assert_robustness_is_relative_to_networks_without_a_teacher() -> None:
+    """Literally, from the rows: a mean over kinds of noise of a ratio of means over levels."""
+    noise = results.noise_by_seed("predicted")
+    noise = noise[noise["level"] > 0]
+    frame = results.robustness_by_seed("predicted")
+    assert len(frame) == 6 and (frame["n_kinds"] == 2).all()
+    for row in frame.itertuples():
+        ratios = []
+        for kind in ("gaussian", "uniform"):
+            levels = noise[noise["noise"] == kind]
+            own = levels[(levels["teacher"] == row.teacher) & (levels["seed"] == row.seed)]
+            ratios.append(
+                own["accuracy"].mean() / levels[levels["teacher"] == "none"]["accuracy"].mean()
+            )
+        assert row.robustness == pytest.approx(np.mean(ratios))
+    plain = frame[frame["teacher"] == "none"]
+    assert plain["robustness"].mean() == pytest.approx(1)
+    both = results.robustness_and_prediction("predicted")
+    assert len(both) == 6 and both["prediction"].notna().all()
+    assert results.robustness_regression("predicted").empty  # of two networks each
+    ROBUSTNESS.figures["robustness"](Selection("predicted"))
+
+
+def test_a_regression_is_made_for_each_kind_of_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({name: rng.normal(size=40) for name in robustness.FACTORS})
+    frame = frame.assign(image_set="i", brain="b", judge="j", teacher=["x"] * 20 + ["y"] * 20)
+    frame["robustness"] = 2 * frame["clean_accuracy"] + frame["prediction"] * (frame.teacher == "x")
+    monkeypatch.setattr(robustness, "robustness_and_prediction", lambda selection: frame)
+    found = robustness.robustness_regression(Selection()).set_index(["teacher", "factor"])
+    assert found.loc[("x", "prediction"), "slope"] == pytest.approx(1)
+    assert found.loc[("y", "prediction"), "slope"] == pytest.approx(0, abs=1e-9)
+    assert (found["n"] == 20).all() and found["r_squared"].to_numpy() == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
