@@ -31,8 +31,8 @@ def robustness_by_seed(selection: Selection) -> pd.DataFrame:
     """Robustness score of Safarani et al. 2021, of noise, a row per network.
 
     The score is the mean over kinds of noise c of A_c / A_c(baseline), A_c being the mean accuracy
-    over the levels of a kind above 0. The baseline is that of networks without a teacher, alike in all
-    else, that have learned clean images alone; the mean over their seeds.
+    over the levels of a kind above 0. The baseline is the mean over seeds of networks without a
+    teacher that are alike in all else and have learned clean images alone.
 
     Returns
     -------
