@@ -60,9 +60,10 @@ def train(
 ) -> TrainedNetwork:
     """Train a network on a task and, with a teacher, toward its similarity.
 
-    Started by ``torchrun`` and after ``torch.distributed.init_process_group``, each process takes
-    an equal part of every batch of images and of stimuli, and all end with the same network; see
-    ``regularized_training.parallel``.
+    With ``config.devices`` above 1, a process for each of them is started here. Each of several
+    processes, also of those that ``torchrun`` starts and that call this after
+    ``torch.distributed.init_process_group``, takes an equal part of every batch of images and of
+    stimuli, and all end with the same network; see ``regularized_training.parallel``.
 
     Seed, config and data decide the result: on one machine with a given number of threads it is
     the same to the bit, also if the training was killed and resumed from its checkpoint. With the
@@ -95,11 +96,23 @@ def train(
     Raises
     ------
     TrainingError
-        If the loss stops being finite, or there is a teacher without a regulariser or a
-        regulariser without a teacher.
+        If the loss stops being finite, there is a teacher without a regulariser or a regulariser
+        without a teacher, or fewer GPUs than devices are asked for.
     CheckpointError
         If the checkpoint cannot be read or is that of another training.
     """
+    if config.devices > 1 and parallel.world_size() == 1:
+        from regularized_training.several_processes import train_on_devices
+
+        return train_on_devices(
+            config.devices,
+            (task, network_config, config, seed),
+            teacher=teacher,
+            device=device,
+            reading_processes=reading_processes,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
     if config.hold_out_validation:
         task = task.with_validation()
     task = task.subset(config.n_train, config.n_test)

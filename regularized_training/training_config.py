@@ -115,6 +115,9 @@ class TrainingConfig(Config):
     regularizer : LessonConfig, optional
         How to learn from a teacher: as Li et al. 2019, as Federer et al. 2020, or by another
         lesson; None to train on the task alone.
+    devices : int
+        Of a machine, each of which has an equal part of every batch; its own part is what a device
+        normalises by, and whose stimuli it compares. The processors count as any number of devices.
     distorted : DistortedConfig, optional
         Learn distorted images as well, which no teacher is needed for.
     """
@@ -142,6 +145,7 @@ class TrainingConfig(Config):
     reductions: int = added(5, since="0.2.0", ge=1)
     best_epoch: bool = added(False, since="0.2.0")
     weight_decay_of: Literal["weights", "all"] = added("weights", since="0.2.0")
+    devices: int = added(1, since="0.2.0", ge=1, le=64)
     distorted: DistortedConfig | None = added(None, since="0.2.0")
 
     @model_validator(mode="after")
@@ -159,6 +163,11 @@ class TrainingConfig(Config):
                     f"hold_out_validation: false, expected true with {asking}, which goes by "
                     "accuracy on the validation part"
                 )
+        if self.batch_size % self.devices or self.batch_size < 2 * self.devices:
+            raise ValueError(
+                f"devices: {self.devices}, expected a divisor of batch_size, which is "
+                f"{self.batch_size}, with at least 2 images for each"
+            )
         if self.distorted is not None and self.regularizer is not None:
             raise ValueError(
                 "distorted: given beside a regularizer, but what is learned from distorted images "
