@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from regularized_training.alignment.prediction import (
     BATCH,
@@ -27,8 +26,8 @@ from regularized_training.teachers.config import TeacherConfig
 from regularized_training.teachers.making import TeacherInputs
 from regularized_training.teachers.making_responses import responses as brain_of
 from regularized_training.teachers.oracle_config import OracleConfig
+from regularized_training.teachers.response_rows import ComputedRows
 from regularized_training.teachers.responses import ResponseTeacher
-from regularized_training.teachers.stimuli import Scale
 from regularized_training.training import train
 
 if TYPE_CHECKING:
@@ -86,48 +85,17 @@ def responses(inputs: TeacherInputs, config: TeacherConfig) -> ResponseTeacher:
     readout = fit_readout(
         network, brain, settings, n_channels=trained.n_channels, device=inputs.device
     )
-    said = Predicted(
-        network, settings.layer, readout, brain, trained.n_channels, device=inputs.device
-    )
-    return ResponseTeacher(config.kind, brain.stimuli, said, brain.held_out, scale=brain.scale)
 
-
-class Predicted:
-    """Responses that a network predicts to a teacher's stimuli, computed when they are asked for.
-
-    Parameters
-    ----------
-    network, layer, readout, n_channels, device
-        As of :func:`~regularized_training.alignment.prediction.predict_responses`.
-    brain : ResponseTeacher
-        Whose stimuli and neurons they are.
-    """
-
-    def __init__(
-        self,
-        network: nn.Module,
-        layer: str,
-        readout: nn.Module,
-        brain: ResponseTeacher,
-        n_channels: int,
-        *,
-        device: str | torch.device,
-    ) -> None:
-        self.shape = (brain.n_stimuli, brain.n_neurons)
-        self._network, self._layer, self._readout = network, layer, readout
-        self._stimuli: NDArray = brain.stimuli
-        assert brain.scale is not None
-        self._scale: Scale = brain.scale
-        self._n_channels, self._device = n_channels, device
-
-    def rows(self, index: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Responses to some stimuli, (len(index), neuron)."""
+    def said(index: NDArray[np.int64]) -> NDArray[np.float32]:
         return predict_responses(
-            self._network,
-            self._layer,
-            self._readout,
-            self._stimuli[index],
-            n_channels=self._n_channels,
-            scale=self._scale,
-            device=self._device,
+            network,
+            settings.layer,
+            readout,
+            brain.stimuli[index],
+            n_channels=trained.n_channels,
+            scale=brain.scale,
+            device=inputs.device,
         )
+
+    rows = ComputedRows((brain.n_stimuli, brain.n_neurons), said)
+    return ResponseTeacher(config.kind, brain.stimuli, rows, brain.held_out, scale=brain.scale)

@@ -1,8 +1,8 @@
 """One training in several processes: on the GPUs of a machine, or on several machines.
 
 Those of one machine are started where ``TrainingConfig.devices`` asks for them; those of several by
-torch's own launcher. Its ``DistributedDataParallel`` keeps their networks alike. A script for ``torchrun --nproc-per-node 4 script.py`` is that for one process, but for three
-lines::
+torch's own launcher. Its ``DistributedDataParallel`` keeps their networks alike. A script for
+``torchrun --nproc-per-node 4 script.py`` is that for one process, but for three lines::
 
     import os
     import torch.distributed

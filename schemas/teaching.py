@@ -29,7 +29,7 @@ from schemas.teacher_plan import ScanGroup, TeacherConfig, TeacherPlan
 if TYPE_CHECKING:
     from regularized_training.teachers.any_teacher import Teacher as Teachers
     from regularized_training.teachers.making import TeacherInputs
-    from regularized_training.teachers.response_rows import ChosenRows
+    from regularized_training.teachers.response_rows import ChosenRows, ComputedRows
     from regularized_training.teachers.responses import ResponseTeacher
     from regularized_training.teachers.teacher import SimilarityTeacher
     from regularized_training.trained_network import TrainedNetwork
@@ -276,10 +276,17 @@ def _rows(
 
 def _untrained(
     members: Sequence[dict[str, Any]], stimuli: NDArray, seed: int
-) -> list[NDArray[np.float32]]:
-    """What the encoders of each scan predict with random weights."""
-    encoders = [FittedEncoder.load(member).untrained(seed) for member in members]
-    return [encoder.predict(stimuli, device=computing().device) for encoder in encoders]
+) -> list[ComputedRows]:
+    """What the encoders of each scan predict with random weights, when it is asked for."""
+    from regularized_training.teachers.response_rows import ComputedRows
+
+    device = computing().device
+
+    def predicted(encoder: Any) -> ComputedRows:
+        shape = (len(stimuli), encoder.n_neurons)
+        return ComputedRows(shape, lambda index: encoder.predict(stimuli[index], device=device))
+
+    return [predicted(FittedEncoder.load(member).untrained(seed)) for member in members]
 
 
 def _predictions(

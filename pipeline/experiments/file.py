@@ -19,6 +19,7 @@ from pipeline.experiments.content import ExperimentError, merged, with_extended,
 from predictive_model.config import Config, Seed, what_is_wrong
 from predictive_model.encoders.config import EncoderConfig
 from predictive_model.fits.config import FitConfig
+from regularized_training.lessons.batch_ratio import BatchRatio
 from regularized_training.lessons.config import LI, lesson_config
 from regularized_training.networks.calls import require_network
 from regularized_training.networks.compared import compared_layers
@@ -73,12 +74,15 @@ class TeacherEntry(TeacherConfig):
     alphas : tuple of float
         Train with each of these weights of the similarity loss, or ratios of an RSM; by default
         with the regulariser's.
+    batch_ratios : tuple of str
+        Train with each of these ratios of batches, ``"1:4"``; by default with the regulariser's.
     """
 
     source: str | None = None
     training: dict[str, Any] = {}
     regularizer: dict[str, Any] = {}
     alphas: tuple[float, ...] = ()
+    batch_ratios: tuple[BatchRatio, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -100,13 +104,15 @@ class TeacherEntry(TeacherConfig):
         return TeacherConfig(**{name: getattr(self, name) for name in TeacherConfig.model_fields})
 
     def trainings(self, config: TrainingConfig) -> list[TrainingConfig]:
-        """How networks are trained with it: one setting for each alpha."""
+        """How networks are trained with it: one setting for each alpha and ratio of batches."""
         described = merged(config.model_dump(), self.training)
         if self.kind == "none":
             return [TrainingConfig.model_validate({**described, "regularizer": None})]
         whole = merged(described, {"regularizer": self.regularizer})
         strength = lesson_config(whole["regularizer"].get("method", LI)).strength
-        changes = [{strength: alpha} for alpha in self.alphas] or [{}]
+        alphas: list[dict[str, Any]] = [{strength: alpha} for alpha in self.alphas] or [{}]
+        ratios = [{"batch_ratio": ratio} for ratio in self.batch_ratios] or [{}]
+        changes = [alpha | ratio for alpha in alphas for ratio in ratios]
         taught = [merged(whole, {"regularizer": change}) for change in changes]
         return [TrainingConfig.model_validate(one) for one in taught]
 

@@ -8,7 +8,7 @@ here. Nothing is copied; what is made is made of the rows that are asked for.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,6 +49,26 @@ class ArrayRows:
     def digest(self) -> str:
         """Of all values."""
         return array_digest(self._array)
+
+
+class ComputedRows:
+    """Rows that are computed when they are asked for, and held nowhere.
+
+    Parameters
+    ----------
+    shape : (stimulus, neuron)
+    compute : callable
+        Called with the numbers of stimuli, returns their rows.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int], compute: Callable[[NDArray[np.int64]], NDArray[Any]]
+    ) -> None:
+        self.shape, self._compute = shape, compute
+
+    def rows(self, index: ArrayLike) -> NDArray[Any]:
+        """Rows of some stimuli, computed."""
+        return self._compute(row_index(index, self.shape[0]))
 
 
 class SideBySide:

@@ -395,6 +395,30 @@ def test_another_regulariser_has_a_ratio_for_its_alphas(tmp_path: Path) -> None:
         read_experiment(path, "paper", network=network)
 
 
+def test_batch_ratios_are_trained_with_each_alpha(tmp_path: Path) -> None:
+    teachers = [{"kind": "neural_model", "alphas": [1, 3], "batch_ratios": ["1:4", "2:2"]}]
+    settings = read_experiment(write(tmp_path, MINIMAL), "paper", teachers=teachers)
+    assert settings.training is not None
+    lessons = [t.regularizer for t in settings.teachers[0].trainings(settings.training)]
+    found = [(lesson.alpha, lesson.batch_ratio) for lesson in lessons if lesson is not None]
+    assert found == [(1, "1:4"), (1, "1:1"), (3, "1:4"), (3, "1:1")]
+    teachers = [{"kind": "neural_model", "batch_ratios": ["0:1"]}]
+    with pytest.raises(ExperimentError, match="batch_ratio: '0:1', expected two whole numbers"):
+        read_experiment(write(tmp_path, MINIMAL), "paper", teachers=teachers)
+
+
+def test_a_teacher_may_change_how_networks_are_trained(tmp_path: Path) -> None:
+    distorted = {"layer": "stage1", "by": {"gaussian": [0.1]}}
+    teachers = [{"kind": "none"}, {"kind": "none", "training": {"distorted": distorted}}]
+    settings = read_experiment(write(tmp_path, MINIMAL), "paper", teachers=teachers)
+    assert settings.training is not None
+    plain, oracle = (entry.trainings(settings.training)[0] for entry in settings.teachers)
+    assert plain.distorted is None and oracle.distorted is not None
+    assert oracle.model_copy(update={"distorted": None}) == plain
+    described = settings.model_dump(mode="json")
+    assert ExperimentSettings.model_validate(described) == settings
+
+
 def test_an_encoder_speaks_once_in_a_source(tmp_path: Path) -> None:
     sources = {"mouse": {"encoders": ["m", "m"], "stimuli": "k"}}
     with pytest.raises(ExperimentError, match="m, m: expected every encoder once"):
