@@ -44,7 +44,7 @@ class EvaluationSet(dj.Manual):
                 return False
             raise TaskError(
                 f"name: the database has another evaluation set named {images.name!r}; choose "
-                f"another name, or `neuroteach delete evaluation {images.name}`"
+                f"another name, or `neuroteach delete evaluation-set {images.name}`"
             )
         n, channels, height, width = images.images.shape
         cls.insert1(

@@ -65,12 +65,12 @@ def images(name: str, dry_run: DryRun = False, yes: Yes = False) -> None:
         _delete(deletion.of_images(name), dry_run, yes)
 
 
-@delete_app.command("evaluation")
+@delete_app.command("evaluation-set")
 @reporting_errors
 def evaluation(name: str, dry_run: DryRun = False, yes: Yes = False) -> None:
     """Delete an evaluation set, and what networks answered to it.
 
-    Example: `neuroteach delete evaluation sketches --dry-run`
+    Example: `neuroteach delete evaluation-set sketches --dry-run`
     """
     from pipeline.query import deletion
 

@@ -120,7 +120,7 @@ def import_evaluation(
 ) -> None:
     """Import labelled images for networks that were trained on others. They are kept in colour.
 
-    Example: `neuroteach import evaluation sketches.zip --size 224 --outputs categories.json`
+    Example: `neuroteach import evaluation-set sketches.zip --size 224 --outputs categories.json`
     """
     from predictive_model.recordings.recording import check_name
     from regularized_training.tasks.evaluation_files import read_evaluation_set

@@ -21,7 +21,7 @@ import_app.command("encoder")(import_encoder)
 import_app.command("stimuli")(import_stimuli)
 import_app.command("rsm")(import_rsm)
 import_app.command("images")(import_images)
-import_app.command("evaluation")(import_evaluation)
+import_app.command("evaluation-set")(import_evaluation)
 
 
 @import_app.command("scan")

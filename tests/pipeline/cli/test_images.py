@@ -71,13 +71,13 @@ def test_where_images_are_is_a_setting(tmp_path: Path) -> None:
 def test_an_evaluation_set_is_imported_and_deleted(run_with_database: Run, tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "few") / "val"
     (folder / "outputs.json").write_text('{"cat": ["lynx", "puma"], "dog": ["pug"], "owl": ["x"]}')
-    command = ("import", "evaluation", folder, "--size", "16", "--name", "other")
+    command = ("import", "evaluation-set", folder, "--size", "16", "--name", "other")
     said = " ".join(run_with_database(*command).stderr.split())
     assert "other: 9 images of 3 x 16 x 16, 3 labels, meant by 4 classes" in said
     assert said.endswith("imported")
     assert "was there already" in run_with_database(*command).stderr
-    result = run_with_database("delete", "evaluation", "other", "--yes")
+    result = run_with_database("delete", "evaluation-set", "other", "--yes")
     assert "1 of EvaluationSet" in result.stderr
     assert "other is not in the database" in one_line_error(
-        run_with_database("delete", "evaluation", "other", "--yes")
+        run_with_database("delete", "evaluation-set", "other", "--yes")
     )
