@@ -20,12 +20,12 @@ from regularized_training.alignment.prediction import (
     fit_readout,
     predict_responses,
 )
+from regularized_training.oracle_config import OracleConfig
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.tasks.picture_task import PictureTask
 from regularized_training.teachers.config import TeacherConfig
 from regularized_training.teachers.making import TeacherInputs
 from regularized_training.teachers.making_responses import responses as brain_of
-from regularized_training.teachers.oracle_config import OracleConfig
 from regularized_training.teachers.response_rows import ComputedRows
 from regularized_training.teachers.responses import ResponseTeacher
 from regularized_training.training import train
@@ -71,7 +71,7 @@ def responses(inputs: TeacherInputs, config: TeacherConfig) -> ResponseTeacher:
     The readout does not see the stimuli that are held out. Responses are computed as they are
     read.
     """
-    assert inputs.oracle is not None and config.oracle is not None
+    assert inputs.oracle is not None and isinstance(config.oracle, OracleConfig)
     oracle, trained = config.oracle, inputs.oracle
     assert oracle.training.distorted is not None
     brain = brain_of(inputs, config)

@@ -16,6 +16,7 @@ import torch
 from torch import distributed, multiprocessing
 
 from predictive_model.threads import n_cores
+from regularized_training.joint_loss import TrainingError
 
 if TYPE_CHECKING:
     from regularized_training.trained_network import EpochRecord, TrainedNetwork
@@ -26,6 +27,7 @@ FAILED, DONE = "failed.pickle", "trained.pickle"
 
 
 def train_on_devices(
+    train: Callable[..., TrainedNetwork],
     n: int,
     arguments: tuple[Any, ...],
     *,
@@ -39,6 +41,8 @@ def train_on_devices(
 
     Parameters
     ----------
+    train : callable
+        :func:`~regularized_training.training.train`, which calls this.
     n : int
         Number of devices: of GPUs the first ones, of the CPU so many processes.
     arguments, progress, **settings
@@ -54,8 +58,6 @@ def train_on_devices(
     Exception
         Whatever one of the processes raised.
     """
-    from regularized_training.joint_loss import TrainingError
-
     kind = torch.device(device).type
     if kind == "cuda" and n > torch.cuda.device_count():
         raise TrainingError(
@@ -67,7 +69,7 @@ def train_on_devices(
     with tempfile.TemporaryDirectory(prefix="neuroteach-") as folder, _only_local(kind):
         work = multiprocessing.start_processes(
             _work,
-            (n, Path(folder), kind, records, arguments, settings),
+            (train, n, Path(folder), kind, records, arguments, settings),
             nprocs=n,
             join=False,
             start_method="spawn",
@@ -94,6 +96,7 @@ def train_on_devices(
 
 def _work(
     rank: int,
+    train: Callable[..., TrainedNetwork],
     n: int,
     folder: Path,
     kind: str,
@@ -102,8 +105,6 @@ def _work(
     settings: dict[str, Any],
 ) -> None:
     """What one of the processes does."""
-    from regularized_training.training import train
-
     torch.set_num_threads(max(1, n_cores() // n))
     device = f"cuda:{rank}" if kind == "cuda" else kind
     if kind == "cuda":

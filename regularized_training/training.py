@@ -105,6 +105,7 @@ def train(
         from regularized_training.several_processes import train_on_devices
 
         return train_on_devices(
+            train,
             config.devices,
             (task, network_config, config, seed),
             teacher=teacher,

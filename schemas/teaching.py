@@ -214,8 +214,9 @@ class Teacher(Computed):
     ) -> TrainedNetwork:
         """The oracle, trained on the images that are its stimuli and on distorted ones."""
         from regularized_training.oracle import train_oracle
+        from regularized_training.oracle_config import OracleConfig
 
-        assert config.oracle is not None
+        assert isinstance(config.oracle, OracleConfig)
         task = TaskStimuli.task_of(member["stimulus_set"])
         return train_oracle(
             ImageSet.load({"image_set": task}),

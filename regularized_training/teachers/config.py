@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    SerializeAsAny,
+    model_validator,
+)
 
 from predictive_model.config import Config, Seed, added
+from predictive_model.parts import load
 from regularized_training.teachers.kinds import (
     KINDS,
     ORACLE,
@@ -15,7 +23,6 @@ from regularized_training.teachers.kinds import (
     says_of,
     weighs_neurons,
 )
-from regularized_training.teachers.oracle_config import OracleConfig
 
 OF_RSM = kinds_of("rsm")  # kinds whose stimuli are those of an RSM that is given
 OF_TRIALS = kinds_of("trials")  # not of an encoder
@@ -25,6 +32,14 @@ Predictability = Literal["trial", "image", "explainable"]
 DEFAULT_PREDICTABILITY: Predictability = "explainable"
 
 V1_MEAN, V1_SD = 0.495, 0.582  # of firing rates in macaque V1, as Federer et al. 2020 give them
+
+
+def _read_oracle(value: Any) -> Any:
+    """Settings of an oracle; their class is imported here, as it knows of lessons and so of us."""
+    return load("regularized_training.oracle_config:OracleConfig").model_validate(value)
+
+
+AnyOracle = Annotated[SerializeAsAny[Config], BeforeValidator(_read_oracle)]
 
 
 class TeacherConfig(Config):
@@ -124,7 +139,7 @@ class TeacherConfig(Config):
     options: dict[str, JsonValue] = added({}, since="0.2.0")
     centred: bool | None = added(None, since="0.2.0")
     predictability: Predictability = added("trial", since="0.2.0")
-    oracle: OracleConfig | None = added(None, since="0.2.0")
+    oracle: AnyOracle | None = added(None, since="0.2.0")
 
     @model_validator(mode="after")
     def _check(self) -> TeacherConfig:

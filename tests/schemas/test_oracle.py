@@ -19,6 +19,7 @@ from pipeline.experiments.file import ExperimentSettings
 from pipeline.experiments.selection import Selection
 from pipeline.results.conditions import conditions
 from pipeline.workers import populate
+from regularized_training.oracle_config import OracleConfig
 from regularized_training.teachers.config import TeacherConfig
 from schemas import recording, teacher_plan, teaching, training
 from schemas.configurations import read_config
@@ -83,7 +84,7 @@ def test_it_is_built_and_trained_as_networks_are_but_for_the_teacher() -> None:
     row = (teacher_plan.TeacherConfig & {"teacher": "responses_oracle"}).fetch1()
     config = read_config(TeacherConfig, row["config"], row["needs"])
     planned = oracle_settings("0" * 16)
-    assert config.oracle is not None and planned.training is not None
+    assert isinstance(config.oracle, OracleConfig) and planned.training is not None
     assert config.oracle.network == planned.network
     assert config.oracle.training.regularizer is None
     assert config.oracle.training.batch_size == planned.training.batch_size

@@ -122,6 +122,7 @@ def test_everything_planned_is_computed_and_nothing_else() -> None:
         "NeuralPrediction": (0, 0),
         "AdversarialDistance": (12, 12),
         "AttackChecks": (12, 12),
+        "OtherImagesAccuracy": (0, 0),
     }
 
 

@@ -1,0 +1,89 @@
+"""Accuracy on images that networks were not trained for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from pipeline.experiments.selection import Selection
+from pipeline.figures.curves import STARS, dots, height
+from pipeline.figures.drawing import new_figure, with_caveat
+from pipeline.results.conditions import settings
+from pipeline.results.frames import ORDER, network_frame, over_seeds, sort_frame
+from pipeline.results.registry import Compared, Drawing, Result, register
+from pipeline.results.tables import summary_table
+from schemas.evaluations.other_images import OtherImagesAccuracy
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def other_images_by_seed(selection: Selection) -> pd.DataFrame:
+    """Accuracy on each evaluation set, a row per network and set."""
+    query = OtherImagesAccuracy.proj("accuracy", "n_images")
+    columns = ["evaluation_set", "accuracy", "n_images"]
+    plan = OtherImagesAccuracy.Plan
+    return network_frame(query, plan, selection, columns, text=("evaluation_set",))
+
+
+def other_images(selection: Selection) -> pd.DataFrame:
+    """Accuracy on each evaluation set: mean and standard error over seeds."""
+    summary = over_seeds(other_images_by_seed(selection), ["accuracy"])
+    return sort_frame(summary, ["image_set", "evaluation_set", *ORDER, "setting"])
+
+
+def other_images_by_label(selection: Selection) -> pd.DataFrame:
+    """The same of the images with each label, a row per network, set and label.
+
+    Returns
+    -------
+    DataFrame
+        ``n_labelled`` is the number of images; ``accuracy`` is missing for a label without any.
+    """
+    query = OtherImagesAccuracy.Label.proj("label", "n_labelled", "accuracy")
+    columns = ["evaluation_set", "label_index", "label", "n_labelled", "accuracy"]
+    plan = OtherImagesAccuracy.Plan
+    return network_frame(query, plan, selection, columns, text=("evaluation_set", "label"))
+
+
+def other_images_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each set and condition: mean ± SEM over seeds."""
+    table = summary_table(frame, {"accuracy": "{:.3f}"})
+    table.insert(0, "images", frame["evaluation_set"].to_numpy())
+    return table
+
+
+def other_images_figure(selection: Selection) -> Figure:
+    """Accuracy of every network on each evaluation set."""
+    frame = OTHER_IMAGES.frame_by_seed(selection)
+    panels = list(frame.groupby(["evaluation_set", settings(frame)], sort=False))
+    heights = [height(rows, 2.2) for _, rows in panels]
+    figure = new_figure((6.4, 1.0 + sum(heights)))
+    axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for ax, ((name, setting), rows) in zip(axes, panels, strict=True):
+        dots(ax, rows, "accuracy")
+        ax.set_title(f"{name}; {setting}" if setting else str(name), fontsize=9)
+    axes[-1].set_xlabel("accuracy")
+    figure.suptitle(with_caveat(f"Accuracy on other images; {STARS}", selection), fontsize=9)
+    return figure
+
+
+OTHER_IMAGES = register(
+    Result(
+        name="other-images",
+        place=55,
+        title="Accuracy on images that networks were not trained for",
+        question="What do networks make of other images?",
+        read=other_images,
+        by_seed=other_images_by_seed,
+        table=other_images_table,
+        evaluation="other_images",
+        lacks=("asks for", "other images; give it a list [[other_images]]"),
+        compared=(
+            Compared("accuracy", lambda f: "accuracy on " + f["evaluation_set"].astype(str)),
+        ),
+        figures={"other-images": Drawing(other_images_figure, "accuracy on other images")},
+        further={"other_images_by_label": other_images_by_label},
+    )
+)
