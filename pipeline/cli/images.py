@@ -70,11 +70,14 @@ def import_images(
     task: Any
     if resize is not None and not by_reference:
         raise typer.BadParameter("is for --by-reference", param_hint="--resize")
+    of_torchvision = source in get_args(image_files.TorchvisionName) and not by_reference
+    if (root is not None or download) and not of_torchvision:
+        raise typer.BadParameter("is for torchvision's sets", param_hint="--root, --download")
     if by_reference:
         task = _pictures_in_place(source, {"grey": grey, "size": size or 224, "resize": resize})
     elif source == "digits":
         task = image_files.digits(size or 32)
-    elif source in get_args(image_files.TorchvisionName):
+    elif of_torchvision:
         folder = root or load_settings().home / "torchvision"
         set_name = cast("image_files.TorchvisionName", source)
         with shown_notes():

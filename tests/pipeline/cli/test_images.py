@@ -48,6 +48,8 @@ def test_a_folder_elsewhere_is_refused_before_it_is_read(
         (("digits", "--by-reference"), "digits is no folder"),
         (("CIFAR10", "--by-reference"), "CIFAR10 is no folder"),
         (("digits", "--resize", "20"), "is for --by-reference"),
+        (("digits", "--download"), "is for torchvision's sets"),
+        (("CIFAR10", "--by-reference", "--root", "x"), "is for torchvision's sets"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(
