@@ -18,8 +18,8 @@ from regularized_training.alignment.prediction import (
     BATCH,
     PredictionConfig,
     fit_readout,
-    predict_responses,
 )
+from regularized_training.networks.trunk import Trunk
 from regularized_training.oracle_config import OracleConfig
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.tasks.picture_task import PictureTask
@@ -28,6 +28,7 @@ from regularized_training.teachers.making import TeacherInputs
 from regularized_training.teachers.making_responses import responses as brain_of
 from regularized_training.teachers.response_rows import ComputedRows
 from regularized_training.teachers.responses import ResponseTeacher
+from regularized_training.teachers.stimuli import as_network_input
 from regularized_training.training import train
 
 if TYPE_CHECKING:
@@ -51,13 +52,10 @@ def train_oracle(
         As of :func:`~regularized_training.training.train`.
     config : OracleConfig
     """
-    distorted = config.training.distorted
-    assert distorted is not None  # the configuration has it checked
-    alone = distorted.model_copy(update={"retrained": False})
     return train(
         task,
         config.network,
-        config.training.model_copy(update={"distorted": alone}),
+        config.training,
         seed,
         device=device,
         checkpoint=checkpoint,
@@ -66,18 +64,21 @@ def train_oracle(
 
 
 def responses(inputs: TeacherInputs, config: TeacherConfig) -> ResponseTeacher:
-    """What a readout of the oracle's trunk, fitted to predicted responses, says of the stimuli.
+    """What a readout of the oracle's trunk says of the stimuli.
 
+    It is fitted to what encoders predict for them, in the paper to recorded responses to others.
     The readout does not see the stimuli that are held out. Responses are computed as they are
     read.
     """
     assert inputs.oracle is not None and isinstance(config.oracle, OracleConfig)
     oracle, trained = config.oracle, inputs.oracle
-    assert oracle.training.distorted is not None
     brain = brain_of(inputs, config)
+    scale = brain.scale
+    assert scale is not None, "a teacher has one"
     network = trained.network()
+    trunk = Trunk(network, oracle.layer)
     settings = PredictionConfig(
-        layer=oracle.training.distorted.layer,
+        layer=oracle.layer,
         epochs=oracle.readout_epochs,
         batch_size=min(BATCH, brain.n_stimuli - len(brain.held_out)),
         seed=config.seed,
@@ -87,15 +88,10 @@ def responses(inputs: TeacherInputs, config: TeacherConfig) -> ResponseTeacher:
     )
 
     def said(index: NDArray[np.int64]) -> NDArray[np.float32]:
-        return predict_responses(
-            network,
-            settings.layer,
-            readout,
-            brain.stimuli[index],
-            n_channels=trained.n_channels,
-            scale=brain.scale,
-            device=inputs.device,
-        )
+        parts = torch.from_numpy(brain.stimuli[index]).to(inputs.device).split(BATCH)
+        shown = (as_network_input(part, trained.n_channels, None, scale=scale) for part in parts)
+        with torch.inference_mode():
+            return np.concatenate([readout(trunk(images)).cpu().numpy() for images in shown])
 
     rows = ComputedRows((brain.n_stimuli, brain.n_neurons), said)
     return ResponseTeacher(config.kind, brain.stimuli, rows, brain.held_out, scale=brain.scale)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from predictive_model.config import Config
 from regularized_training.networks.config import NetworkConfig
@@ -17,7 +17,7 @@ class OracleConfig(Config):
     network : NetworkConfig
     training : TrainingConfig
         Its ``distorted`` says which distortions, and where the trunk ends. Only the trunk is
-        wanted, so that nothing is trained anew above it.
+        wanted, so that ``retrained`` has no say and is false.
     readout_epochs : int
         Passes over the stimuli in which the readout is fitted to what encoders predict.
     """
@@ -26,11 +26,19 @@ class OracleConfig(Config):
     training: TrainingConfig
     readout_epochs: int = Field(default=10, ge=1)
 
-    @model_validator(mode="after")
-    def _check(self) -> OracleConfig:
-        if self.training.distorted is None:
+    @field_validator("training")
+    @classmethod
+    def _trunk_alone(cls, training: TrainingConfig) -> TrainingConfig:
+        if training.distorted is None:
             raise ValueError(
-                "training.distorted: missing, expected the distortions that the oracle has learned "
-                "and the end of its trunk"
+                "distorted: missing, expected the distortions that the oracle has learned and the "
+                "end of its trunk"
             )
-        return self
+        alone = training.distorted.model_copy(update={"retrained": False})
+        return training.model_copy(update={"distorted": alone})
+
+    @property
+    def layer(self) -> str:
+        """The end of the trunk."""
+        assert self.training.distorted is not None, "which is checked"
+        return self.training.distorted.layer

@@ -29,9 +29,14 @@ def world_size() -> int:
     return distributed.get_world_size() if _joined() else 1
 
 
+def rank() -> int:
+    """Number of this process among those that train together, from 0."""
+    return distributed.get_rank() if _joined() else 0
+
+
 def is_first() -> bool:
     """Whether this process is the one that writes files."""
-    return not _joined() or distributed.get_rank() == 0
+    return rank() == 0
 
 
 def replicated(module: nn.Module, *, some_unused: bool = False) -> nn.Module:
@@ -101,7 +106,7 @@ class Share:
 
     def __init__(self, n: int, *, at_least: int = 2, parts: int = 1) -> None:
         self.world = world_size()
-        self.rank = distributed.get_rank() if self.world > 1 else 0
+        self.rank = rank()
         even = self.world * parts
         if self.world > 1 and (n % even or n // self.world < at_least):
             raise ValueError(

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import distributed, multiprocessing
 
-from predictive_model.threads import n_cores
 from regularized_training.joint_loss import TrainingError
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def train_on_devices(
     with tempfile.TemporaryDirectory(prefix="neuroteach-") as folder, _only_local(kind):
         work = multiprocessing.start_processes(
             _work,
-            (train, n, Path(folder), kind, records, arguments, settings),
+            (train, n, torch.get_num_threads(), Path(folder), kind, records, arguments, settings),
             nprocs=n,
             join=False,
             start_method="spawn",
@@ -82,9 +81,12 @@ def train_on_devices(
                     record = records.get()
                     if progress is not None:
                         progress(record)
-        except (multiprocessing.ProcessRaisedException, multiprocessing.ProcessExitedException):
+        except (
+            multiprocessing.ProcessRaisedException,
+            multiprocessing.ProcessExitedException,
+        ) as error:
             if (failed := Path(folder, FAILED)).is_file():
-                raise pickle.loads(failed.read_bytes()) from None
+                raise pickle.loads(failed.read_bytes()) from error  # which has where it was raised
             raise
         finally:
             for process in work.processes:
@@ -98,6 +100,7 @@ def _work(
     rank: int,
     train: Callable[..., TrainedNetwork],
     n: int,
+    n_threads: int,
     folder: Path,
     kind: str,
     records: Any,
@@ -105,7 +108,7 @@ def _work(
     settings: dict[str, Any],
 ) -> None:
     """What one of the processes does."""
-    torch.set_num_threads(max(1, n_cores() // n))
+    torch.set_num_threads(max(1, n_threads // n))
     device = f"cuda:{rank}" if kind == "cuda" else kind
     if kind == "cuda":
         torch.cuda.set_device(rank)
@@ -120,8 +123,13 @@ def _work(
         progress = records.put if rank == 0 else None
         trained = train(*arguments, **settings, device=device, progress=progress)
     except Exception as error:
-        with contextlib.suppress(FileExistsError), Path(folder, FAILED).open("xb") as file:
-            pickle.dump(error, file)
+        # The first one's; what cannot be passed on stays in the message of torch's own error.
+        with contextlib.suppress(Exception):
+            said = pickle.dumps(error)
+            pickle.loads(said)
+            own = Path(folder, f"{FAILED}.{rank}")
+            own.write_bytes(said)
+            os.link(own, folder / FAILED)
         raise
     if rank == 0:
         Path(folder, DONE).write_bytes(pickle.dumps(trained))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from predictive_model.tensor_file import tensors_to_bytes
 from regularized_training.networks.architectures import load_network
 from regularized_training.networks.config import NetworkConfig
+from regularized_training.networks.saved import FORMAT
 from regularized_training.plateau import best_epoch
 from regularized_training.training_config import TrainingConfig
 
@@ -103,6 +106,21 @@ class TrainedNetwork:
     def epoch(self) -> int:
         """The epoch that the weights are of, from 0: the last, unless the best is kept."""
         return kept_epoch(self.config, self.history)
+
+    def to_bytes(self) -> bytes:
+        """A safetensors file with the settings in its header, which ``read_network`` reads."""
+        about = {"n_channels": self.n_channels, "n_classes": self.n_classes}
+        metadata = {
+            "format": FORMAT,
+            "network": self.network_config.model_dump_json(),
+            "training": self.config.model_dump_json(),
+            "about": json.dumps(about),
+        }
+        return tensors_to_bytes(self.state_dict, metadata)
+
+    def lesson_to_bytes(self) -> bytes:
+        """The same of what the lesson has learned."""
+        return tensors_to_bytes(self.lesson_state, {"training": self.config.model_dump_json()})
 
     def network(self) -> nn.Module:
         """The network, on the CPU and in evaluation mode."""

@@ -65,8 +65,10 @@ def train(
     ``torch.distributed.init_process_group``, takes an equal part of every batch of images and of
     stimuli, and all end with the same network; see ``regularized_training.parallel``.
 
-    Seed, config and data decide the result: on one machine with a given number of threads it is
-    the same to the bit, also if the training was killed and resumed from its checkpoint. With the
+    Seed, config and data decide the result: on the processors of one machine, with a given number
+    of threads, it is the same to the bit, also if the training was killed and resumed from its
+    checkpoint. On GPUs so it is without a readout of responses, whose gradients are added up in any
+    order. With the
     same seed, a network with a teacher and one without start from the same weights and see the
     same task images in the same order.
 
@@ -101,6 +103,11 @@ def train(
     CheckpointError
         If the checkpoint cannot be read or is that of another training.
     """
+    if config.devices > 1 and parallel.world_size() not in (1, config.devices):
+        raise TrainingError(
+            f"devices: {config.devices}, but {parallel.world_size()} processes train together; "
+            "start as many, or leave it at 1"
+        )
     if config.devices > 1 and parallel.world_size() == 1:
         from regularized_training.several_processes import train_on_devices
 
@@ -228,7 +235,8 @@ class Training:
         self._best: dict[str, Any] | None = None  # weights of the best epoch, if that is kept
         seeds = seeds_of(seed)
         self._rngs = {"stimuli": torch.Generator().manual_seed(seeds.stimuli)}
-        self._draws = Draws(seeds.layers, device)  # of dropout, and of whatever layers draw
+        # Of dropout, and of whatever layers draw; of several processes each draws for itself.
+        self._draws = Draws(seeds.layers + parallel.rank(), device)
         network = build_network(network_config, self.n_channels, self.n_classes, seeds.weights)
         self.network = network.to(device)
         distorting, self._trunk = None, None

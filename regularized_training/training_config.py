@@ -18,9 +18,10 @@ class DistortedConfig(Config):
 
     Each batch is shown twice, as it is and distorted, so that half of what the network learns is
     clean; each image has a distortion and a level of its own, drawn at random. A second loss pulls
-    the features of the same image together at the end of the trunk. Then, if `retrained`, the trunk
-    is frozen and all that comes after it is trained anew, by the same settings and on clean images
-    alone: such a network is as robust as a shared trunk can make it.
+    the features of the same image together at the end of the trunk: here those of the clean and
+    the distorted one, in the paper those of two different corruptions. Then, if `retrained`, the
+    trunk is frozen and all that comes after it is trained anew, by the same settings and on clean
+    images alone: such a network is as robust as a shared trunk can make it.
 
     Attributes
     ----------
@@ -167,6 +168,12 @@ class TrainingConfig(Config):
             raise ValueError(
                 f"devices: {self.devices}, expected a divisor of batch_size, which is "
                 f"{self.batch_size}, with at least 2 images for each"
+            )
+        stimuli = self.devices if self.regularizer is None else self.regularizer.n_stimuli
+        if stimuli % self.devices:
+            raise ValueError(
+                f"devices: {self.devices}, expected a divisor of regularizer.n_stimuli, which is "
+                f"{stimuli}"
             )
         if self.distorted is not None and self.regularizer is not None:
             raise ValueError(

@@ -23,6 +23,7 @@ from schemas.encoding import FittedEncoder
 from schemas.images import ImageSet
 from schemas.prediction import PredictedResponses
 from schemas.recording import Scan, StimulusSet
+from schemas.stored import Attached
 from schemas.task_stimuli import TaskStimuli
 from schemas.teacher_plan import ScanGroup, TeacherConfig, TeacherPlan
 
@@ -132,6 +133,18 @@ class Teacher(Computed):
             -> Rsm
         """
 
+    class Oracle(dj.Part):
+        """The network that responses were read from, up to the end of its trunk."""
+
+        definition = """
+            -> master
+            ---
+            -> TaskStimuli               # on whose image set it was trained
+            test_accuracy : float64      # of the whole network, on clean images
+            epochs        : json         # of its training, as those of TrainedNetwork
+            weights       : <attach@main>  # safetensors with the settings in the header
+        """
+
     @property
     def key_source(self) -> Any:
         """Planned teachers whose scans all have their predictions."""
@@ -149,6 +162,7 @@ class Teacher(Computed):
 
     def compute(self, key: dict[str, Any], *settings: Any) -> Found:
         """Make the teacher's matrix."""
+        from regularized_training.networks.registry import find_network
         from regularized_training.teachers.making import make_teacher
 
         config = read_config(TeacherSettings, *settings)
@@ -157,15 +171,20 @@ class Teacher(Computed):
         inputs, parts = self._inputs(key, config)
         teacher = make_teacher(config, inputs)
         assert teacher is not None
+        origins, seconds = [TEACHERS.find(config.kind)], 0.0
+        if inputs.oracle is not None:
+            origins.append(find_network(inputs.oracle.network_config.architecture))
+            seconds = inputs.oracle.seconds
         row: dict[str, Any] = dict(n_stimuli=len(teacher.stimuli), n_held_out=len(teacher.held_out))
         if teacher.says == "similarity":
             row |= dict(stimuli=teacher.stimuli, similarity=teacher.similarity)
         else:
-            teacher.statistics()  # says so if a response is not finite
             row["n_neurons"] = teacher.n_neurons
-            if config.kind not in AS_PREDICTED:
+            if config.kind in AS_PREDICTED:
+                teacher.statistics()  # says so if a response is not finite
+            else:
                 row |= dict(stimuli=teacher.stimuli, responses=self._written(key, teacher))
-        return Found(row, parts, origins=[TEACHERS.find(config.kind)])
+        return Found(row, parts, device=str(inputs.device), origins=origins, seconds=seconds)
 
     def _written(self, key: dict[str, Any], teacher: ResponseTeacher) -> Written:
         """Responses in the store, part by part."""
@@ -203,7 +222,8 @@ class Teacher(Computed):
             )
             inputs = TeacherInputs(stimuli=stimuli, predicted=rows, device=computing().device)
             if config.oracle is not None:
-                inputs = replace(inputs, oracle=cls._oracle(key, config, members[0]))
+                oracle, row = cls._oracle(key, config, members[0])
+                return replace(inputs, oracle=oracle), sources | {"Oracle": [row]}
             return inputs, sources
         predicted, weights = _predictions(members, chosen, scans, config.predictability)
         return TeacherInputs(stimuli=stimuli, predicted=predicted, weights=weights), sources
@@ -211,14 +231,14 @@ class Teacher(Computed):
     @classmethod
     def _oracle(
         cls, key: dict[str, Any], config: TeacherSettings, member: dict[str, Any]
-    ) -> TrainedNetwork:
-        """The oracle, trained on the images that are its stimuli and on distorted ones."""
+    ) -> tuple[TrainedNetwork, dict[str, Any]]:
+        """The oracle, trained on the images that are its stimuli, also distorted; its row."""
         from regularized_training.oracle import train_oracle
         from regularized_training.oracle_config import OracleConfig
 
         assert isinstance(config.oracle, OracleConfig)
         task = TaskStimuli.task_of(member["stimulus_set"])
-        return train_oracle(
+        trained = train_oracle(
             ImageSet.load({"image_set": task}),
             config.oracle,
             config.seed,
@@ -228,6 +248,14 @@ class Teacher(Computed):
                 f"{config.kind}, {task}: epoch {record.epoch + 1} of the oracle"
             ),
         )
+        return trained, {
+            "stimulus_set": member["stimulus_set"],
+            "image_set": task,
+            "part": "train",
+            "test_accuracy": trained.history[trained.epoch].test_accuracy,
+            "epochs": [vars(record) for record in trained.history],
+            "weights": Attached("oracle.safetensors", trained.to_bytes()),
+        }
 
     @classmethod
     def load(cls, key: dict[str, Any]) -> Teachers | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -202,11 +201,9 @@ class TrainedNetwork(Computed):
 
     def compute(self, key: dict[str, Any], *settings: Any) -> Found:
         """Train."""
-        from predictive_model.tensor_file import tensors_to_bytes
         from regularized_training import training
         from regularized_training.lessons.config import lesson_part
         from regularized_training.networks.registry import find_network
-        from regularized_training.networks.saved import FORMAT
 
         network, network_needs, config, config_needs = settings
         teacher = Teacher.load(key)
@@ -222,12 +219,6 @@ class TrainedNetwork(Computed):
             checkpoint=checkpoint_path(TrainedNetwork, key),
             progress=TrainingProgress.recorder(key, label),
         )
-        metadata = {
-            "format": FORMAT,
-            "network": trained.network_config.model_dump_json(),
-            "training": trained.config.model_dump_json(),
-            "about": json.dumps({"n_channels": trained.n_channels, "n_classes": trained.n_classes}),
-        }
         kept = trained.history[trained.epoch]
         parts = [find_network(trained.network_config.architecture)]
         if trained.config.regularizer is not None:
@@ -237,13 +228,10 @@ class TrainedNetwork(Computed):
             "similarity_loss": kept.similarity_loss,
             "weights_epoch": kept.epoch,
             "layers": list(trained.layers),
-            "weights": Attached(
-                "network.safetensors", tensors_to_bytes(trained.state_dict, metadata)
-            ),
+            "weights": Attached("network.safetensors", trained.to_bytes()),
         }
         if trained.lesson_state:
-            learned = tensors_to_bytes(trained.lesson_state, {"training": metadata["training"]})
-            row["lesson"] = Attached("lesson.safetensors", learned)
+            row["lesson"] = Attached("lesson.safetensors", trained.lesson_to_bytes())
         return Found(
             row,
             {"Epoch": [_epoch_row(record) for record in trained.history]},

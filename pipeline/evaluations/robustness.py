@@ -17,13 +17,18 @@ from pipeline.results.registry import Compared, Drawing, Result, register
 from pipeline.results.rows import read_rows
 from pipeline.results.tables import summary_table
 from schemas import training
+from schemas.configurations import config_hash
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # What has to be alike in a network and in those that it is measured by.
-ALIKE = ["image_set", "network_hash", "epochs", "n_train_used", "shuffled_labels"]
+ALIKE = ["image_set", "network_hash", "alike"]
 NETWORK = ["image_set", *HASHES, "seed"]
+OF_REGRESSION = [
+    *("image_set", "architecture", "network_width"),
+    *("teacher", "distorted", "brain", "judge"),
+]
 FACTORS = ("clean_accuracy", "prediction")
 
 
@@ -32,42 +37,50 @@ def robustness_by_seed(selection: Selection) -> pd.DataFrame:
 
     The score is the mean over kinds of noise c of A_c / A_c(baseline), A_c being the mean accuracy
     over the levels of a kind above 0. The baseline is the mean over seeds of networks without a
-    teacher that are alike in all else and have learned clean images alone.
+    teacher that are trained in the same way and have learned clean images alone.
 
     Returns
     -------
     DataFrame
-        ``robustness`` is missing where nothing of the kind was trained without a teacher.
-        ``clean_accuracy`` is that on test images without noise, ``n_kinds`` the number of kinds of
-        noise.
+        ``robustness`` is missing where nothing of the kind was trained without a teacher, or not
+        all kinds of noise were tried yet. ``clean_accuracy`` is that on test images without noise.
+        ``alike`` is a hash of how a network is trained, but for teacher and distorted images.
     """
     frame = noise_by_seed(selection)
     frame = frame[(frame["part"] == "test") & (frame["level"] > 0)]
+    frame = frame.assign(alike=frame["training_hash"].map(_trained_alike()).astype(object))
+    kinds = frame.groupby(ALIKE)["noise_name"].nunique().rename("n_kinds").reset_index()
     of_kind = frame.groupby([*NETWORK, "noise_name"], sort=False)["accuracy"].mean().reset_index()
-    about = frame[[*dict.fromkeys([*CONDITION, "seed"])]].drop_duplicates(NETWORK)
+    about = frame[[*dict.fromkeys([*CONDITION, "seed", "alike"])]].drop_duplicates(NETWORK)
     of_kind = of_kind.merge(about, on=NETWORK)
-    plain = of_kind[(of_kind["teacher"] == "none") & ~of_kind["training_hash"].map(_distorted())]
+    plain = of_kind[(of_kind["teacher"] == "none") & (of_kind["distorted"] == "")]
     baseline = plain.groupby([*ALIKE, "noise_name"])["accuracy"].mean().rename("baseline")
     beside = of_kind.merge(baseline.reset_index(), on=[*ALIKE, "noise_name"], how="left")
     beside["robustness"] = beside["accuracy"] / beside["baseline"]
     scores = beside.groupby(NETWORK, sort=False)["robustness"].agg(["mean", "count"]).reset_index()
-    scores = scores.rename(columns={"mean": "robustness", "count": "n_kinds"})
+    found = about.merge(scores, on=NETWORK).merge(kinds, on=ALIKE)
+    found["robustness"] = found["mean"].where(found["count"] == found["n_kinds"])
     clean = read_rows(training.TrainedNetwork, ["test_accuracy"])
     clean = clean.rename(columns={"test_accuracy": "clean_accuracy"})
-    found = about.merge(scores, on=NETWORK).merge(clean[[*NETWORK, "clean_accuracy"]], on=NETWORK)
-    return sort_frame(found.reset_index(drop=True), ["image_set", *ORDER, "seed"])
+    found = found.merge(clean[[*NETWORK, "clean_accuracy"]], on=NETWORK)
+    found = found.drop(columns=["mean", "count", "n_kinds"])
+    return sort_frame(found, ["image_set", *ORDER, "seed"])
 
 
-def _distorted() -> dict[str, bool]:
-    """Whether networks of a training have learned distorted images."""
+def _trained_alike() -> dict[str, str]:
+    """Of each training, a hash of its settings but for teacher and distorted images."""
     rows = read_rows(training.TrainingConfig, ["config"])
-    learned = [bool(config.get("distorted")) for config in rows["config"]]
-    return dict(zip(rows["training_hash"], learned, strict=True))
+    without = [
+        {name: value for name, value in config.items() if name not in ("regularizer", "distorted")}
+        for config in rows["config"]
+    ]
+    return dict(zip(rows["training_hash"], map(config_hash, without), strict=True))
 
 
 def robustness(selection: Selection) -> pd.DataFrame:
     """Robustness score and accuracy without noise: mean and standard error over seeds."""
-    summary = over_seeds(robustness_by_seed(selection), ["robustness", "clean_accuracy"])
+    by_seed = robustness_by_seed(selection).drop(columns="alike")
+    summary = over_seeds(by_seed, ["robustness", "clean_accuracy"])
     return sort_frame(summary, ["image_set", *ORDER, "setting"])
 
 
@@ -93,20 +106,21 @@ def robustness_and_prediction(selection: Selection) -> pd.DataFrame:
 def robustness_regression(selection: Selection) -> pd.DataFrame:
     """Two-factor regression of robustness on accuracy without noise and on neural prediction.
 
-    Over all networks of a kind of teacher, as one batch ratio and seed after the other gives them.
+    Over networks of a kind of teacher that are trained in the same way, but for their lessons: of
+    all batch ratios and seeds.
 
     Returns
     -------
     DataFrame
-        A row for each image set, kind of teacher, brain, judge and factor, with ``slope``,
+        A row for each image set, network, kind of teacher, brain, judge and factor, with ``slope``,
         ``standardised`` slope, ``p``, ``r_squared`` of both factors and ``n`` networks; empty where
         there are fewer than four networks, or a factor does not vary.
     """
     from regularized_training.analysis.regression import linear_regression
 
-    groups = ["image_set", "teacher", "brain", "judge"]
     rows: list[dict[str, Any]] = []
-    for names, group in robustness_and_prediction(selection).groupby(groups, sort=False):
+    frame = robustness_and_prediction(selection)
+    for names, group in frame.groupby([*OF_REGRESSION, "network_hash", "alike"], sort=False):
         whole = group.dropna(subset=["robustness", *FACTORS])
         try:
             found = linear_regression(whole["robustness"], {f: whole[f] for f in FACTORS})
@@ -114,7 +128,7 @@ def robustness_regression(selection: Selection) -> pd.DataFrame:
             continue
         rows += [
             {
-                **dict(zip(groups, names, strict=True)),
+                **dict(zip(OF_REGRESSION, names, strict=False)),
                 "factor": factor,
                 "slope": found.slopes[factor],
                 "standardised": found.standardised[factor],
@@ -124,7 +138,7 @@ def robustness_regression(selection: Selection) -> pd.DataFrame:
             }
             for factor in FACTORS
         ]
-    columns = [*groups, "factor", "slope", "standardised", "p", "r_squared", "n"]
+    columns = [*OF_REGRESSION, "factor", "slope", "standardised", "p", "r_squared", "n"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -13,6 +13,7 @@ from pipeline.experiments.content import ExperimentError
 from pipeline.experiments.file import ExperimentSettings, Source
 from pipeline.experiments.selection import Selection
 from predictive_model.recordings.recording import check_name
+from regularized_training.oracle_config import OracleConfig
 from schemas import base, encoding, experiment, recording, tables, teaching, training
 from schemas.base import now, transaction
 from schemas.evaluations.base import EVALUATIONS, part_of
@@ -214,7 +215,13 @@ def _check_images(settings: ExperimentSettings) -> None:
     sizes = (training.ImageSet & key).proj("n_train", "n_test").fetch1()
     part: str
     asked: list[tuple[str, Any, str]] = []
-    for _, one in settings.variations:
+    trainings = [config for _, _, config in settings.all_trainings]
+    trainings += [
+        entry.oracle.training
+        for entry in settings.teachers
+        if isinstance(entry.oracle, OracleConfig)
+    ]
+    for one in trainings:
         part = "training without validation" if one.hold_out_validation else "training"
         asked += [("training.n_train", one.n_train, part), ("training.n_test", one.n_test, "test")]
     for name, asked_for in settings.evaluations.items():

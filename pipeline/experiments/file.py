@@ -24,6 +24,7 @@ from regularized_training.lessons.config import LI, lesson_config
 from regularized_training.networks.calls import require_network
 from regularized_training.networks.compared import compared_layers
 from regularized_training.networks.config import NetworkConfig
+from regularized_training.oracle_config import OracleConfig
 from regularized_training.tasks.config import ImagePart
 from regularized_training.teachers.config import (
     DEFAULT_PREDICTABILITY,
@@ -251,6 +252,16 @@ class ExperimentSettings(Config):
             raise ValueError("expected distinct values")
         return value
 
+    @property
+    def all_trainings(self) -> list[tuple[TeacherEntry, NetworkConfig, TrainingConfig]]:
+        """Each teacher with each network and each way in which that is trained."""
+        return [
+            (entry, network, config)
+            for entry in self.teachers
+            for network, variant in self.variations
+            for config in entry.trainings(variant)
+        ]
+
     @model_validator(mode="after")
     def _complete(self) -> ExperimentSettings:
         needed = {"images": self.images, "training": self.training, "seeds": self.seeds}
@@ -269,7 +280,7 @@ class ExperimentSettings(Config):
             for entry in self.teachers:
                 self._check_teacher(entry, network, training)
         self._check_distinct_trainings()
-        held_out = all(training.hold_out_validation for _, training in self.variations)
+        held_out = all(training.hold_out_validation for _, _, training in self.all_trainings)
         for name, settings in self.evaluations.items():
             if not held_out and "validation" in map(part_of, settings):
                 raise ValueError(f"{EVALUATIONS[name].entry()}.{LEARNED}")
@@ -331,7 +342,10 @@ class ExperimentSettings(Config):
                         config.model_dump_json(),
                     )
                     if described in seen:
-                        weight = config.regularizer and f" with alpha {config.regularizer.alpha:g}"
+                        lesson = config.regularizer
+                        weight = lesson and f" with alpha {lesson.alpha:g}"
+                        if entry.batch_ratios and lesson is not None:
+                            weight = f" with batch ratio {lesson.batch_ratio}"
                         raise ValueError(
                             f"teachers: {entry.kind} teaches twice in the same way{weight or ''}; "
                             "leave one out, or the variant that makes no difference to it"
@@ -346,8 +360,22 @@ class ExperimentSettings(Config):
                 f"teachers: {entry.kind} has the source {entry.source!r}, expected one of "
                 f"{', '.join(self.sources) or 'none, as there is no table [sources.NAME]'}"
             )
+        for config in entry.trainings(training):
+            if config.distorted is not None:
+                compared_layers(network, (config.distorted.layer,))
+        if isinstance(entry.oracle, OracleConfig):
+            compared_layers(entry.oracle.network, (entry.oracle.layer,))
         if entry.kind == "none":
+            if entry.alphas or entry.batch_ratios:
+                raise ValueError(
+                    "teachers: none has alphas or batch_ratios, but nobody teaches; leave them out"
+                )
             return
+        if entry.kind == ORACLE and entry.source is None:
+            raise ValueError(
+                f"teachers: {ORACLE} needs a source whose stimuli are images of the task; give it "
+                "one, and make them with `neuroteach import stimuli --from-images`"
+            )
         TEACHERS.require(entry.kind)
         rsm = bool(entry.rsm)
         if rsm and entry.source is not None:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from pipeline.results.conditions import conditions, settings
 from regularized_training.analysis.paired import holm, paired_difference
+from regularized_training.teachers.kinds import ORACLE
 
 # Teachers that speak for a brain, and what makes two of them the same but for their strength.
 _OF_A_BRAIN = ("neural_model", "rsm", "recorded_rsm", "responses")
@@ -67,7 +68,8 @@ def above_none(frame: pd.DataFrame, value: str) -> dict[str, float]:
     """
     frame = frame.assign(condition=conditions(frame))
     by_seed = _by_condition(frame, value)
-    alone = frame.loc[frame["teacher"] == "none", "condition"].unique()
+    plain = (frame["teacher"] == "none") & (frame["distorted"] == "")
+    alone = frame.loc[plain, "condition"].unique()
     if len(alone) != 1:
         return {}
     none = by_seed.pop(alone[0])
@@ -105,6 +107,11 @@ def _paired(first: pd.Series[float], second: pd.Series[float]) -> dict[str, Any]
     return vars(paired_difference(both[:, 0], both[:, 1])) if len(both) else {"n": 0}
 
 
+def _is_plain(condition: dict[Any, Any]) -> bool:
+    """Whether nobody taught it, and it learned clean images alone."""
+    return condition["teacher"] == "none" and not condition["distorted"]
+
+
 def _pairs_to_compare(group: pd.DataFrame) -> list[tuple[str, str]]:
     """Which conditions are compared, a row of `group` each: every pair costs the others power."""
     conditions = group.to_dict("records")
@@ -112,15 +119,18 @@ def _pairs_to_compare(group: pd.DataFrame) -> list[tuple[str, str]]:
     pairs = []
     for first in conditions:
         for second in conditions:
-            alone = second["teacher"] == "none" != first["teacher"]
             if first in brains:
                 # Not again the other way round, nor one teacher with itself at another strength.
                 again = second in brains[: brains.index(first) + 1]
                 same = all(first[name] == second[name] for name in _BUT_STRENGTH)
                 wanted = not again and not (same and first["alpha"] != second["alpha"])
+            elif _is_plain(second):
+                # Of Federer et al. it is asked whether a teacher without a brain helps as well, of
+                # Safarani et al. how far an oracle comes, and who is taught by it.
+                helps = first["strength"] == "r" or first["teacher"] == ORACLE
+                wanted = (helps and first["teacher"] != "none") or bool(first["distorted"])
             else:
-                # Of Federer et al. it is asked whether a teacher without a brain helps as well.
-                wanted = alone and first["strength"] == "r"
+                wanted = first["teacher"] == ORACLE and bool(second["distorted"])
             if wanted:
                 pairs.append((first["condition"], second["condition"]))
     return pairs

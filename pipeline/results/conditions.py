@@ -21,6 +21,7 @@ CONDITION = [
     "alpha",
     "strength",
     "drawn",
+    "distorted",
     "brain",
     "scans",
     "simulated",
@@ -41,8 +42,6 @@ CONDITION = [
 
 SHUFFLED = ", {:g} of labels shuffled"
 MOST_NAMED = 4  # settings that a label says; of more, a number must tell apart
-# Settings that are said as one, whatever is in them.
-SAID_AS_ONE = {"distorted": "distorted images"}
 # Settings that may have any value, which does not tell of what it is.
 OF_ANY_VALUE = ("options", "weights", "weights_digest")
 HASHES = ["network_hash", "teacher_hash", "scan_group", "training_hash"]
@@ -63,6 +62,7 @@ def conditions(frame: pd.DataFrame) -> pd.Series[str]:
         labels = labels.where(~taught, labels + whose + frame["brain"].fillna(""))
     if frame.loc[frame["drawn"] != "", "drawn"].nunique() > 1:
         labels = labels.where(frame["drawn"] == "", labels + ", " + frame["drawn"])
+    labels = labels.where(frame["distorted"] == "", labels + ", " + frame["distorted"])
     weighed = ", " + frame["strength"] + frame["alpha"].map(" {:g}".format)
     labels = labels.where(~taught, labels + weighed)
     if frame.loc[taught, "compared"].nunique() > 1:
@@ -158,8 +158,6 @@ def what_differs(configs: Sequence[Mapping[str, Any]], known: Collection[str]) -
     ['epochs 3', 'epochs 5', '']
     >>> what_differs([{"width": 8}, {"width": 8, "options": {"depth": 6}}], ("width",))
     ['', 'depth 6']
-    >>> what_differs([{"epochs": 3}, {"epochs": 3, "distorted": {"layer": "stage1"}}], ())
-    ['', 'distorted images']
     """
     flat = [
         dict(_flattened({name: value for name, value in config.items() if name not in known}))
@@ -182,9 +180,7 @@ def _flattened(
     config: Mapping[str, Any], within: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
     for name, value in config.items():
-        if name in SAID_AS_ONE and value:
-            yield (*within, name), SAID_AS_ONE[name]
-        elif isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping) and value:
             yield from _flattened(value, (*within, name))
         else:
             yield (*within, name), value

@@ -17,14 +17,23 @@ from schemas.evaluations.base import Evaluation
 from schemas.teacher_plan import ScanGroup, TeacherConfig
 
 TEACHER_ORDER = {kind: i for i, kind in enumerate(KINDS)}
-ORDER = ["shuffled_labels", "teacher", "brain", "drawn", "alpha", "compared", "n_stimuli"]
+ORDER = [
+    "shuffled_labels",
+    "teacher",
+    "distorted",
+    "brain",
+    "drawn",
+    "alpha",
+    "compared",
+    "n_stimuli",
+]
 _NAMED = frozenset(  # settings that columns of their own name
     ("architecture", "width", "alpha", "ratio", "layer", "layers", "n_pairs", "n_stimuli")
-    + ("stimulus_size", "epochs", "n_train", "method", "shuffled_labels")
+    + ("distorted", "stimulus_size", "epochs", "n_train", "method", "shuffled_labels")
 )
 _TEXT = (
     *("image_set", "architecture", "teacher", "strength", "drawn", "brain", "stimulus_size"),
-    *("setting", "lesson"),
+    *("distorted", "setting", "lesson"),
 )
 
 
@@ -109,6 +118,7 @@ def _conditions_of(keys: pd.DataFrame) -> pd.DataFrame:
         stimulus_size=[shown_size(lesson) for lesson in lessons],
         shuffled_labels=[config.get("shuffled_labels", 0.0) for config in trained],
         strength=["r" if lesson.get("method") == "rsm" else "alpha" for lesson in lessons],
+        distorted=["distorted images" if c.get("distorted") else "" for c in trained],
         drawn=[f"mean {c['mean']:g}" if c["kind"] == "gaussian" else "" for c in taught],
         brain=[rsm or brain for rsm, brain in zip(rsms, brains, strict=True)],
     ).drop(columns=["teacher_config", "training_config", "network_config"])

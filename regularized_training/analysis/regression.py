@@ -69,7 +69,8 @@ def linear_regression(measure: ArrayLike, factors: Mapping[str, ArrayLike]) -> R
         raise ValueError("measure, factors: not all finite; leave out what was not measured")
     centred = x - x.mean(0)
     spread = centred.std(0)
-    if np.linalg.matrix_rank(centred / np.where(spread > 0, spread, 1)) < k:
+    varies = spread > 1e-9 * np.abs(x).max(0)  # else rounding would
+    if np.linalg.matrix_rank(centred / np.where(varies, spread, np.inf)) < k:
         raise ValueError(
             f"factors: {', '.join(factors)}, of which one is constant or follows from the others"
         )

@@ -131,9 +131,8 @@ class ShuffledNeurons:
         n_stimuli, n_neurons = self.shape = (source.shape[0], source.shape[1])
         rng = np.random.default_rng(seed)
         orders = rng.permuted(np.tile(np.arange(n_neurons), (PERMUTATIONS, 1)), axis=1)
-        twice = np.concatenate([orders, orders[:, :-1]], axis=1)
-        # (permutation, rotation, neuron), a view.
-        self._orders = np.lib.stride_tricks.sliding_window_view(twice, n_neurons, axis=1)
+        # Each permutation twice in a row, of which a rotation is a part.
+        self._twice = np.concatenate([orders, orders[:, :-1]], axis=1)
         self._which = rng.integers(PERMUTATIONS, size=n_stimuli)
         self._rotation = rng.integers(n_neurons, size=n_stimuli)
 
@@ -143,7 +142,8 @@ class ShuffledNeurons:
         out = self._source.rows(places)
         mixed = self._shuffled[places]
         chosen = places[mixed]
-        orders = self._orders[self._which[chosen], self._rotation[chosen]]
+        rotated = self._rotation[chosen][:, None] + np.arange(self.shape[1])
+        orders = self._twice[self._which[chosen][:, None], rotated]
         out[mixed] = np.take_along_axis(out[mixed], orders, axis=1)
         return out
 

@@ -100,7 +100,7 @@ def test_conditions_say_who_learned_distorted_images() -> None:
 
 
 def test_epochs_are_those_of_the_part_that_is_kept() -> None:
-    rows = (training.TrainedNetwork * training.TrainingConfig).to_dicts()
+    rows = (training.TrainedNetwork.proj() * training.TrainingConfig).to_dicts()
     (row,) = [row for row in rows if row["config"].get("distorted")]
     assert row["config"]["distorted"]["retrained"]
     epochs = training.TrainedNetwork.Epoch & {
@@ -110,10 +110,64 @@ def test_epochs_are_those_of_the_part_that_is_kept() -> None:
     assert not len(training.TrainingProgress())
 
 
+def test_oracles_are_compared_with_untaught_networks_and_with_those_they_taught() -> None:
+    found = results.differences("lab", "smoke")
+    pairs = {(row.first, row.second) for row in found.itertuples()}
+    assert pairs == {
+        ("responses, alpha 1", "none"),
+        ("responses, alpha 1", "none, distorted images"),
+        ("responses, alpha 1", "responses oracle, alpha 1"),
+        ("none, distorted images", "none"),
+        ("responses oracle, alpha 1", "none"),
+        ("responses oracle, alpha 1", "none, distorted images"),
+    }
+
+
+def test_rows_say_what_an_oracle_was_trained_on_and_that_it_learned() -> None:
+    row = teaching.Teacher.Oracle.proj("image_set", "test_accuracy", "epochs").fetch1()
+    assert (row["image_set"], len(row["epochs"])) == ("digits", 1)
+    assert row["epochs"][-1]["test_accuracy"] == row["test_accuracy"]
+    assert len(training.ImageSet & teaching.Teacher.Oracle) == 1
+    key = {n: row[n] for n in teaching.Teacher().primary_key}
+    seconds = (teaching.Teacher & key).fetch1("seconds")
+    assert seconds >= sum(epoch["seconds"] for epoch in row["epochs"])
+
+
+def test_who_is_trained_in_another_way_is_no_baseline() -> None:
+    changed = {"augment": {"padding": 0, "flip": False}}
+    teachers = [*TEACHERS[:3], {"kind": "none", "training": changed}]
+    stimuli = TaskStimuli.fetch1("stimulus_set")
+    add_experiment(oracle_settings(stimuli, teachers=teachers), name="two", scale="smoke")
+    assert populate.populate(Selection("two")).failures == []
+    frame = results.robustness_by_seed("two", "smoke")
+    plain = frame[(frame["teacher"] == "none") & (frame["distorted"] == "")]
+    assert plain["robustness"].tolist() == [1, 1]
+    assert frame["alike"].nunique() == 2
+
+
 @pytest.mark.parametrize(
     ("teachers", "message"),
     [
-        ([{"kind": "responses_oracle", "source": "lab"}], "training.distorted: missing, expected"),
+        ([{"kind": "none", "alphas": [1, 2]}], "none has alphas or batch_ratios"),
+        (
+            [{"kind": "none", "training": {"distorted": {**DISTORTED, "layer": "stage9"}}}],
+            "stage9 are not among",
+        ),
+        (
+            [
+                {
+                    "kind": "responses_oracle",
+                    "source": "lab",
+                    "oracle": {"training": {"distorted": {**DISTORTED, "layer": "stage9"}}},
+                }
+            ],
+            "stage9 are not among",
+        ),
+        (
+            [{"kind": "responses_oracle", "oracle": TEACHERS[3]["oracle"]}],
+            "recordings or a source|needs a source",
+        ),
+        ([{"kind": "responses_oracle", "source": "lab"}], "distorted: missing, expected"),
         (
             [{"kind": "responses", "source": "lab", "oracle": TEACHERS[3]["oracle"]}],
             "oracle",

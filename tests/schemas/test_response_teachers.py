@@ -126,10 +126,13 @@ def test_a_single_trial_of_each_image_teaches_in_place_of_predictions() -> None:
 
 
 def test_networks_learn_and_keep_what_their_lesson_learned() -> None:
-    found = training.TrainedNetwork * teacher_plan.TeacherConfig.proj("teacher")
+    found = training.TrainedNetwork.proj("similarity_loss") * teacher_plan.TeacherConfig
     rows = {row["teacher"]: row for row in found.to_dicts()}
     assert set(rows) == {"none", *OF_SOURCE, "responses_data"}
-    assert rows["none"]["lesson"] is None and rows["none"]["similarity_loss"] is None
+    assert rows["none"]["similarity_loss"] is None
+    names = training.TrainedNetwork().primary_key
+    without = training.TrainedNetwork & "lesson IS NULL"
+    assert without.keys() == [{n: rows["none"][n] for n in names}]
     key = {n: rows["responses"][n] for n in training.TrainedNetwork().primary_key}
     state = safetensors.torch.load(read_attached(training.TrainedNetwork & key, "lesson"))
     assert state["readout._features"].shape[-1] == teacher_of("responses").n_neurons

@@ -87,7 +87,7 @@ def assert_robustness_is_relative_to_networks_without_a_teacher() -> None:
     noise = results.noise_by_seed("predicted")
     noise = noise[noise["level"] > 0]
     frame = results.robustness_by_seed("predicted")
-    assert len(frame) == 6 and (frame["n_kinds"] == 2).all()
+    assert len(frame) == 6
     for row in frame.itertuples():
         ratios = []
         for kind in ("gaussian", "uniform"):
@@ -108,13 +108,18 @@ def assert_robustness_is_relative_to_networks_without_a_teacher() -> None:
 def test_a_regression_is_made_for_each_kind_of_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({name: rng.normal(size=40) for name in robustness.FACTORS})
-    frame = frame.assign(image_set="i", brain="b", judge="j", teacher=["x"] * 20 + ["y"] * 20)
+    names = ("image_set", "architecture", "network_width", "distorted", "brain", "judge", "alike")
+    frame = frame.assign(**dict.fromkeys((*names, "network_hash"), "same"))
+    frame = frame.assign(teacher=["x"] * 20 + ["y"] * 20)
     frame["robustness"] = 2 * frame["clean_accuracy"] + frame["prediction"] * (frame.teacher == "x")
     monkeypatch.setattr(robustness, "robustness_and_prediction", lambda selection: frame)
     found = robustness.robustness_regression(Selection()).set_index(["teacher", "factor"])
     assert found.loc[("x", "prediction"), "slope"] == pytest.approx(1)
     assert found.loc[("y", "prediction"), "slope"] == pytest.approx(0, abs=1e-9)
     assert (found["n"] == 20).all() and found["r_squared"].to_numpy() == pytest.approx(1)
+    frame["alike"] = ["one"] * 10 + ["other"] * 10 + ["one"] * 17 + ["other"] * 3
+    apart = robustness.robustness_regression(Selection())
+    assert apart["n"].tolist() == [10, 10, 10, 10, 17, 17]  # three networks explain nothing
 
 
 @pytest.mark.parametrize(

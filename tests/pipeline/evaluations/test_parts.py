@@ -157,7 +157,7 @@ def test_a_training_that_stopped_early_counts_with_the_epoch_that_it_kept(
     assert by_epoch["epoch"].tolist() == [0, 1]
     best = by_epoch["validation_accuracy"].idxmax()
     assert by_epoch["kept"].tolist() == [best == row for row in by_epoch.index]
-    row = training.TrainedNetwork.fetch1()
+    row = training.TrainedNetwork.proj("test_accuracy", "weights_epoch").fetch1()
     assert row["weights_epoch"] == by_epoch.loc[best, "epoch"]
     found = results.accuracy_by_seed("early")
     assert found["test_accuracy"].item() == row["test_accuracy"]

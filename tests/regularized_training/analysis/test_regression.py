@@ -43,6 +43,7 @@ def test_p_is_uniform_where_nothing_matters() -> None:
     [
         ([1, 2, 3], {"a": [1, 2, 4], "b": [1, 0, 0]}, "3 observations, expected at least 4"),
         ([1, 2, 3, 4], {"a": [1, 1, 1, 1]}, "constant or follows"),
+        (list(range(11)), {"a": [1 / 3] * 11}, "constant or follows"),
         ([1, 2, 3, 4, 5], {"a": [1, 2, 3, 4, 9], "b": [2, 4, 6, 8, 18]}, "constant or follows"),
         ([1, 2, np.nan, 4], {"a": [1, 2, 3, 5]}, "not all finite"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,17 @@ def test_shuffled_neurons_have_the_same_responses_to_a_stimulus(teacher: Respons
 
 
 @pytest.mark.parametrize("shuffle", [shuffle_responses, shuffle_neurons])
+def test_shuffled_neurons_travel_to_another_process_in_little() -> None:
+    """A permutation is not kept in all its rotations, which grow with the square of neurons."""
+    stimuli = np.zeros((4, 1, 8, 8), np.uint8)
+
+    def size(n_neurons: int) -> int:
+        teacher = ResponseTeacher("brain", stimuli, np.ones((4, n_neurons), np.float32))
+        return len(pickle.dumps(shuffle_neurons(teacher)))
+
+    assert size(200) < 3 * size(100)
+
+
 def test_a_seed_decides_whatever_is_read_when(teacher: ResponseTeacher, shuffle: Any) -> None:
     whole = shuffle(teacher, seed=2).rows(np.arange(N))
     again = shuffle(teacher, seed=2)
