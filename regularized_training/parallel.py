@@ -29,14 +29,15 @@ def world_size() -> int:
     return distributed.get_world_size() if _joined() else 1
 
 
-def rank() -> int:
-    """Number of this process among those that train together, from 0."""
-    return distributed.get_rank() if _joined() else 0
-
-
 def is_first() -> bool:
     """Whether this process is the one that writes files."""
-    return rank() == 0
+    return not _joined() or distributed.get_rank() == 0
+
+
+def wait_for_all() -> None:
+    """Go on when all processes have come here."""
+    if world_size() > 1:
+        distributed.barrier()
 
 
 def replicated(module: nn.Module, *, some_unused: bool = False) -> nn.Module:
@@ -106,7 +107,7 @@ class Share:
 
     def __init__(self, n: int, *, at_least: int = 2, parts: int = 1) -> None:
         self.world = world_size()
-        self.rank = rank()
+        self.rank = distributed.get_rank() if self.world > 1 else 0
         even = self.world * parts
         if self.world > 1 and (n % even or n // self.world < at_least):
             raise ValueError(

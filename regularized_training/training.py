@@ -141,6 +141,7 @@ def train(
 
     state = None
     if checkpoint is not None:
+        parallel.wait_for_all()  # one of them may be about to write it
         belongs_to = training_fingerprint(task, network_config, config, seed, teacher)
         state = load_checkpoint(checkpoint, belongs_to=belongs_to)
     before = state.get("before") if state is not None else None
@@ -235,8 +236,8 @@ class Training:
         self._best: dict[str, Any] | None = None  # weights of the best epoch, if that is kept
         seeds = seeds_of(seed)
         self._rngs = {"stimuli": torch.Generator().manual_seed(seeds.stimuli)}
-        # Of dropout, and of whatever layers draw; of several processes each draws for itself.
-        self._draws = Draws(seeds.layers + parallel.rank(), device)
+        # Of dropout, and of whatever layers draw; the same in all processes, as their checkpoint is.
+        self._draws = Draws(seeds.layers, device)
         network = build_network(network_config, self.n_channels, self.n_classes, seeds.weights)
         self.network = network.to(device)
         distorting, self._trunk = None, None

@@ -134,7 +134,6 @@ def test_shuffled_neurons_have_the_same_responses_to_a_stimulus(teacher: Respons
     np.testing.assert_allclose(strong.mean(0), 6 / 11, atol=0.3)
 
 
-@pytest.mark.parametrize("shuffle", [shuffle_responses, shuffle_neurons])
 def test_shuffled_neurons_travel_to_another_process_in_little() -> None:
     """A permutation is not kept in all its rotations, which grow with the square of neurons."""
     stimuli = np.zeros((4, 1, 8, 8), np.uint8)
@@ -146,6 +145,7 @@ def test_shuffled_neurons_travel_to_another_process_in_little() -> None:
     assert size(200) < 3 * size(100)
 
 
+@pytest.mark.parametrize("shuffle", [shuffle_responses, shuffle_neurons])
 def test_a_seed_decides_whatever_is_read_when(teacher: ResponseTeacher, shuffle: Any) -> None:
     whole = shuffle(teacher, seed=2).rows(np.arange(N))
     again = shuffle(teacher, seed=2)
