@@ -24,7 +24,7 @@ from regularized_training.teachers.config import TeacherConfig
 from schemas import recording, teacher_plan, teaching, training
 from schemas.configurations import read_config
 from schemas.task_stimuli import TaskStimuli
-from tests.schemas.test_response_teachers import settings_of
+from tests.schemas.test_response_teachers import settings_of, teacher_of
 from tests.schemas.test_teaching import SHAPE, import_encoders
 
 pytestmark = [pytest.mark.database, pytest.mark.xdist_group("oracle")]
@@ -61,11 +61,6 @@ def opened(
 @pytest.fixture(autouse=True)
 def _finished(opened: Database) -> None:
     """Every test reads the finished experiment."""
-
-
-def teacher_of(kind: str) -> Any:
-    key = (teaching.Teacher * (teacher_plan.TeacherConfig & {"teacher": kind})).proj().fetch1()
-    return teaching.Teacher.load(key)
 
 
 def test_an_oracle_speaks_of_the_same_neurons_and_stimuli_as_the_brain() -> None:
