@@ -126,10 +126,12 @@ def adversarial_figure(selection: Selection) -> Figure:
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for ax, ((norm, name), group) in zip(axes, panels, strict=True):
         withstood: list[str] = []
+        wrong: list[str] = []
         for label, line, rows in styled(group):
             keys = [curve_key(dict(row)) for _, row in rows.iterrows()]
             of_seeds = [curves[key] for key in keys if key in curves]
             if not of_seeds:
+                wrong.append(label)
                 continue
             queries = np.unique(np.concatenate([q for q, _ in of_seeds]))
             reached = np.stack([_at(queries, *curve) for curve in of_seeds])
@@ -145,8 +147,11 @@ def adversarial_figure(selection: Selection) -> Figure:
                 ax.fill_between(
                     queries, mean - sem, mean + sem, color=line["color"], alpha=0.15, linewidth=0
                 )
-        if withstood:
-            said = "over half of the attacks failed:\n" + "\n".join(withstood)
+        notes = (
+            ("over half of the attacks failed:", withstood),
+            ("no image is classified correctly:", wrong),
+        )
+        if said := "\n".join("\n".join([note, *labels]) for note, labels in notes if labels):
             ax.text(0.98, 0.98, said, transform=ax.transAxes, ha="right", va="top", fontsize=7)
         log_scales(ax)
         ax.set_xlabel("queries to the network for an image")

@@ -37,12 +37,15 @@ def whole_numbers(**options: Any) -> MaxNLocator:
 def legend_below(figure: Figure, *axes: Any, columns: int | None = None) -> None:
     """One legend for a whole figure: what any of its panels shows, each label once.
 
-    In as many columns as fit the figure's width, unless their number is given.
+    In as many columns as fit the figure's width, unless their number is given. None, where panels
+    show nothing that has a label.
     """
     found: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
+    if not found:
+        return
     if columns is None:
         inches = 0.45 + 0.062 * max(map(len, found), default=1)
         columns = min(max(int(figure.get_figwidth() / inches), 1), 4)

@@ -55,6 +55,7 @@ def settings_of(stimuli: str, **changes: Any) -> ExperimentSettings:
         described
         | {
             "recordings": [],
+            "network": {"width": 4},
             "sources": {"lab": {"encoders": ["a", "b"], "stimuli": stimuli}},
             "teachers": [
                 "none",
@@ -241,7 +242,8 @@ TABLES = [name for name, result in registry.results().items() if result.table is
 
 
 @pytest.mark.parametrize(
-    "name", sorted(set(TABLES) - {"superclass-errors", "activations", "neural-prediction"})
+    "name",
+    sorted(set(TABLES) - {"superclass-errors", "activations", "neural-prediction", "other-images"}),
 )
 def test_tables_for_people_have_no_hashes_and_lose_no_condition(name: str) -> None:
     result = registry.results()[name]
