@@ -236,7 +236,7 @@ class Training:
         self._best: dict[str, Any] | None = None  # weights of the best epoch, if that is kept
         seeds = seeds_of(seed)
         self._rngs = {"stimuli": torch.Generator().manual_seed(seeds.stimuli)}
-        # Of dropout, and of whatever layers draw; the same in all processes, who share a checkpoint.
+        # Of dropout, and of whatever layers draw; the same in processes that share a checkpoint.
         self._draws = Draws(seeds.layers, device)
         network = build_network(network_config, self.n_channels, self.n_classes, seeds.weights)
         self.network = network.to(device)
