@@ -63,6 +63,7 @@ UNPLANNED = (
     "AdversarialDistance",
     "AttackChecks",
     "NeuralPrediction",
+    "OtherImagesAccuracy",
 )
 
 

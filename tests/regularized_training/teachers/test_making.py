@@ -12,6 +12,9 @@ from torch import Generator, nn
 from predictive_model.parts import PartError
 from predictive_model.recordings.recording import Recording
 from regularized_training.lessons.config import RegularizerConfig, RsmConfig
+from regularized_training.oracle import train_oracle
+from regularized_training.oracle_config import OracleConfig
+from regularized_training.tasks.image_task import ImageTask
 from regularized_training.teachers import controls
 from regularized_training.teachers.config import (
     MAYBE_OF_RSM,
@@ -19,7 +22,7 @@ from regularized_training.teachers.config import (
     OF_TRIALS,
     TeacherConfig,
 )
-from regularized_training.teachers.kinds import KINDS, TEACHERS, needs_of, says_of
+from regularized_training.teachers.kinds import KINDS, ORACLE, TEACHERS, needs_of, says_of
 from regularized_training.teachers.making import TeacherInputs, make_teacher
 from regularized_training.teachers.responses import ResponseTeacher
 from regularized_training.teachers.rsm import gaussian_teacher, recorded_rsm_teacher
@@ -150,7 +153,10 @@ def test_a_teacher_knows_whether_it_is_centred(kind: str) -> None:
         assert made(kind, rsm="v1").centred is False
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if says_of(kind) == "responses"])
+OF_RESPONSES = [kind for kind in KINDS if says_of(kind) == "responses" and kind != ORACLE]
+
+
+@pytest.mark.parametrize("kind", OF_RESPONSES)
 def test_a_teacher_of_responses_holds_out_and_has_all_neurons(kind: str) -> None:
     teacher = make_teacher(TeacherConfig(kind=kind, seed=3), INPUTS)
     assert isinstance(teacher, ResponseTeacher)
@@ -158,6 +164,25 @@ def test_a_teacher_of_responses_holds_out_and_has_all_neurons(kind: str) -> None
     np.testing.assert_array_equal(teacher.held_out, HELD_OUT)
     assert teacher.n_neurons == {"responses_data": 6}.get(kind, 12)
     assert teacher.rows(HELD_OUT).shape == (4, teacher.n_neurons)
+
+
+def test_a_teacher_reads_responses_from_an_oracle_that_is_given() -> None:
+    task = ImageTask("noise", STIMULI, np.arange(40) % 2, STIMULI, np.arange(40) % 2, ("a", "b"))
+    training = {"epochs": 1, "batch_size": 8, "augment": {"padding": 0}}
+    distorted = {"layer": "stage1", "by": {"uniform": [0.2]}}
+    oracle = {"network": {"width": 2}, "training": {**training, "distorted": distorted}}
+    config = TeacherConfig.model_validate({"kind": ORACLE, "seed": 3, "oracle": oracle})
+    with pytest.raises(ValueError, match="needs the oracle, which was not given"):
+        make_teacher(config, INPUTS)
+    assert isinstance(config.oracle, OracleConfig)
+    trained = train_oracle(task, config.oracle, config.seed)
+    assert not trained.earlier, "what is above the trunk is not trained anew"
+    teacher = make_teacher(config, replace(INPUTS, oracle=trained))
+    assert isinstance(teacher, ResponseTeacher)
+    np.testing.assert_array_equal(teacher.held_out, HELD_OUT)
+    assert teacher.rows(HELD_OUT).shape == (4, 12)
+    whole = teacher.rows(np.arange(40))
+    np.testing.assert_allclose(whole[[7, 3]], teacher.rows([7, 3]), rtol=1e-5, atol=1e-6)
 
 
 def test_of_a_given_rsm_its_owner_says_whether_it_is_centred() -> None:

@@ -136,7 +136,7 @@ def test_shuffled_neurons_have_the_same_responses_to_a_stimulus(teacher: Respons
 
 def test_shuffled_neurons_travel_to_another_process_in_little() -> None:
     """A permutation is not kept in all its rotations, which grow with the square of neurons."""
-    stimuli = np.zeros((4, 1, 8, 8), np.uint8)
+    stimuli = np.random.default_rng(0).integers(0, 256, (4, 1, 8, 8), np.uint8)
 
     def size(n_neurons: int) -> int:
         teacher = ResponseTeacher("brain", stimuli, np.ones((4, n_neurons), np.float32))
