@@ -149,7 +149,7 @@ def robustness_figure(selection: Selection) -> Figure:
     both = robustness_and_prediction(selection).dropna(subset=["robustness"])
     judges = list(both.groupby("judge", sort=False))
     heights = [height(rows, 2.2) for _, rows in panels] + [3.0] * len(judges)
-    figure = new_figure((6.6, 1.4 + sum(heights)))
+    figure = new_figure((8.8, 1.4 + sum(heights)))
     axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     for ax, (setting, rows) in zip(axes, panels, strict=False):
         dots(ax, rows, "robustness")
