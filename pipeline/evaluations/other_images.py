@@ -79,7 +79,7 @@ OTHER_IMAGES = register(
         by_seed=other_images_by_seed,
         table=other_images_table,
         evaluation="other_images",
-        lacks=("asks for", "other images; give it a list [[other_images]]"),
+        lacks=("asks for", "test on other images; give it a list [[other_images]]"),
         compared=(
             Compared("accuracy", lambda f: "accuracy on " + f["evaluation_set"].astype(str)),
         ),

@@ -77,6 +77,8 @@ def _written(value: Value) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """The known names nearest to one that is not among them, or some of them, as a phrase."""
     known = sorted(known)
+    if not known:
+        return "there are none"
     by_lower = {k.lower(): k for k in known}
     close = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
     if close:

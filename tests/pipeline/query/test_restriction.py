@@ -190,4 +190,5 @@ def test_what_is_said_of_a_condition_is_that_condition(text: str) -> None:
 
 def test_names_are_suggested_whatever_their_case() -> None:
     assert nearest("trainednetwork", ["Scan", "TrainedNetwork"]) == "did you mean TrainedNetwork?"
+    assert nearest("sketches", []) == "there are none"
     assert nearest("zzz", ["b", "a"]) == "there are a, b"
