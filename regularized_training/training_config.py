@@ -178,8 +178,8 @@ class TrainingConfig(Config):
         if self.distorted is not None and self.regularizer is not None:
             raise ValueError(
                 "distorted: given beside a regularizer, but what is learned from distorted images "
-                "is the measure of what a teacher brings; leave one of them out, or in an experiment "
-                "file give it to an entry of the kind none"
+                "is the measure of what a teacher brings; leave one of them out, or give it to a "
+                "teacher of the kind none in an experiment file"
             )
         if self.schedule == "plateau" and self.decay == 1:
             raise ValueError("decay: 1, expected less than 1 with schedule = 'plateau'")
