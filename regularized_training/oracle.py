@@ -6,10 +6,6 @@ says how much robustness can pass through responses at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,46 +17,12 @@ from regularized_training.alignment.prediction import (
 )
 from regularized_training.networks.trunk import Trunk
 from regularized_training.oracle_config import OracleConfig
-from regularized_training.tasks.image_task import ImageTask
-from regularized_training.tasks.picture_task import PictureTask
 from regularized_training.teachers.config import TeacherConfig
 from regularized_training.teachers.making import TeacherInputs
 from regularized_training.teachers.making_responses import responses as brain_of
 from regularized_training.teachers.response_rows import ComputedRows
 from regularized_training.teachers.responses import ResponseTeacher
 from regularized_training.teachers.stimuli import as_network_input
-from regularized_training.training import train
-
-if TYPE_CHECKING:
-    from regularized_training.trained_network import EpochRecord, TrainedNetwork
-
-
-def train_oracle(
-    task: ImageTask | PictureTask,
-    config: OracleConfig,
-    seed: int,
-    *,
-    device: str | torch.device = "cpu",
-    checkpoint: Path | None = None,
-    progress: Callable[[EpochRecord], None] | None = None,
-) -> TrainedNetwork:
-    """Train the network whose trunk predicts responses, on clean and distorted images.
-
-    Parameters
-    ----------
-    task, seed, device, checkpoint, progress
-        As of :func:`~regularized_training.training.train`.
-    config : OracleConfig
-    """
-    return train(
-        task,
-        config.network,
-        config.training,
-        seed,
-        device=device,
-        checkpoint=checkpoint,
-        progress=progress,
-    )
 
 
 def responses(inputs: TeacherInputs, config: TeacherConfig) -> ResponseTeacher:

@@ -233,14 +233,15 @@ class Teacher(Computed):
         cls, key: dict[str, Any], config: TeacherSettings, member: dict[str, Any]
     ) -> tuple[TrainedNetwork, dict[str, Any]]:
         """The oracle, trained on the images that are its stimuli, also distorted; its row."""
-        from regularized_training.oracle import train_oracle
         from regularized_training.oracle_config import OracleConfig
+        from regularized_training.training import train
 
         assert isinstance(config.oracle, OracleConfig)
         task = TaskStimuli.task_of(member["stimulus_set"])
-        trained = train_oracle(
+        trained = train(
             ImageSet.load({"image_set": task}),
-            config.oracle,
+            config.oracle.network,
+            config.oracle.training,
             config.seed,
             device=computing().device,
             checkpoint=checkpoint_path(Teacher, key),

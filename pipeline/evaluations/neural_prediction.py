@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pipeline.experiments.selection import Selection
-from pipeline.figures.curves import STARS, dots, height
-from pipeline.figures.drawing import new_figure, with_caveat
+from pipeline.figures.curves import STARS, figure_of_dots
+from pipeline.figures.drawing import with_caveat
 from pipeline.results.conditions import numbered, settings
 from pipeline.results.frames import (
     ORDER,
@@ -64,18 +64,13 @@ def neural_prediction_figure(selection: Selection) -> Figure:
     """Correlation of predicted with actual responses, every seed and their mean."""
     frame = NEURAL_PREDICTION.frame_by_seed(selection)
     frame = frame.assign(panel=settings(frame))
-    panels = list(frame.groupby(["judge", "panel"], sort=False))
-    heights = [height(rows, 2.2) for _, rows in panels]
-    figure = new_figure((6.4, 1.0 + sum(heights)))
-    axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for ax, ((judge, setting), rows) in zip(axes, panels, strict=True):
-        dots(ax, rows, "correlation")
-        n = int(rows["n_neurons"].max())
-        title = f"{judge} ({n} neurons)"
-        ax.set_title(f"{title}; {setting}" if setting else title, fontsize=9)
-    axes[-1].set_xlabel("correlation with responses, mean over neurons")
-    figure.suptitle(with_caveat(f"Neural prediction; {STARS}", selection), fontsize=9)
-    return figure
+    panels = []
+    for (judge, setting), rows in frame.groupby(["judge", "panel"], sort=False):
+        whose = f"{judge} ({int(rows['n_neurons'].max())} neurons)"
+        panels.append((f"{whose}; {setting}" if setting else whose, rows))
+    title = with_caveat(f"Neural prediction; {STARS}", selection)
+    label = "correlation with responses, mean over neurons"
+    return figure_of_dots(panels, "correlation", label, title)
 
 
 NEURAL_PREDICTION = register(

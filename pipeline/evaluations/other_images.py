@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pipeline.experiments.selection import Selection
-from pipeline.figures.curves import STARS, dots, height
-from pipeline.figures.drawing import new_figure, with_caveat
+from pipeline.figures.curves import STARS, figure_of_dots
+from pipeline.figures.drawing import with_caveat
 from pipeline.results.conditions import settings
 from pipeline.results.frames import ORDER, network_frame, over_seeds, sort_frame
 from pipeline.results.registry import Compared, Drawing, Result, register
@@ -57,16 +57,10 @@ def other_images_table(frame: pd.DataFrame) -> pd.DataFrame:
 def other_images_figure(selection: Selection) -> Figure:
     """Accuracy of every network on each evaluation set."""
     frame = OTHER_IMAGES.frame_by_seed(selection)
-    panels = list(frame.groupby(["evaluation_set", settings(frame)], sort=False))
-    heights = [height(rows, 2.2) for _, rows in panels]
-    figure = new_figure((6.4, 1.0 + sum(heights)))
-    axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for ax, ((name, setting), rows) in zip(axes, panels, strict=True):
-        dots(ax, rows, "accuracy")
-        ax.set_title(f"{name}; {setting}" if setting else str(name), fontsize=9)
-    axes[-1].set_xlabel("accuracy")
-    figure.suptitle(with_caveat(f"Accuracy on other images; {STARS}", selection), fontsize=9)
-    return figure
+    groups = frame.groupby(["evaluation_set", settings(frame)], sort=False)
+    panels = [("; ".join(str(n) for n in names if n), rows) for names, rows in groups]
+    title = with_caveat(f"Accuracy on other images; {STARS}", selection)
+    return figure_of_dots(panels, "accuracy", "accuracy", title)
 
 
 OTHER_IMAGES = register(

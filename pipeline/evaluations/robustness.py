@@ -13,7 +13,7 @@ from pipeline.figures.curves import STARS, dots, height, styled
 from pipeline.figures.drawing import legend_below, new_figure, with_caveat
 from pipeline.results.conditions import CONDITION, HASHES, settings
 from pipeline.results.frames import ORDER, over_seeds, sort_frame
-from pipeline.results.registry import Compared, Drawing, Result, register
+from pipeline.results.registry import Compared, Drawing, NothingToShowError, Result, register
 from pipeline.results.rows import read_rows
 from pipeline.results.tables import summary_table
 from schemas import training
@@ -145,6 +145,11 @@ def robustness_regression(selection: Selection) -> pd.DataFrame:
 def robustness_figure(selection: Selection) -> Figure:
     """Robustness score of every network, beside neural prediction where that was measured."""
     frame = ROBUSTNESS.frame_by_seed(selection).dropna(subset=["robustness"])
+    if frame.empty:
+        raise NothingToShowError(
+            "no robustness score yet: it takes networks without a teacher and every kind of noise; "
+            "add the teacher none, or run `neuroteach populate`"
+        )
     panels = list(frame.groupby(settings(frame), sort=False))
     both = robustness_and_prediction(selection).dropna(subset=["robustness"])
     judges = list(both.groupby("judge", sort=False))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pipeline.experiments.selection import Selection
-from pipeline.figures.curves import STARS, dots, height
-from pipeline.figures.drawing import new_figure, with_caveat
+from pipeline.figures.curves import STARS, figure_of_dots
+from pipeline.figures.drawing import with_caveat
 from pipeline.results.conditions import settings
 from pipeline.results.frames import ORDER, network_frame, over_seeds, sort_frame
 from pipeline.results.registry import Compared, Drawing, Result, register
@@ -49,17 +49,10 @@ def superclass_errors_table(frame: pd.DataFrame) -> pd.DataFrame:
 def superclass_errors_figure(selection: Selection) -> Figure:
     """Share of the errors that stay within the right superclass: figure 5 and table 1."""
     frame = SUPERCLASS_ERRORS.frame_by_seed(selection)
-    panels = list(frame.groupby(settings(frame), sort=False))
-    heights = [height(rows, 1.6) for _, rows in panels]
-    figure = new_figure((8.8, 0.8 + sum(heights)))
-    axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for ax, (setting, group) in zip(axes, panels, strict=True):
-        dots(ax, group, "within_superclass")
-        ax.set_title(str(setting), fontsize=9)
-    axes[-1].set_xlabel("share of errors within the right superclass")
+    panels = [(str(name), rows) for name, rows in frame.groupby(settings(frame), sort=False)]
     title = with_caveat(f"Errors on test images; {STARS}", selection)
-    figure.suptitle(title, fontsize=9)
-    return figure
+    label = "share of errors within the right superclass"
+    return figure_of_dots(panels, "within_superclass", label, title)
 
 
 SUPERCLASS_ERRORS = register(

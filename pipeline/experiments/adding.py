@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from pipeline.experiments import planning
 from pipeline.experiments.content import ExperimentError
-from pipeline.experiments.file import ExperimentSettings, Source
+from pipeline.experiments.entries import Source
+from pipeline.experiments.file import ExperimentSettings
 from pipeline.experiments.selection import Selection
 from predictive_model.recordings.recording import check_name
 from regularized_training.oracle_config import OracleConfig

@@ -11,7 +11,8 @@ from schemas import teacher_plan as teaching
 from schemas.evaluations.base import EVALUATIONS, Asked
 
 if TYPE_CHECKING:
-    from pipeline.experiments.file import ExperimentSettings, TeacherEntry
+    from pipeline.experiments.entries import TeacherEntry
+    from pipeline.experiments.file import ExperimentSettings
 
 Members = Sequence[dict[str, Any]]
 RECORDINGS, NOBODY = "the experiment's own recordings", ""  # no name of a source

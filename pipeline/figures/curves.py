@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pipeline.figures.drawing import colour_map
+from pipeline.figures.drawing import colour_map, new_figure
 from pipeline.results.conditions import CONDITION, conditions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Colours that people with colour-blindness can tell apart (Okabe and Ito).
 COLOURS = {
@@ -99,6 +103,33 @@ def dots(ax: Any, frame: pd.DataFrame, value: str) -> None:
 def height(frame: pd.DataFrame, least: float) -> float:
     """Size in inches of a panel of :func:`dots`, at least the given one."""
     return max(least, 0.6 + 0.24 * conditions(frame).nunique())
+
+
+def figure_of_dots(
+    panels: Sequence[tuple[str, pd.DataFrame]], value: str, label: str, title: str
+) -> Figure:
+    """A panel of :func:`dots` below the other, as high as it has conditions.
+
+    Parameters
+    ----------
+    panels : sequence of (str, DataFrame)
+        Title of each panel, and its rows by seed.
+    value : str
+        Name of the column.
+    label : str
+        Of the horizontal axis.
+    title : str
+        Of the whole.
+    """
+    heights = [height(rows, 2.2) for _, rows in panels]
+    figure = new_figure((8.8, 1.0 + sum(heights)))  # as wide as what the title says of stars
+    axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for ax, (name, rows) in zip(axes, panels, strict=True):
+        dots(ax, rows, value)
+        ax.set_title(name, fontsize=9)
+    axes[-1].set_xlabel(label)
+    figure.suptitle(title, fontsize=9)
+    return figure
 
 
 STARS = "dots: seeds; bars, bands: SEM; stars: above none, p < .05 (*), .001 (**), one-tailed, Holm"

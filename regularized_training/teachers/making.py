@@ -56,7 +56,7 @@ class TeacherInputs:
     rsm : SimilarityTeacher, optional
         The RSM that is given.
     oracle : TrainedNetwork, optional
-        What :func:`regularized_training.oracle.train_oracle` has trained, for ``responses_oracle``.
+        Trained by the settings of ``responses_oracle``.
     device : str or torch.device
         Where networks run.
     """

@@ -16,6 +16,7 @@ from pipeline.evaluations.robustness import ROBUSTNESS
 from pipeline.experiments.adding import add_experiment
 from pipeline.experiments.file import ExperimentSettings
 from pipeline.experiments.selection import Selection
+from pipeline.results.registry import NothingToShowError
 from pipeline.workers import populate
 from regularized_training.alignment.prediction import PredictionConfig, neural_prediction
 from schemas import teacher_plan, teaching, training
@@ -103,6 +104,11 @@ def assert_robustness_is_relative_to_networks_without_a_teacher() -> None:
     assert len(both) == 6 and both["prediction"].notna().all()
     assert results.robustness_regression("predicted").empty  # of two networks each
     ROBUSTNESS.figures["robustness"](Selection("predicted"))
+    with pytest.MonkeyPatch.context() as patch:
+        without = frame.assign(robustness=np.nan)
+        patch.setattr(type(ROBUSTNESS), "frame_by_seed", lambda self, selection: without)
+        with pytest.raises(NothingToShowError, match="it takes networks without a teacher"):
+            ROBUSTNESS.figures["robustness"](Selection("predicted"))
 
 
 def test_a_regression_is_made_for_each_kind_of_teacher(monkeypatch: pytest.MonkeyPatch) -> None:

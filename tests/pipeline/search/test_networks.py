@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.database.opening import Database
 from pipeline.experiments.adding import add_experiment
-from pipeline.experiments.file import TeacherEntry, read_experiment
+from pipeline.experiments.entries import TeacherEntry
+from pipeline.experiments.file import read_experiment
 from pipeline.experiments.selection import Selection
 from pipeline.results.encoders import caveat
 from pipeline.search import running as search

@@ -12,7 +12,6 @@ from torch import Generator, nn
 from predictive_model.parts import PartError
 from predictive_model.recordings.recording import Recording
 from regularized_training.lessons.config import RegularizerConfig, RsmConfig
-from regularized_training.oracle import train_oracle
 from regularized_training.oracle_config import OracleConfig
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.teachers import controls
@@ -33,6 +32,7 @@ from regularized_training.teachers.teacher import (
     neural_model_teacher,
     oracle_teacher,
 )
+from regularized_training.training import train
 from tests.installed_package import installed_package
 
 CODE = """
@@ -175,7 +175,7 @@ def test_a_teacher_reads_responses_from_an_oracle_that_is_given() -> None:
     with pytest.raises(ValueError, match="needs the oracle, which was not given"):
         make_teacher(config, INPUTS)
     assert isinstance(config.oracle, OracleConfig)
-    trained = train_oracle(task, config.oracle, config.seed)
+    trained = train(task, config.oracle.network, config.oracle.training, config.seed)
     assert not trained.earlier, "what is above the trunk is not trained anew"
     teacher = make_teacher(config, replace(INPUTS, oracle=trained))
     assert isinstance(teacher, ResponseTeacher)
