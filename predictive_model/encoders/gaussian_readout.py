@@ -41,10 +41,12 @@ class GaussianReadout(FullGaussian2d):
             Draw positions from each neuron's Gaussian; by default in training only.
         shift : (batch, 2) tensor, optional
             Added to all positions of an image.
-        out_idx, kwargs
+        out_idx : (chosen,) int64 tensor, optional
+            Neurons that are asked for, of whom alone responses come back.
+        kwargs
             As in ``FullGaussian2d``, which takes over where they are given.
         """
-        if x.device.type != "cpu" or out_idx is not None or kwargs or not self.align_corners:
+        if x.device.type != "cpu" or kwargs or not self.align_corners:
             return super().forward(x, sample=sample, shift=shift, out_idx=out_idx, **kwargs)
         n, channels, height, width = x.shape
         if (channels, height, width) != tuple(self.in_shape):
@@ -56,16 +58,19 @@ class GaussianReadout(FullGaussian2d):
         if shift is not None:
             alike = bool((shift == shift[:1]).all())
             grid = grid + (shift[:1] if alike else shift)[:, None]
-        features = self.features.view(channels, self.outdims).T
+        features, bias = self.features.view(channels, self.outdims).T, self.bias
+        if out_idx is not None:
+            grid, features = grid[:, out_idx], features[out_idx]
+            bias = None if bias is None else bias[out_idx]
         places = x.permute(0, 2, 3, 1)
-        size = max(1, PART_BYTES // (4 * channels * self.outdims))
+        size = max(1, PART_BYTES // features.nbytes)
         grids = grid.split(size) if len(grid) > 1 else [grid] * -(-n // size)
         parts = [
             (seen_at(some, at) * features).sum(2)
             for some, at in zip(places.split(size), grids, strict=True)
         ]
         responses = torch.cat(parts)
-        return responses if self.bias is None else responses + self.bias
+        return responses if bias is None else responses + bias
 
 
 def seen_at(maps: Tensor, grid: Tensor) -> Tensor:

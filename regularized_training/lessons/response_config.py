@@ -64,6 +64,9 @@ class ResponsesConfig(ResponseLevelConfig):
     readout : ReadoutConfig
         From the trunk's features to each neuron; ELU + 1 follows. Its ``gamma``, the weight of the
         L1 norm of the neurons' feature vectors, is 0 as in the published co-training.
+    neurons_per_batch : int, optional
+        The most that a batch of stimuli teaches, drawn anew for each; all by default, as published.
+        Their mean squared error has that of all for its expectation, at a share of the time.
     """
 
     made_by: ClassVar[str] = "regularized_training.lessons.responses:ResponsesLesson"
@@ -73,6 +76,7 @@ class ResponsesConfig(ResponseLevelConfig):
     readout: ReadoutConfig = ReadoutConfig(
         gauss_type="isotropic", init_mu_range=0.3, init_sigma=0.6, gamma=0.0
     )
+    neurons_per_batch: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _check(self) -> ResponsesConfig:
@@ -85,6 +89,12 @@ class ResponsesConfig(ResponseLevelConfig):
             raise ValueError(
                 f"readout.positions: {self.readout.positions!r}, expected 'free'; a network knows "
                 "nothing of where neurons lie in the cortex"
+            )
+        if self.neurons_per_batch is not None and self.readout.kind != "gaussian":
+            raise ValueError(
+                f"neurons_per_batch: {self.neurons_per_batch}, but readout.kind is "
+                f"{self.readout.kind!r}, which reads all neurons at once; leave it out, or take a "
+                "Gaussian readout"
             )
         return self
 

@@ -62,7 +62,7 @@ class ResponseLesson(Lesson):
             self.module = make((shape[0], shape[1], shape[2]), self._teacher)
         self.module.to(self._stimuli.device)
 
-    def draw(self) -> tuple[Tensor, Tensor]:
+    def draw(self) -> tuple[Tensor, ...]:
         """Stimuli, (stimulus,) int64, and the responses to them, (stimulus, neuron) float32."""
         chosen = self._share.of(self._stimuli.draw(self._rng))
         return chosen, torch.from_numpy(self._teacher.rows(chosen.numpy()))

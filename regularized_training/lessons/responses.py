@@ -61,10 +61,18 @@ class ResponsePredictor(nn.Module):
         learned = config.weighting == "learned"
         self.log_variances = nn.Parameter(torch.zeros(2)) if learned else None
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Responses (image, neuron) that are predicted from features of the trunk."""
+    def forward(self, features: Tensor, neurons: Tensor | None = None) -> Tensor:
+        """Responses (image, neuron) that are predicted from features of the trunk.
+
+        Parameters
+        ----------
+        features : (image, channels, height, width) Tensor
+        neurons : (chosen,) int64 Tensor, optional
+            Those that are asked for; all by default.
+        """
+        chosen = {} if neurons is None else {"out_idx": neurons}
         with torch.autocast(features.device.type, enabled=False):
-            return F.elu(self.readout(features.float())) + 1
+            return F.elu(self.readout(features.float(), **chosen)) + 1
 
     def penalty(self) -> Tensor | float:
         """L1 norm of a neuron's feature vector times gamma, mean over neurons."""
@@ -100,10 +108,20 @@ class ResponsesLesson(ResponseLesson):
 
         super().__init__(network, layers, teacher, config, n_channels, rng, make=make)
 
+    def draw(self) -> tuple[Tensor, ...]:
+        """As other lessons draw, with the neurons that are asked for, unless all of them are."""
+        chosen, responses = super().draw()
+        most, there = self.config.neurons_per_batch, responses.shape[1]
+        if most is None or most >= there:
+            return chosen, responses
+        neurons = torch.randperm(there, generator=self._rng)[:most].sort().values
+        return chosen, responses[:, neurons], neurons
+
     def loss(self, *drawn: Tensor) -> Tensor:
         """Mean squared error over stimuli and neurons, and the readout's penalty."""
-        chosen, responses = drawn
-        return F.mse_loss(self.module(self.trunk(chosen)), responses) + self.module.penalty()
+        chosen, responses, *neurons = drawn
+        predicted = self.module(self.trunk(chosen), *neurons)
+        return F.mse_loss(predicted, responses) + self.module.penalty()
 
     def total(
         self, strength: float | Tensor, task_loss: Tensor, losses: Sequence[Tensor]

@@ -41,6 +41,9 @@ LESSONS = {
     "constant": ResponsesConfig(
         method="responses", layer=LAYER, n_stimuli=12, weighting="constant", alpha=2
     ),
+    "some neurons": ResponsesConfig(
+        method="responses", layer=LAYER, n_stimuli=12, neurons_per_batch=3
+    ),
     "cca": CcaConfig(method="cca", layer=LAYER, n_stimuli=12, n_components=3),
     "vicreg": VicregConfig(method="vicreg", layer=LAYER, n_stimuli=12, n_components=4, alpha=0.02),
 }
@@ -62,6 +65,26 @@ def config(lesson: str | ResponsesConfig, **changes: object) -> TrainingConfig:
         regularizer=regularizer,
     )
     return TrainingConfig.model_validate({**settings, **changes})
+
+
+def test_some_neurons_of_a_batch_have_the_loss_of_all_for_its_expectation(
+    small_digits: ImageTask,
+) -> None:
+    made = Training(small_digits, NETWORK, config("some neurons"), 0, teacher=teacher())
+    lesson = made.lesson
+    assert isinstance(lesson, ResponsesLesson)
+    lesson.module.eval()  # positions at their means
+    chosen, responses, neurons = lesson.draw()
+    assert responses.shape == (12, 3) and len(set(neurons.tolist())) == 3
+    np.testing.assert_array_equal(responses, RESPONSES[chosen][:, neurons])
+    whole = torch.from_numpy(RESPONSES[chosen])
+    of_each = torch.stack([lesson.loss(chosen, whole[:, [n]], torch.tensor([n])) for n in range(7)])
+    torch.testing.assert_close(of_each.mean(), lesson.loss(chosen, whole))
+    torch.testing.assert_close(
+        of_each[neurons].mean(), lesson.loss(chosen, responses, neurons), rtol=1e-5, atol=1e-6
+    )
+    drawn = torch.cat([lesson.draw()[2] for _ in range(200)])
+    assert np.bincount(drawn, minlength=7) == pytest.approx(200 * 3 / 7, abs=30)
 
 
 # -- equations -----------------------------------------------------------------------------
