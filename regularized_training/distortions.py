@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from regularized_training.networks.layer_reader import LayerReader, readable_layers
+from regularized_training.robustness.corruptions.config import Corruption, is_corruption
+from regularized_training.robustness.corruptions.corrupt import corrupt_at_random
 from regularized_training.robustness.noise import add_noise
 from regularized_training.robustness.noise_levels import NoiseKind
 from regularized_training.training_config import DistortedConfig
 
 
-def distorted(images: Tensor, by: Mapping[NoiseKind, Sequence[float]]) -> Tensor:
+def distorted(images: Tensor, by: Mapping[NoiseKind | Corruption, Sequence[float]]) -> Tensor:
     """Each image with one of several distortions, drawn at random, between 0 and 1.
 
     Draws are those of torch's generator of the images' device.
@@ -22,8 +25,8 @@ def distorted(images: Tensor, by: Mapping[NoiseKind, Sequence[float]]) -> Tensor
     ----------
     images : (batch, channels, height, width) Tensor
         In [0, 1].
-    by : mapping of kinds of noise to their levels
-        All levels of all kinds are as likely.
+    by : mapping of kinds of noise to their levels, or of corruptions to their severities
+        All levels and severities are as likely.
 
     Examples
     --------
@@ -38,6 +41,10 @@ def distorted(images: Tensor, by: Mapping[NoiseKind, Sequence[float]]) -> Tensor
     first = 0
     made = images
     for kind, levels in by.items():
+        if is_corruption(kind):
+            made = _corrupted(made, kind, levels, chosen.flatten() - first)
+            first += len(levels)
+            continue
         # Level 0 where another kind, or another level, was drawn.
         level = torch.zeros(chosen.shape, device=device, dtype=images.dtype)
         for place, value in enumerate(levels, first):
@@ -45,6 +52,22 @@ def distorted(images: Tensor, by: Mapping[NoiseKind, Sequence[float]]) -> Tensor
         first += len(levels)
         made = add_noise(made, unit_noise_like(images, kind), level, kind)
     return made.clamp(0, 1)
+
+
+def _corrupted(
+    images: Tensor, corruption: Corruption, severities: Sequence[float], chosen: Tensor
+) -> Tensor:
+    """Those images corrupted whose number in `chosen` is that of a severity."""
+    made = images.clone()
+    # Corruptions draw by NumPy, and on the CPU.
+    rng = np.random.default_rng(int(torch.randint(2**62, ())))
+    for place, severity in enumerate(severities):
+        rows = torch.nonzero(chosen == place).flatten()
+        if len(rows):
+            pixels = (images[rows] * 255).round().to(torch.uint8)
+            pixels = corrupt_at_random(pixels, corruption, int(severity), rng)
+            made[rows] = pixels.to(images.dtype) / 255
+    return made
 
 
 def unit_noise_like(images: Tensor, kind: NoiseKind) -> Tensor:

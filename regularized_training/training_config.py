@@ -9,6 +9,11 @@ from pydantic import Field, model_validator
 
 from predictive_model.config import Config, added
 from regularized_training.lessons.config import AnyLesson
+from regularized_training.robustness.corruptions.config import (
+    Corruption,
+    is_corruption,
+    require_severities,
+)
 from regularized_training.robustness.noise_levels import NoiseKind, require_levels
 from regularized_training.tasks.config import AugmentConfig
 
@@ -27,7 +32,10 @@ class DistortedConfig(Config):
     ----------
     by : dict of str to tuple of float
         Kinds of noise and their levels, as of
-        :class:`~regularized_training.robustness.noise.NoiseConfig`; all are as likely.
+        :class:`~regularized_training.robustness.noise.NoiseConfig`, and corruptions and their
+        severities, as of
+        :class:`~regularized_training.robustness.corruptions.config.CorruptionConfig`; all are as
+        likely.
     layer : str
         The end of the trunk: ``features.16``, conv3-1 after its nonlinearity, of ``vgg19_bn``.
     distance : float
@@ -36,7 +44,7 @@ class DistortedConfig(Config):
     retrained : bool
     """
 
-    by: dict[NoiseKind, tuple[float, ...]]
+    by: dict[NoiseKind | Corruption, tuple[float, ...]]
     layer: str
     distance: float = Field(default=1.0, ge=0)
     retrained: bool = True
@@ -50,7 +58,10 @@ class DistortedConfig(Config):
             )
         for kind, levels in self.by.items():
             try:
-                require_levels(levels, kind)
+                if is_corruption(kind):
+                    require_severities(levels)
+                else:
+                    require_levels(levels, kind)
             except ValueError as error:
                 raise ValueError(f"by.{kind}: {error}") from error
         return self

@@ -11,12 +11,12 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from predictive_model.config import Seed
+from regularized_training.robustness.draws import in_blocks
 from regularized_training.robustness.noise_levels import NoiseKind, require_levels
 from regularized_training.tasks.batches import to_float
 from regularized_training.tasks.chosen_images import chosen_images, evaluating
 from regularized_training.tasks.config import OnImages
 
-BLOCK = 128  # images whose noise is drawn at once; changing it changes the noise
 BINS = 15  # of confidence, for the calibration error
 
 
@@ -126,9 +126,7 @@ def accuracy_under_noise(
                 if config.clamp:
                     noisy.clamp_(0, 1)
                 logits = network(noisy.contiguous(memory_format=torch.channels_last))
-                # Of the softmax only the largest entry is wanted.
-                largest, answer = logits.float().max(1)
-                confidence[i, rows] = (largest - logits.float().logsumexp(1)).exp()
+                confidence[i, rows], answer = largest_probability(logits)
                 correct[i, rows] = answer == answers
     by_level = list(zip(confidence.cpu().numpy(), correct.cpu().numpy(), strict=True))
     return NoiseScores(
@@ -138,6 +136,18 @@ def accuracy_under_noise(
         calibration_error=tuple(calibration_error(sure, right) for sure, right in by_level),
         n=n,
     )
+
+
+def largest_probability(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Confidence and answer of a network, (batch,) each: the largest probability, and its class.
+
+    Parameters
+    ----------
+    logits : (batch, class) Tensor
+    """
+    # Of the softmax only the largest entry is wanted.
+    largest, answer = logits.float().max(1)
+    return (largest - logits.float().logsumexp(1)).exp(), answer
 
 
 def calibration_error(
@@ -204,17 +214,13 @@ def unit_noise(
     -------
     (batch, channels, height, width) float32 Tensor
     """
-    noise = np.empty((len(index), *shape), np.float32)
-    blocks, block_of = np.unique(index // BLOCK, return_inverse=True)
-    if kind == "salt_and_pepper":
-        shape = (1, *shape[1:])  # a pixel is white or black in all its channels
-    for number, block in enumerate(blocks):
-        rng = np.random.default_rng((seed, int(block)))
-        drawn = (
-            rng.standard_normal((BLOCK, *shape), np.float32)
-            if kind == "gaussian"
-            else 2 * rng.random((BLOCK, *shape), np.float32) - 1
-        )
-        rows = block_of == number
-        noise[rows] = drawn[index[rows] % BLOCK]
-    return torch.from_numpy(noise)
+    drawn_shape = (1, *shape[1:]) if kind == "salt_and_pepper" else shape
+
+    def draw(rng: np.random.Generator, n: int) -> tuple[NDArray[np.float32]]:
+        if kind == "gaussian":
+            return (rng.standard_normal((n, *drawn_shape), np.float32),)
+        return (2 * rng.random((n, *drawn_shape), np.float32) - 1,)
+
+    (noise,) = in_blocks(index, (seed,), draw)
+    # A pixel is white or black in all its channels.
+    return torch.from_numpy(noise).expand(-1, *shape)

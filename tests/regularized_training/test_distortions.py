@@ -50,6 +50,25 @@ def test_each_image_has_one_distortion_and_all_settings_are_as_likely() -> None:
     torch.testing.assert_close(spread[weak].mean(), torch.tensor(0.1), atol=0.003, rtol=0)
 
 
+def test_corruptions_distort_as_well_and_are_new_every_time() -> None:
+    by = {"gaussian": (0.3,), "contrast": (5,), "impulse_noise": (3, 5)}
+    with seeded(0):
+        made, again = distorted(IMAGES, by), distorted(IMAGES, by)  # type: ignore[arg-type]
+    with seeded(0):
+        assert torch.equal(distorted(IMAGES, by), made)  # type: ignore[arg-type]
+    assert not torch.equal(made, again)
+    flat = made.flatten(1).std(1) < 0.3 * IMAGES.flatten(1).std(1)  # little contrast is left
+    extreme = ((made == 0) | (made == 1)).flatten(1).float().mean(1)
+    noisy = (made - IMAGES).flatten(1).abs().median(1).values > 0.05
+    assert flat.float().mean().item() == pytest.approx(1 / 4, abs=0.05)
+    assert noisy.float().mean().item() == pytest.approx(1 / 4, abs=0.05)
+    impulses = extreme[~flat & ~noisy]
+    assert impulses.mean().item() == pytest.approx((0.03 + 0.07) / 2, abs=0.006)
+    # What was not distorted keeps its pixels, as one of 256 levels.
+    rest = (made - IMAGES).abs()[~flat & ~noisy]
+    assert (rest < 0.5 / 255 + 1e-6).float().mean() > 0.9
+
+
 def test_the_loss_is_that_of_both_halves_and_of_what_lies_between_them() -> None:
     """Literally: two passes would be normalised apart, so the two halves are one batch."""
     network = build_network(NETWORK, n_channels=1, n_classes=5, seed=0).train()
@@ -143,7 +162,9 @@ def test_killed_in_either_part_and_resumed_it_is_the_same(
         ({"by": {}}, "by: no kind of distortion, expected at least one with its levels"),
         ({"by": {"gaussian": (0.1, 0.1)}}, "by.gaussian: levels: .* expected every level once"),
         ({"by": {"gaussian": (20,)}}, "by.gaussian: levels: .* expected 0 to 2"),
-        ({"by": {"fog": (1,)}}, "gaussian"),
+        ({"by": {"rain": (1,)}}, "gaussian"),
+        ({"by": {"fog": (0,)}}, "by.fog: severities: .* of 1 to 5"),
+        ({"by": {"fog": (1, 1)}}, "by.fog: severities: .* expected every severity once"),
     ],
 )
 def test_distortions_that_cannot_be_are_refused(change: dict[str, object], says: str) -> None:

@@ -79,7 +79,7 @@ def test_every_network_is_asked_for_the_responses_that_the_brain_gives(database:
     assert list(table.columns) == ["judge", "condition", "correlation"]
     NEURAL_PREDICTION.figures["neural-prediction"](Selection("predicted"))
     measured = set(results.differences("predicted")["measure"])
-    assert {"prediction of mouse V1, stage1", "robustness score"} <= measured
+    assert {"prediction of mouse V1, stage1", "robustness to noise"} <= measured
     assert_robustness_is_relative_to_networks_without_a_teacher()
 
 
@@ -114,8 +114,8 @@ def assert_robustness_is_relative_to_networks_without_a_teacher() -> None:
 def test_a_regression_is_made_for_each_kind_of_teacher(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({name: rng.normal(size=40) for name in robustness.FACTORS})
-    names = ("image_set", "architecture", "network_width", "distorted", "brain", "judge", "alike")
-    frame = frame.assign(**dict.fromkeys((*names, "network_hash"), "same"))
+    names = {*robustness.OF_REGRESSION, "network_hash", "alike"} - {"teacher"}
+    frame = frame.assign(**dict.fromkeys(names, "same"))
     frame = frame.assign(teacher=["x"] * 20 + ["y"] * 20)
     frame["robustness"] = 2 * frame["clean_accuracy"] + frame["prediction"] * (frame.teacher == "x")
     monkeypatch.setattr(robustness, "robustness_and_prediction", lambda selection: frame)

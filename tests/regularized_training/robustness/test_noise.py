@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from scipy import stats
 from torch import Tensor, nn
 
+from regularized_training.robustness.draws import BLOCK
 from regularized_training.robustness.noise import (
-    BLOCK,
     NoiseConfig,
     NoiseKind,
     accuracy_under_noise,

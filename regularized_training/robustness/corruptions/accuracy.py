@@ -1,0 +1,126 @@
+"""Accuracy, confidence and calibration under corruptions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from regularized_training.robustness.corruptions.config import (
+    Corruption,
+    CorruptionConfig,
+    Severity,
+)
+from regularized_training.robustness.corruptions.corrupt import corrupt
+from regularized_training.robustness.noise import calibration_error, largest_probability
+from regularized_training.tasks.batches import to_float
+from regularized_training.tasks.chosen_images import chosen_images, evaluating
+
+
+@dataclass(frozen=True)
+class SeverityScores:
+    """What a network makes of images with a corruption.
+
+    Attributes
+    ----------
+    corruption : str
+    severity : int
+    accuracy : float
+        Fraction of images classified correctly.
+    confidence : float
+        Mean probability of the class that is answered.
+    calibration_error : float
+        Expected calibration error of Guo et al. 2017.
+    """
+
+    corruption: Corruption
+    severity: Severity
+    accuracy: float
+    confidence: float
+    calibration_error: float
+
+
+@dataclass(frozen=True)
+class CorruptionScores:
+    """What a network makes of images without and with each corruption.
+
+    Attributes
+    ----------
+    clean_accuracy : float
+        Of the same images as they are.
+    severities : tuple of SeverityScores
+        All severities of the first corruption, then of the next.
+    n : int
+        Number of images.
+    """
+
+    clean_accuracy: float
+    severities: tuple[SeverityScores, ...]
+    n: int
+
+
+def accuracy_under_corruptions(
+    network: nn.Module,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    config: CorruptionConfig,
+    device: str | torch.device = "cpu",
+) -> CorruptionScores:
+    """Accuracy, confidence and calibration of a network on images with corruptions.
+
+    Every network meets the same pictures: what is drawn for one depends on the seed, the severity
+    and the image's number alone.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Takes images in [0, 1]; moved to `device`, evaluated in evaluation mode and left in the
+        mode it came in.
+    images : (n, 1 or 3, height, width) uint8
+    labels : (n,) int64
+    config : CorruptionConfig
+    device : str or torch.device
+
+    Raises
+    ------
+    ValueError
+        If images and labels do not fit together, or are fewer than asked for.
+    """
+    chosen = chosen_images(images, labels, config.n_images, config.seed)
+    answers = labels[chosen]
+    batches = [
+        chosen[start : start + config.batch_size]
+        for start in range(0, len(chosen), config.batch_size)
+    ]
+
+    def answered(pictures: list[Tensor]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        said = [largest_probability(network(to_float(part.to(device)))) for part in pictures]
+        confidence, answer = (torch.cat(part).cpu().numpy() for part in zip(*said, strict=True))
+        return confidence, answer == answers
+
+    scores = []
+    with evaluating(network, device), torch.inference_mode():
+        _, clean = answered([torch.from_numpy(images[index]) for index in batches])
+        for kind in config.kinds:
+            for severity in config.severities:
+                sure, right = answered(
+                    [
+                        corrupt(
+                            images[index], kind, severity, index, seed=config.seed, device=device
+                        )
+                        for index in batches
+                    ]
+                )
+                scores.append(
+                    SeverityScores(
+                        corruption=kind,
+                        severity=severity,
+                        accuracy=float(right.mean()),
+                        confidence=float(sure.mean(dtype=np.float64)),
+                        calibration_error=calibration_error(sure, right),
+                    )
+                )
+    return CorruptionScores(float(clean.mean()), tuple(scores), len(chosen))

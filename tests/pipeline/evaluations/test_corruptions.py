@@ -1,0 +1,112 @@
+"""Networks under corruptions: asked for in a file, computed, read, scored and drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from neuroteach import results
+from pipeline.database.opening import Database
+from pipeline.evaluations.corruptions import CORRUPTIONS
+from pipeline.evaluations.robustness import ROBUSTNESS
+from pipeline.experiments.adding import add_experiment
+from pipeline.experiments.file import ExperimentSettings
+from pipeline.experiments.selection import Selection
+from pipeline.results.registry import NothingToShowError
+from pipeline.workers import populate
+from regularized_training.robustness.corruptions.accuracy import accuracy_under_corruptions
+from regularized_training.robustness.corruptions.config import CorruptionConfig
+from schemas import training
+from schemas.evaluations.corruptions import CorruptionAccuracy
+from tests.tiny_experiment import few_digits, tiny_experiment
+
+ASKED = {"kinds": ["impulse_noise", "contrast", "fog"], "severities": [1, 5], "n_images": 40}
+
+
+def asked(**changes: object) -> ExperimentSettings:
+    described = tiny_experiment().model_dump(mode="json", exclude_unset=True)
+    described |= {"recordings": [], "network": {"width": 2}, "noise": [], "seeds": [0, 1]}
+    # One that learned distorted images beside those that did not.
+    described["teachers"] = [
+        "none",
+        {
+            "kind": "none",
+            "training": {"distorted": {"layer": "stage1", "by": {"fog": [1], "gaussian": [0.1]}}},
+        },
+    ]
+    return ExperimentSettings.model_validate(described | {"corruptions": ASKED} | changes)
+
+
+@pytest.mark.database
+def test_networks_are_tested_with_corruptions_and_scored_beside_those_without_a_teacher(
+    database: Database,
+) -> None:
+    training.ImageSet.add(few_digits(), source="test")
+    assert add_experiment(asked(), name="corrupted", scale="smoke")
+    with pytest.raises(NothingToShowError, match="nothing computed yet"):
+        ROBUSTNESS.figures["robustness"](Selection("corrupted"))
+    assert populate.populate(Selection("corrupted")).failures == []
+    rows = CorruptionAccuracy.to_dicts()
+    assert len(rows) == 4
+    for row in rows[:2]:
+        network, task = training.TrainedNetwork.load(row), few_digits()
+        config = CorruptionConfig.model_validate(ASKED)
+        expected = accuracy_under_corruptions(network, task.test_images, task.test_labels, config)
+        assert (row["n_images"], row["clean_accuracy"]) == (40, expected.clean_accuracy)
+        key = {name: row[name] for name in CorruptionAccuracy.primary_key}
+        found = (CorruptionAccuracy.Severity & key).to_dicts()
+        assert {(f["corruption"], f["severity"]): f["accuracy"] for f in found} == {
+            (one.corruption, one.severity): one.accuracy for one in expected.severities
+        }
+
+    by_severity = results.corruptions_by_severity("corrupted")
+    assert len(by_severity) == 4 * 3 * 2
+    assert set(by_severity["category"]) == {"noise", "digital", "weather"}
+    by_seed = results.corruptions_by_seed("corrupted")
+    assert list(dict.fromkeys(by_seed["corruption"])) == ["impulse_noise", "fog", "contrast"]
+    table = CORRUPTIONS.table(results.corruptions("corrupted"))  # type: ignore[misc]
+    assert list(table["corruption"]) == ["impulse noise", "fog", "contrast"]
+    assert list(table.columns)[2:] == ["none (n = 2)", "none, distorted images (n = 2)"]
+
+    scored = results.robustness_by_seed("corrupted").set_index(["distorted", "seed"])
+    assert set(scored["to"]) == {"corruptions"}
+    plain, other = (by_seed[by_seed["distorted"] == d] for d in ("", "distorted images"))
+    ratios: dict[str, list[float]] = {"robustness": [], "mce": [], "relative_mce": []}
+    for kind in ("impulse_noise", "fog", "contrast"):
+        base = plain[plain["corruption"] == kind].mean(numeric_only=True)
+        own = other[(other["corruption"] == kind) & (other["seed"] == 1)].iloc[0]
+        ratios["robustness"].append(own["accuracy"] / base["accuracy"])
+        ratios["mce"].append((1 - own["accuracy"]) / (1 - base["accuracy"]))
+        lost, lost_by_base = (x["clean_accuracy"] - x["accuracy"] for x in (own, base))
+        ratios["relative_mce"].append(lost / lost_by_base if lost_by_base > 0 else np.nan)
+    for name, values in ratios.items():
+        # A kind under which the baseline loses nothing has no relative error.
+        assert scored.loc[("distorted images", 1), name] == pytest.approx(np.nanmean(values))
+    assert scored.loc[""]["mce"].mean() == pytest.approx(1)
+    categories = results.robustness_by_category("corrupted")
+    assert len(categories) == 4 * 3
+    assert {"robustness to corruptions", "accuracy, fog"} <= set(
+        results.differences("corrupted")["measure"]
+    )
+    for result, names in (
+        (CORRUPTIONS, ("corruptions", "corruption-examples")),
+        (ROBUSTNESS, ("robustness", "robustness-categories")),
+    ):
+        for name in names:
+            result.figures[name](Selection("corrupted"))
+    with pytest.raises(NothingToShowError, match="it takes four networks or more of a teacher"):
+        ROBUSTNESS.figures["robustness-regression"](Selection("corrupted"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kinds": ["rain"]}, "corruptions.kinds"),
+        ({"part": "validation"}, "validation"),
+    ],
+)
+def test_corruptions_that_cannot_be_asked_for_are_refused_in_the_file(
+    settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        asked(corruptions=settings)
