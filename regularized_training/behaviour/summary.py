@@ -63,12 +63,14 @@ def confusion_matrix(trials: Trials) -> NDArray[np.int64]:
     return counts.reshape(n, n + 1)
 
 
-def by_observer(trials: Trials) -> pd.DataFrame:
+def by_observer(trials: Trials, *, by_condition: bool = True) -> pd.DataFrame:
     """Accuracy and entropy of the answers of each observer in each condition.
 
     Parameters
     ----------
     trials : Trials
+    by_condition : bool
+        A row for each observer and condition, or one for each observer.
 
     Returns
     -------
@@ -85,10 +87,9 @@ def by_observer(trials: Trials) -> pd.DataFrame:
     >>> by_observer(trials)[["observer", "condition", "accuracy", "entropy"]].to_dict("records")
     [{'observer': 'subject-01', 'condition': 'bw', 'accuracy': 0.5, 'entropy': 0.0}]
     """
+    keys = ["observer", "condition"] if by_condition else ["observer"]
     frame = trials.frame().assign(correct=trials.correct, none=trials.answer == NO_ANSWER)
-    groups = frame.groupby(["observer", "condition"])
-    given = frame[~frame["none"]]
-    answers = given.groupby(["observer", "condition", "answer"]).size().unstack(fill_value=0)
+    groups = frame.groupby(keys)
     found = pd.DataFrame(
         {
             "n_trials": groups.size(),
@@ -97,12 +98,14 @@ def by_observer(trials: Trials) -> pd.DataFrame:
             "seconds": groups["seconds"].median(),
         }
     )
-    answered = answers.reindex(found.index, fill_value=0).to_numpy()
-    found.insert(3, "entropy", entropy_bits(answered))
-    order = [(o, c) for o in trials.observers for c in trials.conditions if (o, c) in found.index]
-    found = found.loc[order].reset_index()
+    given = frame[~frame["none"]].groupby([*keys, "answer"]).size().unstack(fill_value=0)
+    found.insert(3, "entropy", entropy_bits(given.reindex(found.index, fill_value=0).to_numpy()))
+    order = {"observer": trials.observers, "condition": trials.conditions}
+    found = found.reset_index().sort_values(
+        keys, key=lambda column: column.map(order[str(column.name)].index)
+    )
     found.insert(1, "person", [is_person(name) for name in found["observer"]])
-    return found
+    return found.reset_index(drop=True)
 
 
 def over_people(

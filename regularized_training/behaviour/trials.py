@@ -142,8 +142,8 @@ class Trials:
         """By the numbers in their names, see :func:`level_of`."""
         return tuple(sorted(set(self.condition.tolist()), key=level_of))
 
-    def where(self, chosen: NDArray[np.bool_]) -> Trials:
-        """Some of the trials.
+    def where(self, chosen: NDArray[np.bool_] | NDArray[np.integer]) -> Trials:
+        """Some of the trials: those where it is true, or those of these places, in this order.
 
         Raises
         ------
