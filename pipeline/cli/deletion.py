@@ -78,6 +78,19 @@ def evaluation(name: str, dry_run: DryRun = False, yes: Yes = False) -> None:
         _delete(deletion.of_evaluation_set(name), dry_run, yes)
 
 
+@delete_app.command("trials")
+@reporting_errors
+def trials(name: str, dry_run: DryRun = False, yes: Yes = False) -> None:
+    """Delete trials of people, by the name that they were imported by.
+
+    Example: `neuroteach delete trials contrast --dry-run`
+    """
+    from pipeline.query import deletion
+
+    with Session():
+        _delete(deletion.of_trials(name), dry_run, yes)
+
+
 @delete_app.command("stimuli")
 @reporting_errors
 def stimuli(

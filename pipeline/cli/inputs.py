@@ -15,6 +15,7 @@ from pipeline.cli.images import import_evaluation, import_images
 from pipeline.cli.options import CheckOnly
 from pipeline.cli.printing import err, plain
 from pipeline.cli.session import Session, reporting_errors
+from pipeline.cli.trials import import_trials
 
 import_app = typer.Typer(help="Bring recordings, encoders and images into the database.")
 import_app.command("encoder")(import_encoder)
@@ -22,6 +23,7 @@ import_app.command("stimuli")(import_stimuli)
 import_app.command("rsm")(import_rsm)
 import_app.command("images")(import_images)
 import_app.command("evaluation-set")(import_evaluation)
+import_app.command("trials")(import_trials)
 
 
 @import_app.command("scan")

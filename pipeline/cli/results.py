@@ -68,7 +68,7 @@ def _printing(result: Result) -> Any:
                     return
                 said = ""
             else:
-                said = caveat(selection)
+                said = "" if result.imported else caveat(selection)
         print_frame(
             frame, format, output, title=result.heading(frame), caveat=said, table=result.table
         )

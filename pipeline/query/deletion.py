@@ -13,6 +13,7 @@ from schemas import base, tables
 from schemas.encoding import FitPlan, FittedEncoder, SharedCore
 from schemas.evaluation_set import EvaluationSet
 from schemas.experiment import Experiment
+from schemas.psychophysics import Psychophysics
 from schemas.recording import Scan, StimulusName, StimulusSet
 from schemas.teacher_plan import ScanGroup, TeacherPlan
 from schemas.teaching import Rsm
@@ -98,6 +99,11 @@ def of_images(name: str) -> Deletion:
 def of_evaluation_set(name: str) -> Deletion:
     """An evaluation set, and what networks answered to it."""
     return Deletion((_named(EvaluationSet, "evaluation_set", name),))
+
+
+def of_trials(name: str) -> Deletion:
+    """Trials of people, by the name that they were imported by."""
+    return Deletion((_named(Psychophysics, "psychophysics", name),))
 
 
 def of_stimuli(name: str) -> Deletion:

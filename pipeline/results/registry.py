@@ -100,6 +100,9 @@ class Result:
     figures : dict of str to Drawing
     further : dict of str to callable
         Other frames of it, by their name in Python.
+    imported : str, optional
+        What to say where there is none, of results of what was imported, which belongs to no
+        experiment: what is said of experiments beside numbers is not said of them.
     place : int
         Among all results in lists; those of one place come by name.
     """
@@ -116,6 +119,7 @@ class Result:
     compared: tuple[Compared, ...] = ()
     figures: Mapping[str, Drawing] = field(default_factory=dict)
     further: Mapping[str, Read] = field(default_factory=dict)
+    imported: str | None = None
     place: int = 100
 
     def heading(self, frame: pd.DataFrame) -> str:
@@ -126,6 +130,8 @@ class Result:
     def why_nothing(self, selection: Selection) -> str:
         """Why there are no rows, and what to do."""
         base.require_active()
+        if self.imported is not None:
+            return self.imported
         if not Experiment():
             return PLAN_FIRST
         asked = self.asked
@@ -203,7 +209,7 @@ def _refuse_known(there: Mapping[str, Any], names: Iterable[str]) -> None:
 def _load() -> None:
     tables.load()
     # By name: these stand on a higher floor, and tell this one what they offer.
-    for module in ("pipeline.results.encoders", "pipeline.figures"):
+    for module in ("pipeline.results.encoders", "pipeline.results.people", "pipeline.figures"):
         importlib.import_module(module)
     evaluations = importlib.import_module("pipeline.evaluations")
     for found in pkgutil.iter_modules(evaluations.__path__, f"{evaluations.__name__}."):

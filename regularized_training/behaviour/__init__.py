@@ -1,0 +1,1 @@
+"""What people answer to images, and networks beside them."""
