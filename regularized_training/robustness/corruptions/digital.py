@@ -6,7 +6,6 @@ What their arguments are says :mod:`~regularized_training.robustness.corruptions
 from __future__ import annotations
 
 import io
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
@@ -17,12 +16,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regularized_training.robustness.corruptions.filters import (
-    along_both,
+    along_columns,
+    along_rows,
     draw_uniform,
     gaussian_blur_of,
 )
 from regularized_training.robustness.corruptions.noise import Draws, Size
 from regularized_training.robustness.corruptions.severities import Parameters
+
+ROUNDING = 1e-4  # of a grey level: what is half-way between two but for rounding errors
 
 
 def contrast(images: Tensor, p: Parameters) -> Tensor:
@@ -54,10 +56,9 @@ def pixelate(images: Tensor, p: Parameters) -> Tensor:
         torch.from_numpy(_box(size, new)).to(pixels)
         for size, new in zip((height, width), small, strict=True)
     ]
-    one = [torch.eye(size, device=pixels.device) for size in (height, small[1])]
     # One axis after the other, each rounded to one of 256 levels.
-    pixels = (along_both(pixels, one[0], shrink[1]) + 0.5 + 1e-4).floor()
-    pixels = (along_both(pixels, shrink[0], one[1]) + 0.5 + 1e-4).floor()
+    pixels = (along_rows(pixels, shrink[1]) + 0.5 + ROUNDING).floor()
+    pixels = (along_columns(pixels, shrink[0]) + 0.5 + ROUNDING).floor()
     rows, columns = (
         ((torch.arange(size, device=pixels.device) + 0.5) * new / size).long()
         for size, new in zip((height, width), small, strict=True)
@@ -77,15 +78,11 @@ def _box(size: int, new: int) -> NDArray[np.float64]:
 def jpeg_compression(images: Tensor, p: Parameters) -> Tensor:
     """Store images as JPEG of quality ``p[0]`` and read them again."""
     pixels = (images * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
-
-    def through(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    made = np.empty_like(pixels)
+    for picture, read in zip(pixels, made, strict=True):
         stored = io.BytesIO()
         Image.fromarray(picture).save(stored, "JPEG", quality=int(p[0]))
-        return np.asarray(Image.open(stored))
-
-    # The codec leaves other threads to work.
-    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        made = np.stack(list(threads.map(through, pixels)))
+        read[:] = Image.open(stored)
     return torch.from_numpy(made).permute(0, 3, 1, 2).to(images.device).float() / 255
 
 
