@@ -11,12 +11,12 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from predictive_model.config import Seed
+from regularized_training.robustness.draws import blocks
 from regularized_training.robustness.noise_levels import NoiseKind, require_levels
 from regularized_training.tasks.batches import to_float
 from regularized_training.tasks.chosen_images import chosen_images, evaluating
 from regularized_training.tasks.config import OnImages
 
-BLOCK = 128  # images whose noise is drawn at once; changing it changes the noise
 BINS = 15  # of confidence, for the calibration error
 
 
@@ -187,8 +187,7 @@ def unit_noise(
 ) -> Tensor:
     """Noise of level 1 for the images with these numbers.
 
-    It is drawn for blocks of images, so that no image is handled alone and an image's noise does
-    not depend on which others are asked for.
+    An image's noise does not depend on which others are asked for.
 
     Parameters
     ----------
@@ -204,17 +203,13 @@ def unit_noise(
     -------
     (batch, channels, height, width) float32 Tensor
     """
-    noise = np.empty((len(index), *shape), np.float32)
-    blocks, block_of = np.unique(index // BLOCK, return_inverse=True)
-    if kind == "salt_and_pepper":
-        shape = (1, *shape[1:])  # a pixel is white or black in all its channels
-    for number, block in enumerate(blocks):
-        rng = np.random.default_rng((seed, int(block)))
-        drawn = (
-            rng.standard_normal((BLOCK, *shape), np.float32)
-            if kind == "gaussian"
-            else 2 * rng.random((BLOCK, *shape), np.float32) - 1
-        )
-        rows = block_of == number
-        noise[rows] = drawn[index[rows] % BLOCK]
-    return torch.from_numpy(noise)
+    channels, *size = shape
+    drawn = 1 if kind == "salt_and_pepper" else channels  # white or black in all its channels
+
+    def draw(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
+        if kind == "gaussian":
+            return rng.standard_normal((n, drawn, *size), np.float32)
+        return 2 * rng.random((n, drawn, *size), np.float32) - 1
+
+    noise = blocks(index, (seed,), draw)
+    return torch.from_numpy(noise).expand(-1, channels, *size).contiguous()
