@@ -37,8 +37,9 @@ def grey(images: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> grey(torch.ones(1, 3, 1, 1)).item()
-    1.0
+    >>> red = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64).view(1, 3, 1, 1)
+    >>> grey(red).item()
+    0.2125
     """
     if images.shape[1] == 1:
         return images
@@ -68,8 +69,9 @@ def false_colour(images: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> false_colour(torch.full((1, 3, 1, 1), 0.5).double()).flatten().tolist()
-    [0.5, 0.5, 0.5]
+    >>> reddish = torch.tensor([0.6, 0.4, 0.4], dtype=torch.float64).view(1, 3, 1, 1)
+    >>> [round(x, 2) for x in false_colour(reddish).flatten().tolist()]
+    [0.25, 0.48, 0.48]
     """
     negate = opponent_matrix().to(images.device)
     linear = _to_linear(images)

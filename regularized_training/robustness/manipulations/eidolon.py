@@ -59,10 +59,10 @@ def eidolon(
     >>> eidolon(images, np.arange(2), 0.0, 0.3, seed=0).allclose(images)
     True
     """
-    height, width = images.shape[2:]
+    height = images.shape[2]
     pixels = reach * height / PUBLISHED_HEIGHT
     # The shared field is number 1, those of the bands follow: a key must not end in 0.
-    shared = unit_field(index, height, width, (seed, _KEY, 1)).to(images) if coherence else None
+    shared = unit_field(index, images, (seed, _KEY, 1)) if coherence else None
     if shared is not None and coherence == 1:
         return displaced(images, pixels * shared)  # the sum of all bands, displaced alike
 
@@ -70,7 +70,7 @@ def eidolon(
     blurs = [*scales(height), None]
     for number, sigma in enumerate(blurs, start=2):
         coarser = torch.zeros_like(images) if sigma is None else blur(images, sigma, "mirror")
-        field = unit_field(index, height, width, (seed, _KEY, number)).to(images)
+        field = unit_field(index, images, (seed, _KEY, number))
         if shared is not None:
             field = (1 - coherence) * field + coherence * shared
         made += displaced(finer - coarser, pixels * field)
@@ -92,23 +92,32 @@ def scales(height: int) -> tuple[float, ...]:
     return tuple(2 ** ((k - 1) / 2) for k in range(number))
 
 
-def unit_field(
-    index: NDArray[np.int64], height: int, width: int, seed_key: tuple[int, ...]
-) -> Tensor:
+def unit_field(index: NDArray[np.int64], images: Tensor, seed_key: tuple[int, ...]) -> Tensor:
     """Displacements down and to the right: Gaussian noise, blurred with the grain.
+
+    Parameters
+    ----------
+    index : (n,) int64
+        Numbers of the images.
+    images : (n, 1, height, width) float64 Tensor
+        Which say of what size the field is, and on what device.
+    seed_key : tuple of int
 
     Returns
     -------
     (n, 2, height, width) float64 Tensor
         Each of standard deviation 1, at the edges too.
     """
+    height, width = images.shape[2:]
 
     def draw(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
         return rng.standard_normal((n, 2, height, width), np.float32)
 
-    noise = torch.from_numpy(blocks(index, seed_key, draw)).double()
+    noise = torch.from_numpy(blocks(index, seed_key, draw)).to(images)
     grain = GRAIN * height / PUBLISHED_HEIGHT
-    rows, columns = (_unit_rows(blur_matrix(size, grain, "nothing")) for size in (height, width))
+    rows, columns = (
+        _unit_rows(blur_matrix(size, grain, "nothing")).to(images) for size in (height, width)
+    )
     return rows @ noise @ columns.T
 
 
