@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,13 +21,19 @@ from regularized_training.robustness.manipulations.contrast_and_noise import (
     with_uniform_noise,
 )
 from regularized_training.robustness.manipulations.eidolon import eidolon
+from regularized_training.robustness.manipulations.eidolon import unit_noise as eidolon_noise
 from regularized_training.robustness.manipulations.filters import high_pass, low_pass
 from regularized_training.robustness.manipulations.fourier import (
     unit_phases,
     with_amplitude,
     with_phase_noise,
 )
-from regularized_training.robustness.manipulations.pixels import from_bytes, to_bytes
+from regularized_training.robustness.manipulations.pixels import (
+    from_bytes,
+    in_parts,
+    require_images,
+    to_bytes,
+)
 from regularized_training.robustness.manipulations.rotation import rotated
 from regularized_training.robustness.noise import add_noise, unit_noise
 
@@ -79,62 +86,77 @@ def manipulate(
     [64]
     """
     require_levels((level,), name)
-    x = from_bytes(images)
-    numbers = _checked(index, len(x))
-    channels = x.shape[1]
+    given = require_images(images)
+    numbers = _checked(index, len(given))
+    channels, height, width = given.shape[1:]
     if name == "false_colour" and channels != 3:
         raise ValueError(
             f"false_colour: images of {channels} channel, expected 3; grey has no opponent colour"
         )
-    if not len(x):
-        return to_bytes(x)
-    if name not in IN_COLOUR:
-        x = grey(x)
-    if name in ("grey", "false_colour", "power_equalisation"):
-        made = _whole(x, name, mean_amplitude) if level else x
-    else:
-        made = _graded(x, name, level, numbers, seed)
-    return to_bytes(made).expand(-1, channels, -1, -1).contiguous()
+    if not len(given):
+        return torch.zeros_like(given, dtype=torch.uint8)
+
+    def make(part: Tensor, noise: Tensor) -> Tensor:
+        x = from_bytes(part)
+        x = x if name in IN_COLOUR else grey(x)
+        made = _manipulated(x, name, level, noise.to(x.device), mean_amplitude)
+        return to_bytes(made).expand(-1, channels, -1, -1)
+
+    return in_parts(make, given, _noise(name, numbers, height, width, seed)).contiguous()
 
 
-def _whole(x: Tensor, name: Manipulation, mean_amplitude: Tensor | None) -> Tensor:
-    """What an image undergoes or does not undergo."""
-    if name == "grey":
-        return grey(x)
-    if name == "power_equalisation":
-        if mean_amplitude is None:
-            raise ValueError(
-                "mean_amplitude: none, expected that of the set the images belong to; compute it "
-                "by manipulations.fourier.mean_amplitude"
-            )
-        return with_amplitude(x, mean_amplitude)
-    return false_colour(x)
-
-
-def _graded(
-    x: Tensor, name: Manipulation, level: float, index: NDArray[np.int64], seed: int
+def _noise(
+    name: Manipulation, index: NDArray[np.int64], height: int, width: int, seed: int
 ) -> Tensor:
-    """What an image undergoes more or less of."""
-    height, width = x.shape[2:]
+    """What is random about a manipulation: (n, ...), (n, 0) if nothing is."""
     match name:
+        case "uniform_noise":
+            return unit_noise(index, (1, height, width), seed, "uniform")
+        case "salt_and_pepper":
+            return unit_noise(index, (1, height, width), seed, "salt_and_pepper")
+        case "phase_noise":
+            return unit_phases(index, height, width, seed)
+        case "eidolon_1" | "eidolon_2" | "eidolon_3":
+            return eidolon_noise(index, height, width, COHERENCE[name], seed)
+        case _:
+            return torch.zeros(len(index), 0)
+
+
+def _manipulated(
+    x: Tensor, name: Manipulation, level: float, noise: Tensor, amplitude: Tensor | None
+) -> Tensor:
+    match name:
+        case "grey":
+            return grey(x) if level else x
+        case "false_colour":
+            return false_colour(x) if level else x
         case "contrast":
             return with_contrast(x, level)
         case "uniform_noise":
-            noise = unit_noise(index, (1, height, width), seed, "uniform").to(x)
             return with_uniform_noise(x, noise, level)
         case "salt_and_pepper":
-            noise = unit_noise(index, (1, height, width), seed, "salt_and_pepper").to(x)
             return add_noise(x, noise, level, "salt_and_pepper")
         case "low_pass":
             return low_pass(x, level)
         case "high_pass":
             return high_pass(x, level)
         case "phase_noise":
-            return with_phase_noise(x, unit_phases(index, height, width, seed).to(x), level)
+            return with_phase_noise(x, noise, level)
+        case "power_equalisation":
+            return with_amplitude(x, _required(amplitude)) if level else x
         case "rotation":
             return rotated(x, level)
         case _:
-            return eidolon(x, index, level, COHERENCE[name], seed)
+            return eidolon(x, noise, level, COHERENCE[name])
+
+
+def _required(amplitude: Tensor | None) -> Tensor:
+    if amplitude is None:
+        raise ValueError(
+            "mean_amplitude: none, expected that of the set the images belong to; compute it by "
+            "manipulations.fourier.mean_amplitude"
+        )
+    return amplitude
 
 
 def _checked(index: NDArray[np.int64], n: int) -> NDArray[np.int64]:

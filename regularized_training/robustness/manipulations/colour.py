@@ -71,7 +71,7 @@ def false_colour(images: Tensor) -> Tensor:
     --------
     >>> reddish = torch.tensor([0.6, 0.4, 0.4], dtype=torch.float64).view(1, 3, 1, 1)
     >>> [round(x, 2) for x in false_colour(reddish).flatten().tolist()]
-    [0.25, 0.48, 0.48]
+    [0.18, 0.5, 0.5]
     """
     negate = opponent_matrix().to(images.device)
     linear = _to_linear(images)

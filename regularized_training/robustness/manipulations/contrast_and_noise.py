@@ -24,8 +24,9 @@ def with_uniform_noise(images: Tensor, noise: Tensor, width: float) -> Tensor:
 
     Parameters
     ----------
-    images, noise : (n, 1, height, width) float64 Tensor
-        Noise between -1 and 1.
+    images : (n, 1, height, width) float64 Tensor
+    noise : (n, 1, height, width) Tensor
+        Between -1 and 1.
     width : float
     """
-    return with_contrast(images, NOISE_CONTRAST) + width * noise
+    return with_contrast(images, NOISE_CONTRAST) + width * noise.to(images)

@@ -19,9 +19,7 @@ PUBLISHED_HEIGHT = 256  # pixels, of the images for which reach and grain are gi
 _KEY = 2  # tells these random numbers from those of other manipulations
 
 
-def eidolon(
-    images: Tensor, index: NDArray[np.int64], reach: float, coherence: float, seed: int
-) -> Tensor:
+def eidolon(images: Tensor, noise: Tensor, reach: float, coherence: float) -> Tensor:
     """Eidolon of Koenderink et al. 2017, with partial coherence.
 
     An image is the sum of its bands, differences between it and copies of it that are more and
@@ -41,13 +39,12 @@ def eidolon(
     Parameters
     ----------
     images : (n, 1, height, width) float64 Tensor
-    index : (n,) int64
-        Numbers of the images, which decide their noise with the seed.
+    noise : (n, fields, 2, height, width) Tensor
+        From :func:`unit_noise`, for the same coherence.
     reach : float
         0 leaves the images as they are.
     coherence : float
         Between 0 and 1. 1 displaces the image as a whole.
-    seed : int
 
     Returns
     -------
@@ -56,24 +53,24 @@ def eidolon(
     Examples
     --------
     >>> images = torch.rand(2, 1, 8, 8, dtype=torch.float64)
-    >>> eidolon(images, np.arange(2), 0.0, 0.3, seed=0).allclose(images)
+    >>> noise = unit_noise(np.arange(2), 8, 8, coherence=0.3, seed=0)
+    >>> eidolon(images, noise, 0.0, 0.3).allclose(images)
     True
     """
-    height = images.shape[2]
-    pixels = reach * height / PUBLISHED_HEIGHT
-    # The shared field is number 1, those of the bands follow: a key must not end in 0.
-    shared = unit_field(index, images, (seed, _KEY, 1)) if coherence else None
-    if shared is not None and coherence == 1:
-        return displaced(images, pixels * shared)  # the sum of all bands, displaced alike
+    pixels = reach * images.shape[2] / PUBLISHED_HEIGHT
 
+    def field(number: int) -> Tensor:
+        return pixels * unit_fields(noise[:, number].to(images))
+
+    shared = field(0) if coherence else torch.zeros_like(noise[:, 0])
+    if coherence == 1:
+        return displaced(images, shared)  # the sum of all bands, displaced alike
     made, finer = torch.zeros_like(images), images
-    blurs = [*scales(height), None]
-    for number, sigma in enumerate(blurs, start=2):
+    first = 1 if coherence else 0
+    for number, sigma in enumerate([*scales(images.shape[2]), None], first):
         coarser = torch.zeros_like(images) if sigma is None else blur(images, sigma, "mirror")
-        field = unit_field(index, images, (seed, _KEY, number))
-        if shared is not None:
-            field = (1 - coherence) * field + coherence * shared
-        made += displaced(finer - coarser, pixels * field)
+        shift = (1 - coherence) * field(number) + coherence * shared
+        made += displaced(finer - coarser, shift)
         finer = coarser
     return made
 
@@ -92,31 +89,53 @@ def scales(height: int) -> tuple[float, ...]:
     return tuple(2 ** ((k - 1) / 2) for k in range(number))
 
 
-def unit_field(index: NDArray[np.int64], images: Tensor, seed_key: tuple[int, ...]) -> Tensor:
-    """Displacements down and to the right: Gaussian noise, blurred with the grain.
+def unit_noise(
+    index: NDArray[np.int64], height: int, width: int, coherence: float, seed: int
+) -> Tensor:
+    """White noise for the displacements of the images with these numbers.
+
+    The noise of a field is the same for every coherence for which there is such a field.
 
     Parameters
     ----------
     index : (n,) int64
-        Numbers of the images.
-    images : (n, 1, height, width) float64 Tensor
-        Which say of what size the field is, and on what device.
-    seed_key : tuple of int
+    height, width : int
+    coherence : float
+    seed : int
 
     Returns
     -------
-    (n, 2, height, width) float64 Tensor
-        Each of standard deviation 1, at the edges too.
+    (n, fields, 2, height, width) float32 Tensor
+        Normal, for displacements down and to the right. Unless coherence is 0, the first field is
+        the one that all bands share; unless it is 1, there is one for each band, the finest
+        first.
     """
-    height, width = images.shape[2:]
 
     def draw(rng: np.random.Generator, n: int) -> NDArray[np.float32]:
         return rng.standard_normal((n, 2, height, width), np.float32)
 
-    noise = torch.from_numpy(blocks(index, seed_key, draw)).to(images)
+    # The shared field is number 1, and those of the bands follow: a key must not end in 0.
+    numbers = [1] if coherence > 0 else []
+    if coherence < 1:
+        numbers += range(2, len(scales(height)) + 3)
+    noise = np.empty((len(index), len(numbers), 2, height, width), np.float32)
+    for place, number in enumerate(numbers):
+        noise[:, place] = blocks(index, (seed, _KEY, number), draw)
+    return torch.from_numpy(noise)
+
+
+def unit_fields(noise: Tensor) -> Tensor:
+    """Noise blurred with the grain: each of standard deviation 1, at the edges too.
+
+    Parameters
+    ----------
+    noise : (..., height, width) float64 Tensor
+        White, of standard deviation 1.
+    """
+    height, width = noise.shape[-2:]
     grain = GRAIN * height / PUBLISHED_HEIGHT
     rows, columns = (
-        _unit_rows(blur_matrix(size, grain, "nothing")).to(images) for size in (height, width)
+        _unit_rows(blur_matrix(size, grain, "nothing")).to(noise) for size in (height, width)
     )
     return rows @ noise @ columns.T
 

@@ -15,7 +15,11 @@ from torch import Tensor
 
 from regularized_training.robustness.draws import blocks
 from regularized_training.robustness.manipulations.colour import grey
-from regularized_training.robustness.manipulations.pixels import from_bytes
+from regularized_training.robustness.manipulations.pixels import (
+    from_bytes,
+    in_parts,
+    require_images,
+)
 
 _KEY = (1, 1)  # tells these random numbers from those of other manipulations
 _ABSENT = 1e-10  # amplitude for each pixel below which there is only rounding, and no phase
@@ -74,14 +78,12 @@ def with_phase_noise(images: Tensor, unit: Tensor, degrees: float) -> Tensor:
     return torch.fft.irfft2(torch.fft.rfft2(images) * turn, s=images.shape[2:])
 
 
-def mean_amplitude(images: NDArray | Tensor, batch_size: int = 128) -> Tensor:
+def mean_amplitude(images: NDArray | Tensor) -> Tensor:
     """Mean amplitude spectrum of a set of images, made grey.
 
     Parameters
     ----------
     images : (n, channels, height, width) uint8, or float in [0, 1]
-    batch_size : int
-        Changes the memory alone.
 
     Returns
     -------
@@ -97,13 +99,14 @@ def mean_amplitude(images: NDArray | Tensor, batch_size: int = 128) -> Tensor:
     >>> mean_amplitude(np.full((2, 1, 2, 2), 255, np.uint8)).tolist()
     [[4.0, 0.0], [0.0, 0.0]]
     """
-    if not len(images):
+    given = require_images(images)
+    if not len(given):
         raise ValueError("images: none, expected those whose amplitudes are to be averaged")
-    parts = [
-        torch.fft.rfft2(grey(from_bytes(images[start : start + batch_size]))).abs().sum((0, 1))
-        for start in range(0, len(images), batch_size)
-    ]
-    return torch.stack(parts).sum(0) / len(images)
+
+    def total(part: Tensor) -> Tensor:
+        return torch.fft.rfft2(grey(from_bytes(part))).abs().sum(0)  # (1, rows, columns)
+
+    return in_parts(total, given).sum(0) / len(given)
 
 
 def with_amplitude(images: Tensor, amplitude: Tensor) -> Tensor:

@@ -91,6 +91,15 @@ def test_pictures_are_the_same_to_the_bit_in_any_batch_order_and_number_of_threa
         assert torch.equal(some(order), everything[order])
 
 
+@pytest.mark.parametrize("name", ["low_pass", "phase_noise", "salt_and_pepper", "eidolon_1"])
+def test_large_images_which_are_made_a_few_at_a_time_are_those_made_alone(
+    name: Manipulation,
+) -> None:
+    images = pictures(5, 3, 224, 224)
+    alone = [made(images[i : i + 1], name, MIDDLE[name], index=np.array([i])) for i in range(5)]
+    assert torch.equal(made(images, name, MIDDLE[name]), torch.cat(alone))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_random_differs_with_seed_and_image_and_nothing_else_does(
     name: Manipulation,

@@ -10,7 +10,8 @@ from regularized_training.robustness.manipulations.eidolon import (
     displaced,
     eidolon,
     scales,
-    unit_field,
+    unit_fields,
+    unit_noise,
 )
 
 
@@ -26,16 +27,20 @@ def pictures(height: int, width: int, n: int = 4) -> torch.Tensor:
     return (x - low) / (high - low)
 
 
+def disarrayed(x: torch.Tensor, reach: float, coherence: float) -> torch.Tensor:
+    noise = unit_noise(np.arange(len(x)), *x.shape[2:], coherence, seed=0)
+    return eidolon(x, noise, reach, coherence)
+
+
 def error(x: torch.Tensor, reach: float, coherence: float) -> float:
-    made = eidolon(x, np.arange(len(x)), reach, coherence, seed=0)
-    return (made - x).square().mean().item()
+    return (disarrayed(x, reach, coherence) - x).square().mean().item()
 
 
 @pytest.mark.parametrize("coherence", [1.0, 0.3, 0.0])
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (33, 20), (32, 32)])
 def test_without_reach_an_eidolon_is_the_image(size: tuple[int, int], coherence: float) -> None:
     x = torch.rand(3, 1, *size, generator=torch.Generator().manual_seed(0)).double()
-    made = eidolon(x, np.arange(3), 0.0, coherence, seed=0)
+    made = disarrayed(x, 0.0, coherence)
     torch.testing.assert_close(made, x, rtol=0, atol=1e-12)
 
 
@@ -49,10 +54,10 @@ def test_more_reach_leaves_less_of_the_image(coherence: float) -> None:
 def test_coherence_displaces_all_scales_alike() -> None:
     """The image as a whole, and by as much whether or not it is first taken apart."""
     x = pictures(32, 32)
-    whole, apart = (eidolon(x, np.arange(4), 16, c, seed=0) for c in (1.0, 1 - 1e-9))
+    whole, apart = (disarrayed(x, 16, c) for c in (1.0, 1 - 1e-9))
     torch.testing.assert_close(whole, apart, rtol=0, atol=1e-6)
-    shift = 16 * 32 / 256 * unit_field(np.arange(4), x, (0, 2, 1))
-    torch.testing.assert_close(whole, displaced(x, shift))
+    shift = 16 * 32 / 256 * unit_fields(unit_noise(np.arange(4), 32, 32, 1.0, seed=0).double())
+    torch.testing.assert_close(whole, displaced(x, shift[:, 0]))
 
 
 def test_without_coherence_scales_go_their_own_ways() -> None:
@@ -61,7 +66,7 @@ def test_without_coherence_scales_go_their_own_ways() -> None:
 
     def distance(coherence: float) -> float:
         """Of the sorted grey levels of eidolons from those of the images."""
-        made = eidolon(x, np.arange(4), 32, coherence, seed=0)
+        made = disarrayed(x, 32, coherence)
         both = [images.flatten(1).sort(1).values for images in (made, x)]
         return (both[0] - both[1]).abs().mean().item()
 
@@ -69,21 +74,26 @@ def test_without_coherence_scales_go_their_own_ways() -> None:
 
 
 def test_fields_of_scales_and_the_shared_one_are_independent_and_of_unit_variance() -> None:
-    index = np.arange(1000)
-    like = torch.zeros(1000, 1, 26, 13).double()
-    fields = [unit_field(index, like, (0, 2, number)) for number in (1, 2, 3)]
-    flat = np.stack([field.flatten().numpy() for field in fields])
-    assert np.abs(np.corrcoef(flat) - np.eye(3)).max() < 0.01
+    noise = unit_noise(np.arange(1000), 26, 13, 0.3, seed=0).double()
+    assert noise.shape == (1000, len(scales(26)) + 2, 2, 26, 13)
+    fields = unit_fields(noise)
+    flat = fields.transpose(0, 1).flatten(1).numpy()
+    assert np.abs(np.corrcoef(flat) - np.eye(len(flat))).max() < 0.02
     # At every pixel, those at the edges too.
-    np.testing.assert_allclose(fields[0].std(0), 1, atol=0.12)
-    assert fields[0].std().item() == pytest.approx(1, abs=0.01)
-    assert stats.kstest(fields[0][:, 0, 0, 0].numpy(), "norm").pvalue > 0.01
+    np.testing.assert_allclose(fields[:, 0].std(0), 1, atol=0.12)
+    assert fields.std().item() == pytest.approx(1, abs=0.01)
+    assert stats.kstest(fields[:, 0, 0, 0, 0].numpy(), "norm").pvalue > 0.01
+
+
+def test_eidolons_of_any_coherence_have_the_same_fields() -> None:
+    shared, both, own = (unit_noise(np.arange(3), 8, 6, c, seed=0) for c in (1.0, 0.3, 0.0))
+    assert torch.equal(torch.cat([shared, own], 1), both)
 
 
 def test_fields_are_as_smooth_as_the_grain() -> None:
     """White noise under a Gaussian of 10 pixels correlates as one of sqrt(2) times 10."""
-    like = torch.zeros(40, 1, 256, 64).double()
-    field = unit_field(np.arange(40), like, (0, 2, 1))[:, :, 100:156]
+    noise = unit_noise(np.arange(40), 256, 64, 1.0, seed=0).double()
+    field = unit_fields(noise)[:, 0, :, 100:156]
     for distance in (5, 14, 20):
         pairs = field[:, :, :-distance], field[:, :, distance:]
         found = np.corrcoef(*(a.flatten().numpy() for a in pairs))[0, 1]

@@ -86,9 +86,11 @@ def test_an_image_without_a_frequency_gets_it_at_phase_0() -> None:
     torch.testing.assert_close(with_amplitude(black, amplitude), expected)
 
 
-def test_mean_amplitude_does_not_depend_on_the_batches() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (7, 3, 5, 6)).astype(np.uint8)
-    torch.testing.assert_close(mean_amplitude(images, 2), mean_amplitude(images))
+def test_mean_amplitude_is_of_all_images_made_grey() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (9, 3, 200, 100)).astype(np.uint8)
+    luma = np.tensordot([0.2125, 0.7154, 0.0721], images / 255, (0, 1))
+    expected = np.abs(np.fft.rfft2(luma)).mean(0)
+    torch.testing.assert_close(mean_amplitude(images), torch.from_numpy(expected))
 
 
 def test_a_spectrum_of_another_size_and_an_empty_set_are_refused() -> None:
