@@ -21,11 +21,12 @@ def in_blocks(index: NDArray[np.int64], key: tuple[int, ...], draw: Draw) -> tup
     Parameters
     ----------
     index : (batch,) int64
-        Numbers of images.
+        Numbers of images, at least 0.
     key : tuple of int
-        Seed of the draws, to which a block's number is added.
+        Decides what is drawn, with a block's number. Zeros at the end of a key change nothing, so
+        that keys that are to differ must not do so by zeros alone.
     draw : callable
-        ``draw(rng, n)`` gives arrays whose first axis has n images.
+        ``draw(rng, n)`` gives arrays whose first axis has n images, which may be none.
 
     Returns
     -------
@@ -39,12 +40,11 @@ def in_blocks(index: NDArray[np.int64], key: tuple[int, ...], draw: Draw) -> tup
     >>> np.array_equal(both[1:], alone)
     True
     """
+    like = draw(np.random.default_rng(key), 0)
+    made = [np.empty((len(index), *part.shape[1:]), part.dtype) for part in like]
     blocks, block_of = np.unique(index // BLOCK, return_inverse=True)
-    made: list[NDArray] = []
     for number, block in enumerate(blocks):
         drawn = draw(np.random.default_rng((*key, int(block))), BLOCK)
-        if not made:
-            made = [np.empty((len(index), *part.shape[1:]), part.dtype) for part in drawn]
         rows = block_of == number
         for whole, part in zip(made, drawn, strict=True):
             whole[rows] = part[index[rows] % BLOCK]

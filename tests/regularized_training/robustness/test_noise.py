@@ -124,6 +124,19 @@ def test_noise_does_not_depend_on_which_images_are_asked_for(kind: NoiseKind) ->
         assert torch.equal(asked, everything[index])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_noise_is_that_of_a_generator_of_seed_and_block(kind: NoiseKind) -> None:
+    """Rows in databases were computed with these numbers."""
+    rng, size = np.random.default_rng((7, 1)), (BLOCK, 1 if kind == "salt_and_pepper" else 3, 2, 5)
+    expected = (
+        rng.standard_normal(size, np.float32)
+        if kind == "gaussian"
+        else 2 * rng.random(size, np.float32) - 1
+    )
+    noise = unit_noise(np.arange(BLOCK, 2 * BLOCK), (3, 2, 5), 7, kind).numpy()
+    assert np.array_equal(noise, np.broadcast_to(expected, noise.shape))
+
+
 # -- kinds of noise ------------------------------------------------------------------------
 
 
