@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import pandas as pd
@@ -10,6 +11,7 @@ from pipeline.experiments.selection import Selection
 from pipeline.results.registry import Drawing, Result, register
 from pipeline.results.rows import read_rows
 from regularized_training.behaviour.consistency import by_pair, left_out, over_conditions
+from regularized_training.behaviour.manipulated import manipulation_of
 from regularized_training.behaviour.summary import by_observer, over_people
 from regularized_training.behaviour.trials import Trials
 from schemas import base
@@ -72,6 +74,31 @@ def people_consistency(selection: Selection) -> pd.DataFrame:
 
     columns = ["first", "second", "observed", "expected", "kappa", "n_images", "n_conditions"]
     return _of_all(selection, columns, measured)
+
+
+def people_by_level() -> pd.DataFrame:
+    """What :func:`people` says of manipulations that networks are tested with, by their levels.
+
+    Returns
+    -------
+    DataFrame
+        ``manipulation`` and ``level`` are as in the settings of networks; without levels that
+        leave images as they are without end, such as a cut-off of infinity. Of experiments of one
+        manipulation means, and the range over all.
+    """
+    frame = people(Selection())
+    found = [
+        manipulation_of(experiment, condition)
+        for experiment, condition in zip(frame["manipulation"], frame["condition"], strict=True)
+    ]
+    known = [place for place, one in enumerate(found) if one and math.isfinite(one[1])]
+    frame = frame.iloc[known].assign(
+        manipulation=[one[0] for one in found if one and math.isfinite(one[1])],
+        level=[one[1] for one in found if one and math.isfinite(one[1])],
+    )
+    ways = {name: "min" if name.endswith("_low") else "max" for name in RANGES}
+    ways |= {"accuracy": "mean", "entropy": "mean"}
+    return frame.groupby(["manipulation", "level"], as_index=False).agg(ways)
 
 
 def _of_all(

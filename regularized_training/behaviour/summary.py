@@ -6,33 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from regularized_training.behaviour.response_distribution import entropy_bits
 from regularized_training.behaviour.trials import NO_ANSWER, Trials, is_person
-
-
-def entropy_bits(counts: ArrayLike) -> NDArray[np.float64]:
-    """Shannon entropy of counts, H = -sum p log2 p, over the last axis.
-
-    Parameters
-    ----------
-    counts : (..., category)
-
-    Returns
-    -------
-    (...) float64
-        Bits, at most log2 of the number of categories; NaN without any count.
-
-    Examples
-    --------
-    >>> entropy_bits([[8, 0, 0, 0], [2, 2, 2, 2]])
-    array([0., 2.])
-    """
-    n = np.asarray(counts, np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        p = n / n.sum(-1, keepdims=True)
-        terms = np.where(p > 0, p * np.log2(p), np.where(np.isnan(p), np.nan, 0.0))
-    return np.asarray(-terms.sum(-1) + 0.0)
 
 
 def confusion_matrix(trials: Trials) -> NDArray[np.int64]:

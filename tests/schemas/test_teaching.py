@@ -120,6 +120,7 @@ def test_everything_planned_is_computed_and_nothing_else() -> None:
         "LayerActivations": (0, 0),
         "NoiseAccuracy": (12, 12),
         "CorruptionAccuracy": (0, 0),
+        "ManipulationAccuracy": (0, 0),
         "LayerSimilarity": (12, 12),
         "NeuralPrediction": (0, 0),
         "AdversarialDistance": (12, 12),

@@ -1,10 +1,15 @@
-"""Names and levels of the manipulations of Geirhos et al. 2018; imports no torch."""
+"""Manipulations of Geirhos et al. 2018: names, levels, and tests with them; imports no torch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
+
+from pydantic import Field, model_validator
+
+from predictive_model.config import Seed
+from regularized_training.tasks.config import OnImages
 
 Manipulation = Literal[
     "grey",
@@ -41,6 +46,9 @@ PUBLISHED_LEVELS: Mapping[Manipulation, tuple[float, ...]] = {
     "eidolon_2": _REACHES,
     "eidolon_3": _REACHES,
 }
+
+# Levels of these are numbers of pixels of the image at hand.
+OF_PIXELS: frozenset[Manipulation] = frozenset({"low_pass", "high_pass"})
 
 # What these do to the colours of an image; all others are done to grey images.
 IN_COLOUR: frozenset[Manipulation] = frozenset({"grey", "false_colour", "rotation"})
@@ -111,3 +119,46 @@ def require_levels(levels: Sequence[float], name: Manipulation) -> None:
             )
     elif not all(0 <= level <= largest for level in levels):
         raise ValueError(f"levels: {levels}, expected 0 to {largest:g} for {name}, {meaning}")
+
+
+def _tested() -> dict[Manipulation, tuple[float, ...]]:
+    """All published levels but those that leave images as they are."""
+    unchanged = {name: levels[0] for name, levels in PUBLISHED_LEVELS.items()}
+    for eidolon in COHERENCE:
+        del unchanged[eidolon]
+    return {
+        name: tuple(level for level in levels if level != unchanged.get(name))
+        for name, levels in PUBLISHED_LEVELS.items()
+    }
+
+
+class ManipulationConfig(OnImages):
+    """Which manipulations, how much of them, and on which images.
+
+    Attributes
+    ----------
+    levels : dict of str to tuple of float
+        Manipulations and their levels, as of :func:`require_levels`; by default all that were
+        published, without those that leave images as they are. Those of ``low_pass`` and
+        ``high_pass`` are pixels of images of 224 pixels, as in the paper, and scaled to others.
+    seed : int
+        Decides what is drawn, and which images are chosen.
+    n_images : int, optional
+        Number of images to use, evenly over the classes; all by default.
+    batch_size : int
+        Changes the speed alone.
+    """
+
+    levels: dict[Manipulation, tuple[float, ...]] = Field(default_factory=_tested, min_length=1)
+    seed: Seed = 0
+    n_images: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=128, ge=1)
+
+    @model_validator(mode="after")
+    def _check_levels(self) -> ManipulationConfig:
+        for name, levels in self.levels.items():
+            try:
+                require_levels(levels, name)
+            except ValueError as error:
+                raise ValueError(f"levels.{name}: {error}") from error
+        return self

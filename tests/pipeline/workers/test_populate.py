@@ -65,6 +65,7 @@ UNPLANNED = (
     "NeuralPrediction",
     "OtherImagesAccuracy",
     "CorruptionAccuracy",
+    "ManipulationAccuracy",
 )
 
 

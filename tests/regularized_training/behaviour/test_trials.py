@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from regularized_training.behaviour.categories import CATEGORIES
+from regularized_training.behaviour.response_distribution import entropy_bits
 from regularized_training.behaviour.summary import (
     by_observer,
     confusion_matrix,
-    entropy_bits,
     over_people,
 )
 from regularized_training.behaviour.trial_files import read_trials

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Responses:
     accuracy : float
         Fraction of images whose answer is their label.
     entropy : float
-        Of the answers to all images together, in bits: see :func:`response_entropy`.
+        Of the answers to all images together, in bits: see :func:`entropy_bits`.
     confusion : (n_presented, n_answered) int64
         Images of each category, row, by what was answered, column.
     """
@@ -68,33 +68,36 @@ def responses(
     np.add.at(confusion, (labels, answers), 1)
     return Responses(
         accuracy=float((labels == answers).mean()),
-        entropy=response_entropy(confusion.sum(0)),
+        entropy=float(entropy_bits(confusion.sum(0))),
         confusion=confusion,
     )
 
 
-def response_entropy(counts: NDArray[np.integer]) -> float:
-    """Entropy of the response distribution, -sum p log2 p, in bits: Geirhos et al. 2018.
+def entropy_bits(counts: ArrayLike) -> NDArray[np.float64]:
+    """Entropy of the response distribution, H = -sum p log2 p: Geirhos et al. 2018.
 
     It is that of the answers to all images of a condition together, not a mean over categories.
-    At most log2 of the number of categories, 4 for 16, if all are answered as often; 0 if always
-    the same is. What is never answered adds nothing.
 
     Parameters
     ----------
-    counts : (n_answered,) int
+    counts : (..., category)
         How often each category was answered.
+
+    Returns
+    -------
+    (...) float64
+        Bits, at most log2 of the number of categories, 4 of 16; NaN without any answer.
 
     Examples
     --------
-    >>> response_entropy(np.full(16, 80))
-    4.0
+    >>> entropy_bits([[8, 0, 0, 0], [2, 2, 2, 2]])
+    array([0., 2.])
     """
-    total = counts.sum()
-    if not total or (counts < 0).any():
-        raise ValueError(f"counts: {counts.tolist()}, expected at least one answer, none negative")
-    p = counts[counts > 0] / total
-    return float(abs((p * np.log2(p)).sum()))  # without the sign of -0
+    n = np.asarray(counts, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p = n / n.sum(-1, keepdims=True)
+        terms = np.where(p > 0, p * np.log2(p), np.where(np.isnan(p), np.nan, 0.0))
+    return np.asarray(-terms.sum(-1) + 0.0)
 
 
 def _require_categories(name: str, values: NDArray[np.integer], n: int) -> None:

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import confusion_matrix
 
-from regularized_training.robustness.response_distribution import response_entropy, responses
+from regularized_training.behaviour.response_distribution import responses
 
 
 def test_sixteen_categories_answered_alike_are_4_bits_and_one_alone_is_none() -> None:
@@ -52,8 +52,3 @@ def test_entropy_and_confusion_are_those_of_scipy_and_scikit_learn() -> None:
 def test_what_are_no_answers_is_refused(labels: list, answers: list, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         responses(np.array(labels), np.array(answers), 16)
-
-
-def test_no_answers_have_no_entropy() -> None:
-    with pytest.raises(ValueError, match="at least one answer"):
-        response_entropy(np.zeros(16, np.int64))
