@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, eye_array, kron
 from torch import Tensor
 
+from regularized_training.robustness.blurring import blurred
 from regularized_training.robustness.corruptions.filters import (
     correlated,
-    gaussian_blur_of,
     motion_blurred,
     zoom_matrix,
 )
@@ -28,7 +28,7 @@ SMALL = 8  # radius of a disk up to which it is drawn on a grid of 17 x 17
 
 def gaussian_blur(images: Tensor, p: Parameters) -> Tensor:
     """Blur by a Gaussian of standard deviation ``p[0]`` pixels."""
-    return gaussian_blur_of(images, p[0], edge="nearest")
+    return blurred(images, p[0], "nearest")
 
 
 def defocus_blur(images: Tensor, p: Parameters) -> Tensor:
@@ -106,13 +106,13 @@ def glass_blur(images: Tensor, p: Parameters, offsets: Tensor) -> Tensor:
     one that was taken before; values are not exchanged.
     """
     sigma, reach, passes = p[0], int(p[1]), int(p[2])
-    blurred = (gaussian_blur_of(images, sigma, edge="nearest") * 255 + 1e-3).floor()
+    smooth = (blurred(images, sigma, "nearest") * 255 + 1e-3).floor()
     n, channels, height, width = images.shape
     for number in range(passes):
         source = _sources(offsets[:, number].long(), reach)
         place = source.view(n, 1, -1).expand(-1, channels, -1)
-        blurred = blurred.flatten(2).gather(2, place).view(images.shape)
-    return gaussian_blur_of(blurred / 255, sigma, edge="nearest")
+        smooth = smooth.flatten(2).gather(2, place).view(images.shape)
+    return blurred(smooth / 255, sigma, "nearest")
 
 
 def _sources(offsets: Tensor, reach: int) -> Tensor:

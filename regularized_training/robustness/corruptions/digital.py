@@ -15,11 +15,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from regularized_training.robustness.blurring import along_columns, along_rows, blurred
 from regularized_training.robustness.corruptions.filters import (
-    along_columns,
-    along_rows,
     draw_uniform,
-    gaussian_blur_of,
 )
 from regularized_training.robustness.corruptions.noise import Draws, Size
 from regularized_training.robustness.corruptions.severities import Parameters
@@ -103,7 +101,7 @@ def elastic_transform(images: Tensor, p: Parameters, corners: Tensor, pixels: Te
     alpha, sigma, moved = (size * one for one in p)
     images = _sampled(images, _affine_source(corners, (height, width), moved), edge="mirror")
     if alpha:
-        smooth = gaussian_blur_of(pixels.double(), sigma, truncate=3, edge="reflect")
+        smooth = blurred(pixels.double(), sigma, "reflect", truncate=3)
         across, down = (alpha * smooth).float().unbind(1)
         y, x = _pixels((height, width), images.device)
         images = _sampled(images, torch.stack([x + across, y + down], -1), edge="repeat")

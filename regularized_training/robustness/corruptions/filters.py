@@ -1,4 +1,4 @@
-"""What several corruptions are made of: blurs along both axes, motion, zooms and planes of noise.
+"""What several corruptions are made of: kernels, motion, zooms and planes of noise.
 
 Each image is computed as if it were alone, so that its pixels do not depend on the batch.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-Edge = Literal["nearest", "reflect"]
+from regularized_training.robustness.blurring import along_both
+
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R 601
 
 
@@ -23,59 +23,6 @@ def luma(images: Tensor) -> Tensor:
     """Grey (n, 1, height, width) of colour (n, 3, height, width)."""
     red, green, blue = images.split(1, 1)
     return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
-
-
-def along_both(images: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """``down @ image @ across.T`` of every channel of every image.
-
-    Parameters
-    ----------
-    images : (n, channels, height, width) Tensor
-    down : (new height, height) Tensor
-    across : (new width, width) Tensor
-    """
-    return along_columns(along_rows(images, across), down)
-
-
-def along_rows(images: Tensor, across: Tensor) -> Tensor:
-    """``image @ across.T`` of every channel of every image."""
-    n, channels, height, width = images.shape
-    planes = images.reshape(n * channels, height, width)
-    made = torch.bmm(planes, across.T.expand(len(planes), -1, -1))
-    return made.view(n, channels, height, -1)
-
-
-def along_columns(images: Tensor, down: Tensor) -> Tensor:
-    """``down @ image`` of every channel of every image."""
-    n, channels, height, width = images.shape
-    planes = images.reshape(n * channels, height, width)
-    made = torch.bmm(down.expand(len(planes), -1, -1), planes)
-    return made.view(n, channels, -1, width)
-
-
-def gaussian_blur_of(images: Tensor, sigma: float, *, truncate: float = 4, edge: Edge) -> Tensor:
-    """Blur by a Gaussian of standard deviation `sigma` pixels, as SciPy's ``gaussian_filter``."""
-    down, across = (
-        torch.from_numpy(_gaussian_matrix(size, sigma, truncate, edge)) for size in images.shape[2:]
-    )
-    return along_both(images, down.to(images), across.to(images))
-
-
-@lru_cache(maxsize=32)
-def _gaussian_matrix(size: int, sigma: float, truncate: float, edge: Edge) -> NDArray[np.float64]:
-    """The blur of a row of pixels, (size, size)."""
-    radius = int(truncate * sigma + 0.5)
-    offset = np.arange(-radius, radius + 1)
-    weight = np.exp(-0.5 * (offset / sigma) ** 2) if sigma > 0 else np.ones(1)
-    source = np.arange(size)[:, None] + offset
-    if edge == "nearest":
-        source = source.clip(0, size - 1)
-    else:  # the outermost pixel is repeated
-        source = source % (2 * size)
-        source = np.where(source < size, source, 2 * size - 1 - source)
-    matrix = np.zeros((size, size))
-    np.add.at(matrix, (np.arange(size)[:, None], source), np.broadcast_to(weight, source.shape))
-    return matrix / weight.sum()
 
 
 def correlated(images: Tensor, kernel: Tensor) -> Tensor:

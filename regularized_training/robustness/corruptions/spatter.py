@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from regularized_training.robustness.blurring import blurred
 from regularized_training.robustness.corruptions.filters import (
     correlated,
     draw_normal,
-    gaussian_blur_of,
     mirrored,
 )
 from regularized_training.robustness.corruptions.noise import Draws, Size
@@ -40,9 +40,9 @@ def spatter(images: Tensor, p: Parameters, normal: Tensor) -> Tensor:
     it is mud.
     """
     mean, deviation, blur, threshold, strength, is_mud = p
-    liquid = gaussian_blur_of(normal * deviation + mean, blur, edge="nearest")
+    liquid = blurred(normal * deviation + mean, blur, "nearest")
     if is_mud >= 0.5:
-        covered = gaussian_blur_of((liquid > threshold).float(), strength, edge="nearest")
+        covered = blurred((liquid > threshold).float(), strength, "nearest")
         covered = torch.where(covered < 0.8, 0.0, covered)
         return images * (1 - covered) + covered * _colour(MUD, images)
     liquid = torch.where(liquid < threshold, 0.0, liquid)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from regularized_training.robustness.blurring import blur_matrix, blurred
 from regularized_training.robustness.draws import in_blocks
-from regularized_training.robustness.manipulations.filters import blur, blur_matrix
 
 GRAIN = 10.0  # pixels of an image PUBLISHED_HEIGHT high
 PUBLISHED_HEIGHT = 256  # pixels, of the images for which reach and grain are given
@@ -68,7 +68,7 @@ def eidolon(images: Tensor, noise: Tensor, reach: float, coherence: float) -> Te
     made, finer = torch.zeros_like(images), images
     first = 1 if coherence else 0
     for number, sigma in enumerate([*scales(images.shape[2]), None], first):
-        coarser = torch.zeros_like(images) if sigma is None else blur(images, sigma, "mirror")
+        coarser = torch.zeros_like(images) if sigma is None else blurred(images, sigma, "reflect")
         shift = (1 - coherence) * field(number) + coherence * shared
         made += displaced(finer - coarser, shift)
         finer = coarser
@@ -135,7 +135,8 @@ def unit_fields(noise: Tensor) -> Tensor:
     height, width = noise.shape[-2:]
     grain = GRAIN * height / PUBLISHED_HEIGHT
     rows, columns = (
-        _unit_rows(blur_matrix(size, grain, "nothing")).to(noise) for size in (height, width)
+        _unit_rows(torch.from_numpy(blur_matrix(size, grain, "constant"))).to(noise)
+        for size in (height, width)
     )
     return rows @ noise @ columns.T
 

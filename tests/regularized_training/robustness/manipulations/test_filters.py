@@ -7,8 +7,6 @@ from scipy.ndimage import gaussian_filter
 
 from regularized_training.robustness.manipulations.filters import (
     MEAN,
-    blur,
-    blur_matrix,
     high_pass,
     low_pass,
 )
@@ -33,16 +31,6 @@ def test_low_pass_is_that_of_scipy(size: tuple[int, int], sigma: float) -> None:
     )
 
 
-@pytest.mark.parametrize("sigma", SIGMAS)
-@pytest.mark.parametrize("size", SIZES)
-def test_blur_with_a_mirrored_edge_is_that_of_scipy(size: tuple[int, int], sigma: float) -> None:
-    x = pictures(size)
-    expected = [gaussian_filter(image[0].numpy(), sigma, mode="reflect") for image in x]
-    torch.testing.assert_close(
-        blur(x, sigma, "mirror")[:, 0], torch.from_numpy(np.stack(expected)), rtol=0, atol=1e-12
-    )
-
-
 @pytest.mark.parametrize("sigma", [0.4, 1.5])
 def test_high_pass_and_low_pass_are_the_image_but_for_its_mean(sigma: float) -> None:
     x = pictures((9, 12))
@@ -58,9 +46,3 @@ def test_a_wide_filter_leaves_low_pass_of_the_mean_and_a_high_pass_of_the_image(
     torch.testing.assert_close(
         high_pass(x, 1000.0), x - x.mean((2, 3), keepdim=True) + MEAN, rtol=0, atol=1e-3
     )
-
-
-def test_rows_of_a_mirrored_blur_keep_what_is_constant() -> None:
-    for size in (1, 2, 5):
-        rows = blur_matrix(size, 3.0, "mirror").sum(1)
-        torch.testing.assert_close(rows, torch.ones(size).double())
