@@ -13,6 +13,7 @@ from regularized_training.networks.calls import builder_call
 from regularized_training.networks.compared import compared_layers
 from regularized_training.networks.config import NetworkConfig, is_file_name
 from regularized_training.networks.libraries import Prepared, published_weights
+from regularized_training.networks.normalisation import Normalise
 from regularized_training.networks.registry import NETWORKS
 from regularized_training.networks.weights import put_weights, weights_of_file
 
@@ -72,6 +73,8 @@ def _built(
             _start_from_weights(network, config, n_channels, n_classes)
     if config.activation == "elu":
         _replace_relu(network)
+    if config.low_pass:
+        _blur_first(network, config)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -121,6 +124,17 @@ def _replace_relu(network: nn.Module) -> None:
                 found = True
     if not found:
         raise ValueError("activation: 'elu', but the network has no torch.nn.ReLU to replace")
+
+
+def _blur_first(network: nn.Module, config: NetworkConfig) -> None:
+    first = [module for module in network.modules() if isinstance(module, Normalise)]
+    if len(first) != 1:
+        raise ValueError(
+            f"low_pass: {config.low_pass:g}, but {config.architecture} does not begin with "
+            "regularized_training.networks.normalisation.Normalise, which blurs; leave it out, or "
+            "have the network's builder begin so"
+        )
+    first[0].blur_by(config.low_pass)
 
 
 def load_network(

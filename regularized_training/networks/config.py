@@ -43,6 +43,11 @@ class NetworkConfig(Config):
         where the file lies makes no other network.
     options : dict
         Other arguments of the network's builder.
+    low_pass : float
+        Standard deviation in pixels of a Gaussian by which images are blurred before anything else,
+        attacked ones too; 0 leaves them as they are. For networks that begin with
+        :class:`~regularized_training.networks.normalisation.Normalise`: ours and those of
+        libraries.
     """
 
     architecture: Annotated[str, AfterValidator(check_architecture)] = "resnet18"
@@ -52,6 +57,7 @@ class NetworkConfig(Config):
     weights: str = added("", since="0.2.0")
     weights_digest: str = added("", since="0.2.0", pattern=rf"^([0-9a-f]{{{DIGITS}}})?$")
     options: dict[str, JsonValue] = added({}, since="0.2.0")
+    low_pass: float = added(0.0, since="0.2.0", ge=0, le=100)
 
     @model_validator(mode="before")
     @classmethod

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 # Mean and standard deviation by number of channels: the usual ones of ImageNet for colour.
 CHANNEL_STATISTICS = {
@@ -16,7 +18,7 @@ CHANNEL_STATISTICS = {
 
 
 class Normalise(nn.Module):
-    """Subtract the mean and divide by the standard deviation of each channel.
+    """Subtract the mean and divide by the standard deviation of each channel, perhaps blurred.
 
     Parameters
     ----------
@@ -33,6 +35,7 @@ class Normalise(nn.Module):
 
     mean: Tensor
     std: Tensor
+    blur: Tensor | None
 
     def __init__(
         self,
@@ -48,9 +51,25 @@ class Normalise(nn.Module):
         for name, given, usual in (("mean", mean, usual_mean), ("std", std, usual_std)):
             values = usual if given is None else _of_channels(name, given, n_channels)
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+        self.register_buffer("blur", None, persistent=False)
+
+    def blur_by(self, sigma: float) -> None:
+        """From now on blur images first, by a Gaussian of standard deviation `sigma` pixels.
+
+        It ends after three standard deviations, and beyond the edge there is the outermost pixel.
+        """
+        radius = math.ceil(3 * sigma)
+        weights = torch.exp(-0.5 * (torch.arange(-radius, radius + 1.0) / sigma) ** 2)
+        n_channels = len(self.mean)
+        self.blur = (weights / weights.sum()).to(self.mean).expand(n_channels, 1, 1, -1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (batch, channels, height, width), normalised."""
+        if self.blur is not None:
+            radius = self.blur.shape[-1] // 2
+            images = F.pad(images, (radius,) * 4, mode="replicate")
+            images = F.conv2d(images, self.blur, groups=len(self.mean))
+            images = F.conv2d(images, self.blur.mT, groups=len(self.mean))
         return (images - self.mean) / self.std
 
 

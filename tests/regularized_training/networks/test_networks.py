@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from pydantic import JsonValue, ValidationError
+from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from regularized_training.networks.architectures import (
@@ -17,6 +18,35 @@ from regularized_training.networks.registry import SIMILARITY_LAYERS
 
 SMALL = NetworkConfig(width=4)
 LAYERS = compared_layers("resnet18")
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "vgg19_bn", "cornet_z"])
+def test_a_low_pass_network_sees_blurred_images(architecture: str) -> None:
+    """By SciPy's Gaussian, up to where it ends; its layers and weights are the same."""
+    sharp = NetworkConfig(architecture=architecture, width=8)
+    config = sharp.model_copy(update={"low_pass": 1.3})
+    networks = [build_network(one, 3, 10, seed=0).eval() for one in (sharp, config)]
+    assert networks[0].state_dict().keys() == networks[1].state_dict().keys()
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    blurred = torch.from_numpy(
+        gaussian_filter(images.numpy(), (0, 0, 1.3, 1.3), mode="nearest", truncate=4 / 1.3)
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(networks[1](images), networks[0](blurred), rtol=1e-3, atol=1e-4)
+    layer = compared_layers(architecture)[0]
+    (seen,) = LayerReader(networks[1], (layer,))(images)
+    (expected,) = LayerReader(networks[0], (layer,))(blurred)
+    torch.testing.assert_close(seen, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_what_does_not_normalise_cannot_be_blurred() -> None:
+    config = NetworkConfig(architecture=f"{__name__}:plain_network", low_pass=1)
+    with pytest.raises(ValueError, match="low_pass: 1, but .*plain_network does not begin with"):
+        build_network(config, 1, 10, seed=0)
+
+
+def plain_network(n_channels: int, n_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(n_channels * 256, n_classes))
 
 
 @pytest.mark.parametrize(
