@@ -130,7 +130,9 @@ def make_optimizer(
     # One operator for all parameters, not three or more for each, where torch has it.
     fused = parameters[0].device.type in ("cpu", "cuda")
     if config.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=config.learning_rate, fused=fused)
+        # What else it counts on the host would stay in a recorded step as it was then.
+        capturable = config.graph
+        return torch.optim.Adam(groups, lr=config.learning_rate, fused=fused, capturable=capturable)
     optimizer = torch.optim.SGD(
         groups, lr=config.learning_rate, momentum=config.momentum, fused=fused
     )
