@@ -16,6 +16,7 @@ from predictive_model.randomness import Draws
 from regularized_training import parallel
 from regularized_training.analysis.accuracy import TEST_BATCH, evaluated
 from regularized_training.distortions import Distorting
+from regularized_training.graph import step_of
 from regularized_training.joint_loss import JointLoss, TrainingError, make_optimizer
 from regularized_training.lessons.lesson import Lesson
 from regularized_training.networks.architectures import build_network
@@ -24,7 +25,6 @@ from regularized_training.networks.config import NetworkConfig
 from regularized_training.networks.trunk import FrozenTrunk
 from regularized_training.plateau import n_reductions
 from regularized_training.streams import seeds_of
-from regularized_training.tasks.batches import to_float
 from regularized_training.tasks.config import ImagePart
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.tasks.picture_task import PictureTask
@@ -270,6 +270,8 @@ class Training:
             some_unused=self.lesson is not None,
         )
         self.optimizer = make_optimizer(self.network, self.lesson, config)
+        recorded = config.graph and self.share.world == 1
+        self._step = step_of(self._losses, self.optimizer, recorded=recorded)
 
     @property
     def finished(self) -> bool:
@@ -322,18 +324,12 @@ class Training:
             Task loss, teacher's loss summed over its batches (0 without), number of correct
             answers.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate * group.get("lr_factor", 1.0)
         drawn = []
         if self.lesson is not None:
             strength = self.lesson.config.alpha if strength is None else strength
             for _ in range(n_batches):
                 drawn.append([self._on_device(part) for part in self.lesson.draw()])
-        self.optimizer.zero_grad(set_to_none=True)
-        total, losses = self._losses(to_float(images), labels, strength, drawn)
-        total.backward()
-        self.optimizer.step()
-        return losses.detach()
+        return self._step(images, labels, learning_rate, strength, drawn)
 
     def run_epoch(self, after_step: Callable[[], None] | None = None) -> EpochRecord:
         """Train for one epoch, or for what is left of it, test, and append to the history.

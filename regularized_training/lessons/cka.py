@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from regularized_training import parallel
 from regularized_training.lessons.cka_config import CkaConfig
 from regularized_training.lessons.lesson import Lesson
-from regularized_training.lessons.similarity import flatten_features
+from regularized_training.lessons.similarity import flatten_features, inner_products
 from regularized_training.lessons.stimuli import StimulusReader
 from regularized_training.teachers.teacher import SimilarityTeacher
 
@@ -88,13 +88,10 @@ class CkaRegularizer(nn.Module):
         target : (stimulus, stimulus) Tensor
         """
         with torch.autocast(target.device.type, enabled=False):
-            kernels = []
-            for feature in features:
-                flat = flatten_features(feature)
-                # Changes nothing but rounding: a kernel's mean is taken off below in any case.
-                flat = flat - flat.mean(0)
-                kernels.append(flat @ flat.mT)
-            alignment = unbiased_cka(torch.stack(kernels), target.to(kernels[0].dtype))
+            flat = [flatten_features(feature) for feature in features]
+            # Changes nothing but rounding: a kernel's mean is taken off below in any case.
+            kernels = inner_products([rows - rows.mean(0) for rows in flat])
+            alignment = unbiased_cka(kernels, target.to(kernels.dtype))
             return 1 - (self.layer_weights * alignment).sum()
 
 

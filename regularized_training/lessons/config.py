@@ -69,6 +69,9 @@ class LessonConfig(Config):
     centred : bool or None
         Of the class: whether features are centred by their mean over stimuli before they are
         compared, so that a teacher's responses have to be, too; None takes both kinds of teachers.
+    waits : bool
+        Of the class: whether its loss makes the host wait for a GPU, so that a step with it cannot
+        be recorded as a graph.
     alpha : float
         Weight of the teacher's loss.
     layers : tuple of str or None
@@ -87,6 +90,7 @@ class LessonConfig(Config):
     taught_by: ClassVar[Says] = "similarity"
     takes_unknown_pairs: ClassVar[bool] = False
     centred: ClassVar[bool | None] = None
+    waits: ClassVar[bool] = False
 
     batch_ratio: BatchRatio = added(ONE_TO_ONE, since="0.2.0")
 

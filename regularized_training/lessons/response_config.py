@@ -126,6 +126,7 @@ class CcaConfig(ProjectedConfig):
     """
 
     made_by: ClassVar[str] = "regularized_training.lessons.cca:CcaLesson"
+    waits: ClassVar[bool] = True  # for Cholesky factors and singular values
 
     method: Literal["cca"]
     ridge: float = Field(default=1e-3, gt=0)

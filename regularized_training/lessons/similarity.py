@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from regularized_training import parallel
 from regularized_training.lessons.config import RegularizerConfig
@@ -68,44 +69,45 @@ class SimilarityRegularizer(nn.Module):
         with torch.autocast(target.device.type, enabled=False):
             first, second = pairs.unbind()
             similarity = self.similarity(features)[first, second]
-            error = shrunk_arctanh(similarity, self.config.eps) - target.to(similarity.dtype)
-            return error.square().mean()
+            seen = shrunk_arctanh(similarity, self.config.eps)
+            return F.mse_loss(seen, target.to(seen.dtype))
 
     def similarity(self, features: Sequence[Tensor]) -> Tensor:
         """Eq. 10 of Li et al. 2019: similarities of all layers, weighted; (stimulus, stimulus)."""
         if len(features) != len(self.logits):
             raise ValueError(f"features: of {len(features)} layers, expected {len(self.logits)}")
         with torch.autocast(self.logits.device.type, enabled=False):
-            products = []
-            for k, feature in enumerate(features):
-                flat = flatten_features(feature)
-                centred = flat - self._mean(k, flat)
-                products.append(centred @ centred.mT)
+            flat = [flatten_features(feature) for feature in features]
+            means = self._means(flat)
+            centred = [rows - mean for rows, mean in zip(flat, means, strict=True)]
             # All layers at once from here on: on a GPU each operation costs its launch.
-            similarities = cosines_of(torch.stack(products))
+            similarities = cosines_of(inner_products(centred))
             weights = self.layer_weights.to(similarities.dtype)
             return torch.tensordot(weights, similarities, 1)
 
-    def _mean(self, k: int, flat: Tensor) -> Tensor:
-        """Mean feature of layer k, after an update with this batch in training mode."""
+    def _means(self, flat: Sequence[Tensor]) -> list[Tensor]:
+        """Mean features of the layers, after an update with this batch in training mode."""
         if self.config.centering == "batch":
-            return flat.mean(0)
-        mean = getattr(self, _mean_name(k))
-        if mean is not None and mean.shape != flat.shape[1:]:
-            raise ValueError(
-                f"features: layer {k} has {flat.shape[1]} of them, expected {len(mean)} as before; "
-                "all stimuli need one size"
-            )
-        if mean is None or self.training:
-            batch_mean = parallel.averaged(flat.detach().mean(0))
-            mean = batch_mean if mean is None else mean.lerp(batch_mean, 1 - self._momentum)
+            return [rows.mean(0) for rows in flat]
+        names = [_mean_name(k) for k in range(len(flat))]
+        means = [getattr(self, name) for name in names]
+        known = all(mean is not None for mean in means)
+        for k, (mean, rows) in enumerate(zip(means, flat, strict=True)):
+            if known and mean.shape != rows.shape[1:]:
+                raise ValueError(
+                    f"features: layer {k} has {rows.shape[1]} of them, expected {len(mean)} as "
+                    "before; all stimuli need one size"
+                )
+        if known and not self.training:
+            return means
+        of_batch = [parallel.averaged(rows.detach().mean(0)) for rows in flat]
+        if known:
+            torch._foreach_lerp_(means, of_batch, 1 - self.config.mean_momentum)
+            return means
         if self.training:
-            setattr(self, _mean_name(k), mean)
-        return mean
-
-    @property
-    def _momentum(self) -> float:
-        return self.config.mean_momentum
+            for name, mean in zip(names, of_batch, strict=True):
+                setattr(self, name, mean)
+        return of_batch
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
         # Buffers get their shape from data, so those of a saved regulariser must be made first.
@@ -123,6 +125,20 @@ def flatten_features(feature: Tensor) -> Tensor:
     """
     dtype = torch.promote_types(feature.dtype, torch.float32)
     return feature.to(dtype).movedim(1, -1).flatten(1)
+
+
+def inner_products(layers: Sequence[Tensor]) -> Tensor:
+    """Inner products of all pairs of rows of each layer, (layer, image, image).
+
+    Parameters
+    ----------
+    layers : sequence of (image, feature) Tensor
+        Of the same images.
+    """
+    # A product with itself would have two gradients as large as the features, and their sum. Here
+    # only the first factor has one; the second's is added to it while it is as small as the result.
+    products = torch.stack([rows @ rows.detach().mT for rows in layers])
+    return products + products.mT - products.detach()
 
 
 def cosine_similarity(centred: Tensor) -> Tensor:
@@ -144,7 +160,7 @@ def cosines_of(products: Tensor) -> Tensor:
     """Cosines of all pairs of rows from their inner products, (..., image, image)."""
     squared_norm = products.diagonal(dim1=-2, dim2=-1)
     silent = squared_norm <= torch.finfo(squared_norm.dtype).tiny
-    scale = torch.where(silent, torch.inf, squared_norm).rsqrt()
+    scale = squared_norm.masked_fill(silent, torch.inf).rsqrt()
     return products * scale[..., :, None] * scale[..., None, :]
 
 

@@ -69,7 +69,7 @@ def test_digits_are_learned_and_the_result_is_what_was_tested(small_digits: Imag
     seen: list[EpochRecord] = []
     trained = train(small_digits, NETWORK, config, seed=0, progress=seen.append)
     assert tuple(seen) == trained.history
-    assert trained.history[-1].test_accuracy > 0.85
+    assert trained.history[-1].test_accuracy > 0.8
     assert all(record.similarity_loss is None for record in trained.history)
     assert trained.layers == ()
     task = small_digits.subset(None, 100)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from predictive_model.encoders import gaussian_readout
-from predictive_model.encoders.gaussian_readout import GaussianReadout, seen_at
+from predictive_model.encoders.gaussian_readout import GaussianReadout, neighbours, seen_of
 from predictive_model.encoders.neuralpredictors_compat import FullGaussian2d
 
 SHAPE = (6, 9, 13)
@@ -70,6 +70,28 @@ def test_gradients_of_a_fit_are_those_of_neuralpredictors(shift, monkeypatch):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)
 
 
+def test_maps_that_do_not_learn_leave_a_readout_its_gradients():
+    """As of a core that another recording has taught."""
+    found = []
+    for readout in pair():
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            readout(maps()).pow(3).sum().backward()
+        found.append([p.grad for p in readout.parameters()])
+    for theirs, ours in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)
+
+
+def test_what_neurons_see_is_not_kept_for_the_gradient():
+    """It is as large as their features, for each image."""
+    readout, n = GaussianReadout((256, 4, 5), NEURONS, True), 50
+    x = torch.randn(n, 256, 4, 5, requires_grad=True)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.nbytes), lambda t: t):
+        readout(x)
+    assert sum(kept) - x.nbytes < n * readout.features.nbytes / 2
+
+
 def test_positions_may_come_from_the_cortex():
     source = np.random.default_rng(0).normal(size=(NEURONS, 2))
     predictor = {"hidden_layers": 1, "hidden_features": 5, "final_tanh": True}
@@ -83,7 +105,9 @@ def test_a_point_between_pixels_sees_what_grid_sample_does():
     grid[:, :5] = corners
     x = maps()
     theirs = F.grid_sample(x, grid[:, :, None], align_corners=True)[..., 0]
-    torch.testing.assert_close(seen_at(x.permute(0, 2, 3, 1), grid), theirs.transpose(1, 2))
+    maps_last = x.permute(0, 2, 3, 1).flatten(1, 2)
+    ours = seen_of(maps_last, *neighbours(grid, *SHAPE[1:]))
+    torch.testing.assert_close(ours, theirs.transpose(1, 2))
 
 
 def test_maps_of_another_size_are_refused():
