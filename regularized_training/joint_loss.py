@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regularized_training.distortions import Distorting
+from regularized_training.hardening import Change
 from regularized_training.lessons.lesson import Lesson
 from regularized_training.training_config import TrainingConfig
 
@@ -29,6 +30,8 @@ class JointLoss(nn.Module):
     precision : {"float32", "bfloat16"}
     distorting : Distorting, optional
         Of the same network: images are learned as they are and distorted.
+    change : callable, optional
+        Makes of images and labels what is learned in their place.
     """
 
     def __init__(
@@ -38,10 +41,11 @@ class JointLoss(nn.Module):
         lesson: Lesson | None,
         precision: str,
         distorting: Distorting | None = None,
+        change: Change | None = None,
     ) -> None:
         super().__init__()
         self.network, self._n_classes = network, n_classes
-        self._distorting = distorting
+        self._distorting, self._change = distorting, change
         self._lesson, self._mixed = lesson, precision == "bfloat16"
         self.learned = None if lesson is None else lesson.module
 
@@ -74,6 +78,8 @@ class JointLoss(nn.Module):
         times = 1 if self._distorting is None else 2
         labels = labels.repeat(times)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._mixed):
+            if self._change is not None:
+                images = self._change(images, labels)
             if self._distorting is None:
                 logits, apart = self.network(images), None
             else:

@@ -17,6 +17,7 @@ from regularized_training import parallel
 from regularized_training.analysis.accuracy import TEST_BATCH, evaluated
 from regularized_training.distortions import Distorting
 from regularized_training.graph import step_of
+from regularized_training.hardening import hardening
 from regularized_training.joint_loss import JointLoss, TrainingError, make_optimizer
 from regularized_training.lessons.lesson import Lesson
 from regularized_training.networks.architectures import build_network
@@ -264,9 +265,12 @@ class Training:
                 "config.regularizer: set, but there is no teacher; give one, or set it to None"
             )
         self._epoch: _Epoch | None = None
+        change = None if config.hardened is None else hardening(self.network, config.hardened)
         # One module for all losses, so that gradients are exchanged once a step. A lesson may rest.
         self._losses = parallel.replicated(
-            JointLoss(self.network, self.n_classes, self.lesson, config.precision, distorting),
+            JointLoss(
+                self.network, self.n_classes, self.lesson, config.precision, distorting, change
+            ),
             some_unused=self.lesson is not None,
         )
         self.optimizer = make_optimizer(self.network, self.lesson, config)

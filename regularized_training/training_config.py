@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from predictive_model.config import Config, added
+from regularized_training.hardening_config import Hardened
 from regularized_training.lessons.config import AnyLesson
 from regularized_training.robustness.corruptions.config import (
     Corruption,
@@ -132,6 +133,9 @@ class TrainingConfig(Config):
         normalises by, and whose stimuli it compares. The processors count as any number of devices.
     distorted : DistortedConfig, optional
         Learn distorted images as well, which no teacher is needed for.
+    hardened : PgdConfig or NoiseConfig, optional
+        Learn adversarial or noisy images instead, beside a teacher or without one:
+        ``{ method = "pgd", epsilon = 0.03 }``, ``{ method = "noise", deviation = 0.1 }``.
     graph : bool
         Record a step as a CUDA graph, which saves launching each of its operators anew, most of the
         time that a small network takes; of one device. Not for the lesson ``cca``, in which the
@@ -164,6 +168,7 @@ class TrainingConfig(Config):
     devices: int = added(1, since="0.2.0", ge=1, le=64)
     distorted: DistortedConfig | None = added(None, since="0.2.0")
     graph: bool = added(False, since="0.2.0")
+    hardened: Hardened | None = added(None, since="0.2.0")
 
     @model_validator(mode="after")
     def _check(self) -> TrainingConfig:
@@ -200,6 +205,16 @@ class TrainingConfig(Config):
             raise ValueError(
                 "graph: true with corruptions in distorted.by, which are drawn and chosen on the "
                 "host; leave out graph, or distort by kinds of noise"
+            )
+        if self.hardened is not None and self.distorted is not None:
+            raise ValueError(
+                "hardened: given beside distorted, both of which say what is learned in place of "
+                "images; leave out one of the two"
+            )
+        if self.graph and self.hardened is not None and self.hardened.method == "pgd":
+            raise ValueError(
+                "graph: true with hardened.method = 'pgd', which takes gradients within a step; "
+                "leave out graph"
             )
         if self.graph and self.regularizer is not None and self.regularizer.waits:
             lesson = getattr(self.regularizer, "method", "li")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # What has to be alike in a network and in those that it is measured by.
 ALIKE = ["image_set", "network_hash", "alike"]
+NOT_ALIKE = ("regularizer", "distorted", "hardened")  # settings in which they may differ
 NETWORK = ["image_set", *HASHES, "seed"]
 SCORES = ("robustness", "mce", "relative_mce")
 OF_REGRESSION = [
@@ -51,8 +52,8 @@ def robustness_by_seed(selection: Selection) -> pd.DataFrame:
     DataFrame
         Scores are missing where nothing of the kind was trained without a teacher, or not all kinds
         were tried yet. ``to`` is noise or corruptions. ``clean_accuracy`` is that on test images
-        as they are. ``alike`` is a hash of how a network is trained, but for teacher and distorted
-        images.
+        as they are. ``alike`` is a hash of how a network is trained, but for its teacher and for
+        distorted, noisy or adversarial images.
     """
     frame = _beside_baseline(selection)
     found = frame[[*dict.fromkeys([*CONDITION, "seed", "alike", "to"])]]
@@ -116,10 +117,10 @@ def robustness_by_category(selection: Selection) -> pd.DataFrame:
 
 
 def _trained_alike() -> dict[str, str]:
-    """Of each training, a hash of its settings but for teacher and distorted images."""
+    """Of each training, a hash of its settings but for teacher and what is learned for images."""
     rows = read_rows(training.TrainingConfig, ["config"])
     without = [
-        {name: value for name, value in config.items() if name not in ("regularizer", "distorted")}
+        {name: value for name, value in config.items() if name not in NOT_ALIKE}
         for config in rows["config"]
     ]
     return dict(zip(rows["training_hash"], map(config_hash, without), strict=True))

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter
 
 from pipeline.experiments.selection import Selection
 from pipeline.results.conditions import CONDITION, HASHES, what_differs
 from pipeline.results.rows import read_rows
+from regularized_training.hardening_config import Hardened
 from regularized_training.teachers.kinds import KINDS
 from schemas import base, recording, training
 from schemas.evaluations.base import Evaluation
@@ -29,7 +31,7 @@ ORDER = [
 ]
 _NAMED = frozenset(  # settings that columns of their own name
     ("architecture", "width", "alpha", "ratio", "layer", "layers", "n_pairs", "n_stimuli")
-    + ("distorted", "stimulus_size", "epochs", "n_train", "method", "shuffled_labels")
+    + ("distorted", "hardened", "stimulus_size", "epochs", "n_train", "method", "shuffled_labels")
 )
 _TEXT = (
     *("image_set", "architecture", "teacher", "strength", "drawn", "brain", "stimulus_size"),
@@ -118,10 +120,18 @@ def _conditions_of(keys: pd.DataFrame) -> pd.DataFrame:
         stimulus_size=[shown_size(lesson) for lesson in lessons],
         shuffled_labels=[config.get("shuffled_labels", 0.0) for config in trained],
         strength=["r" if lesson.get("method") == "rsm" else "alpha" for lesson in lessons],
-        distorted=["distorted images" if c.get("distorted") else "" for c in trained],
+        distorted=[_learned_instead(config) for config in trained],
         drawn=[f"mean {c['mean']:g}" if c["kind"] == "gaussian" else "" for c in taught],
         brain=[rsm or brain for rsm, brain in zip(rsms, brains, strict=True)],
     ).drop(columns=["teacher_config", "training_config", "network_config"])
+
+
+def _learned_instead(config: Mapping[str, Any]) -> str:
+    """What a network learned in place of clean images, or beside them; "" for nothing."""
+    if config.get("distorted"):
+        return "distorted images"
+    hardened = config.get("hardened")
+    return str(TypeAdapter(Hardened).validate_python(hardened)) if hardened else ""
 
 
 def shown_size(config: Mapping[str, Any]) -> str:

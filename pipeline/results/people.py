@@ -11,9 +11,9 @@ from pipeline.experiments.selection import Selection
 from pipeline.results.registry import Drawing, Result, register
 from pipeline.results.rows import read_rows
 from regularized_training.behaviour.consistency import by_pair, left_out, over_conditions
-from regularized_training.behaviour.manipulated import manipulation_of
 from regularized_training.behaviour.summary import by_observer, over_people
 from regularized_training.behaviour.trials import Trials
+from regularized_training.robustness.manipulations.experiments import manipulation_of
 from schemas import base
 from schemas.psychophysics import Psychophysics
 

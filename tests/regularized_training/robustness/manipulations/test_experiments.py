@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from regularized_training.behaviour.manipulated import manipulation_of
+from regularized_training.robustness.manipulations.experiments import manipulation_of
 
 
 @pytest.mark.parametrize(

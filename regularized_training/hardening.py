@@ -1,0 +1,87 @@
+"""What a network learns in place of images so that it becomes robust without a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from regularized_training.hardening_config import Hardened, NoiseConfig, PgdConfig
+from regularized_training.networks.layer_reader import keeping_modes
+
+Change = Callable[[Tensor, Tensor], Tensor]
+
+
+def hardening(network: nn.Module, config: Hardened) -> Change:
+    """What makes of images, and their labels, what is learned in their place.
+
+    It draws from torch's generator of the images' device.
+
+    Parameters
+    ----------
+    network : nn.Module
+    config : PgdConfig or NoiseConfig
+    """
+    if isinstance(config, NoiseConfig):
+        return lambda images, labels: with_noise(images, config)
+    return lambda images, labels: adversarial(network, images, labels, config)
+
+
+def with_noise(images: Tensor, config: NoiseConfig) -> Tensor:
+    """Gaussian noise in as many images as `config.share` says, Rusak et al. 2020.
+
+    Parameters
+    ----------
+    images : (batch, channels, height, width) float Tensor
+        In [0, 1], as what comes back.
+    config : NoiseConfig
+    """
+    chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < config.share
+    noisy = torch.add(images, torch.randn_like(images), alpha=config.deviation).clamp(0, 1)
+    return torch.where(chosen, noisy, images)
+
+
+def adversarial(network: nn.Module, images: Tensor, labels: Tensor, config: PgdConfig) -> Tensor:
+    """Inner maximisation of Madry et al. 2018: steps up the loss, from a random start, in a ball.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Left in the mode it came in, and without gradients of its parameters.
+    images : (batch, channels, height, width) float Tensor
+        In [0, 1], as what comes back.
+    labels : (batch,) int64 Tensor
+    config : PgdConfig
+    """
+    moved = _in_ball(_start(images, config.norm) * config.epsilon, config)
+    with keeping_modes(network):
+        network.eval()
+        for _ in range(config.steps):
+            attacked = (images + moved).clamp(0, 1).detach().requires_grad_()
+            loss = F.cross_entropy(network(attacked).float(), labels)
+            (gradient,) = torch.autograd.grad(loss, attacked)
+            step = gradient.sign() if config.norm == "Linf" else gradient / _length(gradient)
+            moved = _in_ball(attacked.detach() - images + config.length * step, config)
+    return (images + moved).clamp(0, 1)
+
+
+def _start(images: Tensor, norm: str) -> Tensor:
+    """Uniform in the ball of radius 1."""
+    if norm == "Linf":
+        return 2 * torch.rand_like(images) - 1
+    direction = torch.randn_like(images)
+    radius = torch.rand(len(images), 1, 1, 1, device=images.device) ** (1 / images[0].numel())
+    return direction / _length(direction) * radius
+
+
+def _in_ball(moved: Tensor, config: PgdConfig) -> Tensor:
+    if config.norm == "Linf":
+        return moved.clamp(-config.epsilon, config.epsilon)
+    return moved * (config.epsilon / _length(moved)).clamp(max=1)
+
+
+def _length(of_images: Tensor) -> Tensor:
+    """Euclidean, (batch, 1, 1, 1), never 0."""
+    return of_images.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
