@@ -143,6 +143,46 @@ def import_evaluation(
     err.print("imported" if added else "was there already")
 
 
+@reporting_errors
+def import_corrupted(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Arrays as of CIFAR-10-C, CORRUPTION.npy beside labels.npy, or folders as of "
+            "ImageNet-C, CORRUPTION/SEVERITY/LABEL/IMAGE."
+        ),
+    ],
+    name: Annotated[str, typer.Option(help="Name of all of the sets, for `corruptions.set`.")],
+    size: Annotated[
+        int | None, typer.Option(min=8, help="Height and width to resize to, in pixels.")
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="What the numbers in labels.npy stand for, separated by commas; CIFAR-10's "
+            "classes by default."
+        ),
+    ] = None,
+) -> None:
+    """Import corrupted images that others made, a set for each corruption and severity.
+
+    Example: `neuroteach import corrupted-images CIFAR-10-C --name cifar-10-c`
+    """
+    from predictive_model.recordings.recording import check_name
+    from regularized_training.robustness.corruptions.stored import CIFAR10, read_corrupted_sets
+    from schemas.evaluation_set import EvaluationSet
+
+    check_name(name)
+    names = [one.strip() for one in labels.split(",")] if labels else CIFAR10
+    n_added, n_known = 0, 0
+    with Session(), shown_notes():
+        for found in read_corrupted_sets(folder, name=name, size=size, label_names=names):
+            check_name(found.name)
+            added = EvaluationSet.add(found, source=folder.name)
+            n_added, n_known = n_added + added, n_known + (not added)
+    err.print(f"{name}: {n_added} sets imported, {n_known} were there already")
+
+
 def _pictures_in_place(source: str, shape: dict[str, Any]) -> Any:
     """A task of pictures that stay in their files, of which those that are known are not read."""
     from regularized_training.tasks.image_files import TorchvisionName

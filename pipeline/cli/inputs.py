@@ -11,7 +11,7 @@ import typer
 
 from pipeline.cli.database import print_brought, shown_progress
 from pipeline.cli.encoders import import_encoder, import_rsm, import_stimuli
-from pipeline.cli.images import import_evaluation, import_images
+from pipeline.cli.images import import_corrupted, import_evaluation, import_images
 from pipeline.cli.options import CheckOnly
 from pipeline.cli.printing import err, plain
 from pipeline.cli.session import Session, reporting_errors
@@ -23,6 +23,7 @@ import_app.command("stimuli")(import_stimuli)
 import_app.command("rsm")(import_rsm)
 import_app.command("images")(import_images)
 import_app.command("evaluation-set")(import_evaluation)
+import_app.command("corrupted-images")(import_corrupted)
 import_app.command("trials")(import_trials)
 
 

@@ -16,7 +16,6 @@ from regularized_training.analysis.errors import BATCH
 from regularized_training.tasks.batches import to_float
 from regularized_training.tasks.chosen_images import evaluating
 from regularized_training.tasks.evaluation_set import EvaluationSet
-from regularized_training.tasks.labelled_task import TaskError
 
 
 class OtherImagesConfig(Config):
@@ -88,16 +87,9 @@ def score_on_other_images(
     >>> score_on_other_images(network, ("dark", "light"), images, (1, 4, 4)).accuracy
     1.0
     """
-    channels, height, width = image_shape
-    found = images.images.shape[2:]
-    if found != (height, width):
-        raise TaskError(
-            f"{images.name}: images of {found[0]} x {found[1]}, expected {height} x {width}, what "
-            f"the network takes; import the set with --size {height}"
-        )
-    meaning = images.meaning(classes)
+    pictures, meaning = images.for_network(image_shape), images.meaning(classes)
     with evaluating(network, device), torch.inference_mode():
-        parts = torch.from_numpy(images.with_channels(channels)).split(BATCH)
+        parts = torch.from_numpy(pictures).split(BATCH)
         said = [meaning.answers(network(to_float(part.to(device)))) for part in parts]
     answers = torch.cat(said).cpu().numpy()
     right = answers == images.labels

@@ -98,6 +98,23 @@ class EvaluationSet:
             return luma(self.images)
         return np.repeat(self.images, 3 // self.images.shape[1], axis=1)
 
+    def for_network(self, image_shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+        """The images of a network that takes them as (channels, height, width).
+
+        Raises
+        ------
+        TaskError
+            If they have another size.
+        """
+        channels, height, width = image_shape
+        found = self.images.shape[2:]
+        if found != (height, width):
+            raise TaskError(
+                f"{self.name}: images of {found[0]} x {found[1]}, expected {height} x {width}, "
+                f"what the network takes; import the set with --size {height}"
+            )
+        return self.with_channels(channels)
+
     def meaning(self, classes: Sequence[str]) -> OutputMeaning:
         """What the outputs of a network mean here that was trained on such classes.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from regularized_training.robustness.corruptions.corrupt import corrupt
 from regularized_training.robustness.noise import calibration_error, largest_probability
 from regularized_training.tasks.batches import to_float
 from regularized_training.tasks.chosen_images import chosen_images, evaluating
+from regularized_training.tasks.evaluation_set import EvaluationSet
 
 
 @dataclass(frozen=True)
@@ -114,13 +116,65 @@ def accuracy_under_corruptions(
                         for index in batches
                     ]
                 )
-                scores.append(
-                    SeverityScores(
-                        corruption=kind,
-                        severity=severity,
-                        accuracy=float(right.mean()),
-                        confidence=float(sure.mean(dtype=np.float64)),
-                        calibration_error=calibration_error(sure, right),
-                    )
-                )
+                scores.append(_scores(kind, severity, sure, right))
     return CorruptionScores(float(clean.mean()), tuple(scores), len(chosen))
+
+
+def accuracy_on_corrupted_sets(
+    network: nn.Module,
+    classes: Sequence[str],
+    sets: Callable[[Corruption, Severity], EvaluationSet],
+    image_shape: tuple[int, int, int],
+    config: CorruptionConfig,
+    device: str | torch.device = "cpu",
+) -> tuple[SeverityScores, ...]:
+    """The same scores on corrupted images that others made.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Left in the mode it came in.
+    classes : sequence of str
+        That its outputs stand for.
+    sets : callable
+        Returns the images with a corruption and severity.
+    image_shape : (channels, height, width)
+        Of the images that the network takes.
+    config : CorruptionConfig
+    device : str or torch.device
+
+    Raises
+    ------
+    TaskError
+        If images have another size, or a label is meant by none of the classes.
+    """
+    scores = []
+    with evaluating(network, device), torch.inference_mode():
+        for kind in config.kinds:
+            for severity in config.severities:
+                found = sets(kind, severity)
+                pictures, meaning = found.for_network(image_shape), found.meaning(classes)
+                chosen = chosen_images(pictures, found.labels, config.n_images, config.seed)
+                said = [
+                    meaning.probabilities(network(to_float(part.to(device)))).max(1)
+                    for part in torch.from_numpy(pictures[chosen]).split(config.batch_size)
+                ]
+                sure, answers = (torch.cat(part).cpu().numpy() for part in zip(*said, strict=True))
+                right = answers == found.labels[chosen]
+                scores.append(_scores(kind, severity, sure, right))
+    return tuple(scores)
+
+
+def _scores(
+    corruption: Corruption,
+    severity: Severity,
+    confidence: NDArray[np.float32],
+    correct: NDArray[np.bool_],
+) -> SeverityScores:
+    return SeverityScores(
+        corruption=corruption,
+        severity=severity,
+        accuracy=float(correct.mean()),
+        confidence=float(confidence.mean(dtype=np.float64)),
+        calibration_error=calibration_error(confidence, correct),
+    )

@@ -50,6 +50,17 @@ PUBLISHED: tuple[Corruption, ...] = ALL[:15]
 SEVERITIES: tuple[Severity, ...] = Severity.__args__  # type: ignore[attr-defined]
 
 
+def set_name(name: str, corruption: str, severity: int) -> str:
+    """Name of the evaluation set of one severity among several that were imported together.
+
+    Examples
+    --------
+    >>> set_name("cifar-10-c", "fog", 3)
+    'cifar-10-c-fog-3'
+    """
+    return f"{name}-{corruption}-{severity}"
+
+
 def is_corruption(name: str) -> TypeIs[Corruption]:
     """Whether this is a corruption, and not a kind of noise or anything else."""
     return name in ALL
@@ -81,6 +92,9 @@ class CorruptionConfig(OnImages):
         Number of images to use, evenly over the classes; all by default.
     batch_size : int
         Changes the speed alone.
+    set : str
+        Name by which ``neuroteach import corrupted-images`` brought corrupted images, which are
+        used in place of the task's own.
     """
 
     kinds: tuple[Corruption, ...] = Field(default=PUBLISHED, min_length=1)
@@ -88,6 +102,7 @@ class CorruptionConfig(OnImages):
     seed: Seed = 0
     n_images: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=128, ge=1)
+    set: str = Field(default="", max_length=64)
 
     @field_validator("kinds", "severities")
     @classmethod

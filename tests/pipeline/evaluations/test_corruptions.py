@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,10 @@ from pipeline.results.registry import NothingToShowError
 from pipeline.workers import populate
 from regularized_training.robustness.corruptions.accuracy import accuracy_under_corruptions
 from regularized_training.robustness.corruptions.config import CorruptionConfig
+from regularized_training.robustness.corruptions.corrupt import corrupt
+from regularized_training.robustness.corruptions.stored import read_corrupted_sets
 from schemas import training
+from schemas.evaluation_set import EvaluationSet
 from schemas.evaluations.corruptions import CorruptionAccuracy
 from tests.tiny_experiment import few_digits, tiny_experiment
 
@@ -110,3 +115,30 @@ def test_corruptions_that_cannot_be_asked_for_are_refused_in_the_file(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         asked(corruptions=settings)
+
+
+@pytest.mark.database
+def test_corrupted_images_that_others_made_are_used_instead(
+    database: Database, tmp_path: Path
+) -> None:
+    task = few_digits()
+    training.ImageSet.add(task, source="test")
+    only = {"kinds": ["contrast"], "severities": [2, 4], "set": "others"}
+    with pytest.raises(LookupError, match="corruptions.set: others-contrast-2 is not in the datab"):
+        add_experiment(asked(corruptions=only, teachers=["none"]), name="others", scale="smoke")
+    colour = np.repeat(task.test_images, 3, axis=1)
+    made = [corrupt(colour, "contrast", s).permute(0, 2, 3, 1).numpy() for s in range(1, 6)]
+    np.save(tmp_path / "contrast.npy", np.concatenate(made))
+    np.save(tmp_path / "labels.npy", task.test_labels)
+    for one in read_corrupted_sets(tmp_path, name="others", label_names=task.classes):
+        assert EvaluationSet.add(one, source="test")
+    own = {"kinds": ["contrast"], "severities": [2, 4]}
+    for name, settings in (("others", only), ("own", own)):
+        described = asked(corruptions=settings, teachers=["none"])
+        assert add_experiment(described, name=name, scale="smoke")
+        assert populate.populate(Selection(name)).failures == []
+    assert len(CorruptionAccuracy.Images()) == 2 * 2  # seeds and severities
+    found, expected = (results.corruptions_by_severity(name) for name in ("others", "own"))
+    assert len(found) == 4
+    # Grey digits corrupted as colour, and turned grey again.
+    assert found["accuracy"].tolist() == pytest.approx(expected["accuracy"].tolist(), abs=0.03)
