@@ -9,6 +9,7 @@ from scipy.optimize import linprog, minimize
 from torch import Tensor
 
 from regularized_training.robustness.autoattack.geometry import into_ball, onto_plane, size
+from regularized_training.robustness.pgd import unit_starts
 
 SHAPE = (1, 2, 3)
 
@@ -90,3 +91,13 @@ def test_the_change_onto_a_plane_is_the_smallest(norm: str, gain: float) -> None
         assert gained[i].item() == pytest.approx(np.sign(gain) * min(abs(gain), most), abs=1e-5)
         if most > abs(gain) + 1e-3:
             assert size(change, norm)[i].item() == pytest.approx(least(norm, x, w, gain), rel=1e-3)
+
+
+def test_starts_in_l1_are_spread_evenly_over_the_ball() -> None:
+    """The length of a uniform point of a ball of d dimensions is d / (d + 1) on the mean."""
+    starts = unit_starts(np.arange(4000), SHAPE, 0, "L1")
+    lengths = size(starts, "L1")
+    assert (lengths <= 1 + 1e-6).all()
+    assert lengths.mean().item() == pytest.approx(6 / 7, abs=0.01)
+    assert starts.mean(0).abs().max().item() < 0.02
+    torch.testing.assert_close(unit_starts(np.array([7]), SHAPE, 0, "L1")[0], starts[7])
