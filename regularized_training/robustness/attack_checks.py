@@ -12,12 +12,17 @@ from torch import Tensor, nn
 from predictive_model.randomness import seeded
 from regularized_training.robustness.attack_config import AttackCheckConfig
 from regularized_training.robustness.attacks import without_parameter_gradients
+from regularized_training.robustness.autoattack.config import AutoAttackConfig
+from regularized_training.robustness.autoattack.ensemble import robust_accuracy
 from regularized_training.robustness.foolbox_compat import foolbox
 from regularized_training.tasks.batches import to_float
 from regularized_training.tasks.chosen_images import chosen_images, evaluating
 
 STEPS = (1, 3, 10, 30)
 UNBOUNDED_STEPS = 50
+ENSEMBLE_STEPS = 30
+ENSEMBLE_TARGETS = 3
+ENSEMBLE_QUERIES = 200
 SLACK = 0.02  # by which a fraction of images may fall short before a check fails
 
 
@@ -28,8 +33,8 @@ class AttackCheck:
     Attributes
     ----------
     check : str
-        ``more_steps``, ``larger_ball``, ``white_box``, ``unbounded``, ``iterative`` or
-        ``gradients``.
+        ``more_steps``, ``larger_ball``, ``white_box``, ``unbounded``, ``iterative``, ``gradients``,
+        ``ensemble_larger_ball``, ``ensemble_pgd`` or ``ensemble_unbounded``.
     passed : bool
     value : float
         What was found, a fraction of images.
@@ -69,6 +74,15 @@ def check_attacks(
     ``gradients``
         Gradients are there: the fraction of images whose gradient is not zero.
 
+    And, if asked, the ensemble of Croce and Hein 2020, at a small budget, in each ball anew:
+
+    ``ensemble_larger_ball``
+        Robust accuracy falls with the size of the ball: the smallest rise of the success.
+    ``ensemble_pgd``
+        It leaves no more images than projected gradient descent: its smallest lead.
+    ``ensemble_unbounded``
+        With any perturbation allowed nothing withstands: the success.
+
     Parameters
     ----------
     network : nn.Module
@@ -96,13 +110,23 @@ def check_attacks(
         gradient = _gradients_there(network, x, y)
     most = success[-1]
     worse = f"at least -{SLACK:g}"
-    return [
+    checks = [
         _least("more_steps", np.diff(success, axis=0), -SLACK, worse),
         _least("larger_ball", np.diff(most) if len(most) > 1 else np.zeros(1), -SLACK, worse),
         _white_box(most, noise),
         _least("unbounded", np.array([unbounded]), 1.0, "1"),
         _least("iterative", most - single, -SLACK, worse),
         _least("gradients", np.array([gradient]), 1 - SLACK, f"at least {1 - SLACK:g}"),
+    ]
+    if not config.autoattack:
+        return checks
+    fooled = np.array([_fooled(network, x, y, size, config) for size in (*config.distances, 1.0)])
+    within = fooled[:-1]
+    return [
+        *checks,
+        _least("ensemble_larger_ball", np.diff(fooled), -SLACK, worse),
+        _least("ensemble_pgd", within - most, -SLACK, worse),
+        _least("ensemble_unbounded", fooled[-1:], 1.0, "1"),
     ]
 
 
@@ -154,6 +178,18 @@ def _success(
     )
     _, _, success = attack(model, x, foolbox.Misclassification(y), epsilons=size)
     return float(success.float().mean())
+
+
+def _fooled(
+    network: nn.Module, x: Tensor, y: Tensor, size: float, config: AttackCheckConfig
+) -> float:
+    """Fraction of images that the ensemble fools within a ball."""
+    images = (255 * x).round().to(torch.uint8).cpu().numpy()
+    ensemble = AutoAttackConfig(
+        epsilons=(size,), n_images="all", seed=config.seed,
+        steps=ENSEMBLE_STEPS, n_targets=ENSEMBLE_TARGETS, queries=ENSEMBLE_QUERIES,
+    )  # fmt: skip
+    return 1 - robust_accuracy(network, images, y.cpu().numpy(), ensemble, x.device).accuracy(0)
 
 
 def _noise_success(

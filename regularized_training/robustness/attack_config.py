@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from predictive_model.config import Seed
+from predictive_model.config import Seed, added
 from regularized_training.tasks.config import OnImages
 
 Method = Literal["brendel_bethge", "pgd"]
@@ -117,12 +117,15 @@ class AttackCheckConfig(OnImages):
         Random perturbations of each size that an attack has to beat.
     seed : int
         Decides images and noise.
+    autoattack : bool
+        Check the ensemble of Croce and Hein 2020 too, at a small budget, in balls of these sizes.
     """
 
     n_images: int = Field(default=100, ge=10)
     distances: tuple[float, ...] = Field(default=(0.002, 0.005, 0.01, 0.03), min_length=1)
     n_noise: int = Field(default=10, ge=1)
     seed: Seed = 0
+    autoattack: bool = added(False, since="0.2.0")
 
     @field_validator("distances")
     @classmethod

@@ -97,7 +97,8 @@ def unit_starts(index: NDArray[np.int64], shape: tuple[int, ...], seed: int, nor
     """Points of the ball of radius 1, uniform, for the images with these numbers.
 
     An image has the same one whichever others are attacked with it. For L2 it is that of Voelker
-    et al. 2017, as in Foolbox: of a point on a sphere of two dimensions more, all but two.
+    et al. 2017, as in Foolbox: of a point on a sphere of two dimensions more, all but two. For L1
+    likewise of a point on the surface of a ball of one dimension more, all but one.
 
     Parameters
     ----------
@@ -105,7 +106,7 @@ def unit_starts(index: NDArray[np.int64], shape: tuple[int, ...], seed: int, nor
     shape : tuple of int
         Of one image.
     seed : int
-    norm : {"L2", "Linf"}
+    norm : {"L2", "Linf", "L1"}
 
     Returns
     -------
@@ -113,6 +114,11 @@ def unit_starts(index: NDArray[np.int64], shape: tuple[int, ...], seed: int, nor
     """
     if norm == "Linf":
         return unit_noise(index, shape, seed, "uniform")
+    if norm == "L1":
+        uniform = unit_noise(index, (int(np.prod(shape)) + 1,), seed, "uniform")
+        drawn = -uniform.sign() * (-uniform.abs()).log1p()  # of exponential length
+        drawn = drawn / drawn.abs().sum(1, keepdim=True)
+        return drawn[:, :-1].reshape(-1, *shape)
     drawn = unit_noise(index, (int(np.prod(shape)) + 2,), seed)
     drawn /= drawn.norm(dim=1, keepdim=True)
     return drawn[:, :-2].reshape(-1, *shape)

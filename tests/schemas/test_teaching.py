@@ -125,6 +125,7 @@ def test_everything_planned_is_computed_and_nothing_else() -> None:
         "NeuralPrediction": (0, 0),
         "AdversarialDistance": (12, 12),
         "AttackChecks": (12, 12),
+        "AutoAttackAccuracy": (0, 0),
         "OtherImagesAccuracy": (0, 0),
     }
 

@@ -66,6 +66,7 @@ UNPLANNED = (
     "OtherImagesAccuracy",
     "CorruptionAccuracy",
     "ManipulationAccuracy",
+    "AutoAttackAccuracy",
 )
 
 

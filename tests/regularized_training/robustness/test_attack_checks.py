@@ -38,6 +38,37 @@ def test_all_checks_pass_on_an_honest_network() -> None:
     assert all(c.passed for c in checks.values()), checks
 
 
+def ensemble_checks(network: nn.Module, images: np.ndarray, labels: np.ndarray) -> dict[str, bool]:
+    config = CONFIG.model_copy(update={"autoattack": True})
+    checks = check_attacks(network, images, labels, config)
+    return {c.check: c.passed for c in checks if c.check.startswith("ensemble")}
+
+
+def test_the_ensemble_passes_too_where_gradients_are_honest() -> None:
+    assert ensemble_checks(Linear(), *images_and_labels()) == {
+        "ensemble_larger_ball": True,
+        "ensemble_pgd": True,
+        "ensemble_unbounded": True,
+    }
+
+
+class Deaf(nn.Module):
+    """Gives the same answer to every image."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.stack([torch.ones(len(images)), 0 * images.flatten(1).sum(1)], 1)
+
+
+def test_the_ensemble_cannot_fool_what_does_not_look_at_images() -> None:
+    images, labels = images_and_labels()
+    assert not ensemble_checks(Deaf(), images, np.zeros_like(labels))["ensemble_unbounded"]
+
+
+def test_the_ensemble_is_left_out_unless_asked_for_and_the_hash_stays() -> None:
+    assert "autoattack" not in AttackCheckConfig().described()
+    assert not any(name.startswith("ensemble") for name in found(Linear()))
+
+
 class Stairs(Linear):
     """The same answers from rounded pixels, which have no gradient."""
 
