@@ -18,38 +18,60 @@ SIDE, ACROSS = 32, 100  # pixels of an image; images in a line of the picture th
 
 
 class Cifar10Network(nn.Module):
-    """A network of the folder, of those that have no batch normalisation."""
+    """A network of the folder, in evaluation mode; takes images in [0, 1]."""
 
     def __init__(self, folder: Path, name: str) -> None:
         super().__init__()
         described = json.loads((folder / f"{name}.json").read_text())
         self.operations = described["nodes"]
         self.weights = load_file(folder / f"{name}.safetensors")
-        scale = described["preprocess"]
-        self.mean = torch.tensor(scale["mean"]).view(3, 1, 1)
-        self.sd = torch.tensor(scale["std"]).view(3, 1, 1)
+        before = described["preprocess"]
+        self.scale = before.get("scale", 1.0)
+        self.mean = torch.tensor(before["mean"]).view(3, 1, 1)
+        self.sd = torch.tensor(before["std"]).view(3, 1, 1)
+        self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        known = {"x": (images - self.mean) / self.sd}
+        known = {"x": (images * self.scale - self.mean) / self.sd}
         for operation in self.operations:
             inputs = [known[name] for name in operation["in"]]
             known[operation["out"]] = self._result(operation, *inputs)
         return known[self.operations[-1]["out"]]
 
     def _result(self, operation: dict[str, Any], x: Tensor, *others: Tensor) -> Tensor:
-        kind = operation["op"]
         weight, bias = (self.weights.get(operation.get(name) or "") for name in "wb")
-        if kind == "conv":
-            above, left, below, right = operation["pad"]
-            padded = functional.pad(x, (left, right, above, below))
-            return functional.conv2d(padded, weight, bias, operation["stride"])
-        if kind == "linear":
-            return functional.linear(x, weight, bias)
-        simple = {"relu": torch.relu, "flatten": lambda x: x.flatten(1), "add": torch.add}
-        return simple[kind](x, *others)
+        match operation["op"]:
+            case "conv":
+                above, left, below, right = operation["pad"]
+                padded = functional.pad(x, (left, right, above, below))
+                return functional.conv2d(padded, weight, bias, operation["stride"])
+            case "bn":
+                mean, var = (self.weights[operation[name]] for name in ("mean", "var"))
+                return functional.batch_norm(x, mean, var, weight, bias, eps=operation["eps"])
+            case "linear":
+                return functional.linear(x, weight, bias)
+            case "gap":
+                return x.mean((2, 3))
+            case "flatten":
+                return x.flatten(1)
+            case "flatten_hwc":  # in the order of TensorFlow's memory
+                return x.movedim(1, 3).flatten(1)
+            case "sub2pad":  # every second pixel, and channels of zeros
+                more = operation["pad"]
+                return functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, more, more))
+            case "maskrelu":  # some units are linear
+                mask, slope, shift = (
+                    self.weights[operation[name]] for name in ("mask", "slope", "bias")
+                )
+                return torch.where(mask.bool(), x * slope + shift, x.relu())
+            case simple:
+                found = {"relu": torch.relu, "sigmoid": torch.sigmoid, "add": torch.add}
+                return found[simple](x, *others)
 
 
-def cifar10_test_images(folder: Path, n: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def cifar10_test_images(
+    folder: Path, n: int = 10_000
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The first n, (n, 3, 32, 32), and their classes."""
     with Image.open(folder / "test_100x100_tiles.webp") as picture:
         lines = -(-n // ACROSS)
