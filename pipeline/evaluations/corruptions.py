@@ -19,7 +19,7 @@ from pipeline.results.frames import (
     with_part,
 )
 from pipeline.results.registry import Compared, Drawing, Result, register
-from pipeline.results.tables import mean_sem, with_seeds
+from pipeline.results.tables import accuracy_by_condition
 from regularized_training.robustness.corruptions.config import ALL, CATEGORY_OF, SEVERITIES
 from schemas.evaluations.corruptions import CorruptionAccuracy
 
@@ -77,12 +77,8 @@ def _sorted(frame: pd.DataFrame, *last: str) -> pd.DataFrame:
 
 def corruptions_table(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each corruption, a column for each condition: mean ± SEM."""
-    frame = frame.assign(condition=with_seeds(frame))
-    frame["cell"] = [mean_sem(a, s) for a, s in frame[["accuracy", "accuracy_sem"]].to_numpy()]
-    columns = list(dict.fromkeys(frame["condition"]))
-    about = frame.drop_duplicates("name")[["category", "name"]]
-    table = frame.pivot(index="name", columns="condition", values="cell")[columns].fillna("")
-    return about.merge(table, on="name").rename(columns={"name": "corruption"})
+    table = accuracy_by_condition(frame, ["category", "name"])
+    return table.rename(columns={"name": "corruption"})
 
 
 def corruptions_figure(selection: Selection) -> Figure:

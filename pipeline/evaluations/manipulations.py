@@ -21,7 +21,7 @@ from pipeline.results.frames import (
 )
 from pipeline.results.people import people_by_level
 from pipeline.results.registry import Compared, Drawing, Result, register
-from pipeline.results.tables import mean_sem, with_seeds
+from pipeline.results.tables import accuracy_by_condition
 from regularized_training.robustness.manipulations.config import PUBLISHED_LEVELS
 from schemas.evaluations.manipulations import ManipulationAccuracy
 
@@ -68,13 +68,7 @@ def _sorted(frame: pd.DataFrame, *then: str) -> pd.DataFrame:
 
 def manipulations_table(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each manipulation and level, a column for each condition: accuracy ± SEM."""
-    frame = frame.assign(condition=with_seeds(frame))
-    frame["cell"] = [mean_sem(a, s) for a, s in frame[["accuracy", "accuracy_sem"]].to_numpy()]
-    columns = list(dict.fromkeys(frame["condition"]))
-    about = frame.drop_duplicates(["name", "level"])[["name", "level"]]
-    key = ["name", "level"]
-    table = frame.pivot(index=key, columns="condition", values="cell")[columns].fillna("")
-    table = about.merge(table.reset_index(), on=key)
+    table = accuracy_by_condition(frame, ["name", "level"])
     return table.rename(columns={"name": "manipulation"})
 
 

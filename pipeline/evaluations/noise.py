@@ -19,7 +19,7 @@ from pipeline.results.frames import (
     with_part,
 )
 from pipeline.results.registry import Compared, Drawing, NothingToShowError, Result, register
-from pipeline.results.tables import mean_sem, with_seeds
+from pipeline.results.tables import accuracy_by_condition
 from schemas.evaluations.noise import NoiseAccuracy
 
 if TYPE_CHECKING:
@@ -63,12 +63,9 @@ def noise(selection: Selection) -> pd.DataFrame:
 
 def noise_table(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each kind and level of noise, a column for each condition: mean ± SEM."""
-    frame = frame.assign(condition=with_seeds(frame))
-    frame["cell"] = [mean_sem(a, s) for a, s in frame[["accuracy", "sem"]].to_numpy()]
-    columns = list(dict.fromkeys(frame["condition"]))
-    table = frame.pivot(index=["noise_name", "level"], columns="condition", values="cell")
-    shown = table[columns].sort_index().reset_index().fillna("")
-    return shown.rename(columns={"noise_name": "noise"})
+    keys = ["noise_name", "level"]
+    table = accuracy_by_condition(frame, keys, "sem").sort_values(keys, ignore_index=True)
+    return table.rename(columns={"noise_name": "noise"})
 
 
 def noise_figure(selection: Selection) -> Figure:

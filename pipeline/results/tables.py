@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -17,6 +17,28 @@ def summary_table(frame: pd.DataFrame, forms: Mapping[str, str]) -> pd.DataFrame
         for name, form in forms.items()
     }
     return pd.DataFrame({"condition": with_seeds(frame), **cells})
+
+
+def accuracy_by_condition(
+    frame: pd.DataFrame, keys: Sequence[str], sem: str = "accuracy_sem"
+) -> pd.DataFrame:
+    """A row for each combination of keys, in their order, and a column for each condition.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        A row for each combination and condition, with ``accuracy``.
+    keys : sequence of str
+        Columns.
+    sem : str
+        Column of the accuracy's standard error.
+    """
+    keys = list(keys)
+    cells = [mean_sem(mean, error) for mean, error in frame[["accuracy", sem]].to_numpy()]
+    frame = frame.assign(condition=with_seeds(frame), cell=cells)
+    columns = list(dict.fromkeys(frame["condition"]))
+    table = frame.pivot(index=keys, columns="condition", values="cell")[columns].fillna("")
+    return frame[keys].drop_duplicates().merge(table.reset_index(), on=keys)
 
 
 def with_seeds(frame: pd.DataFrame) -> pd.Series[str]:
