@@ -26,6 +26,7 @@ def low_pass(images: Tensor, sigma: float) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> low_pass(torch.full((1, 1, 5, 4), MEAN).double(), 2.0).sub(MEAN).abs().max().item() < 1e-7
     True
     """

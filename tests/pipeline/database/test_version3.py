@@ -84,7 +84,7 @@ def assert_says_the_same() -> None:
         found = getattr(results, name)(*selected)
         found = found.drop(columns=list(LATER), errors="ignore")
         if name == "differences":  # of what has been measured since, too
-            found = found[~found["measure"].str.startswith("robustness score")]
+            found = found[~found["measure"].str.startswith("robustness to")]
         assert lines(found.to_csv(index=False)) == expected(name), name
 
 
