@@ -82,7 +82,11 @@ def told(trials: list[Trial]) -> list[Any]:
         ("levels =", 'part = "test"\nlevels =', "noise.part: test, but a search leaves"),
         ("epochs = 1", "epochs = 0", "training.epochs: Input should be greater"),
         ('"noise"', '"accuracy"', "noise: given, but the objective is 'accuracy'"),
-        ('"noise"', '"speed"', "objective: 'speed', expected one of accuracy, noise"),
+        (
+            '"noise"',
+            '"speed"',
+            "objective: 'speed', expected one of accuracy, autoattack, corru",
+        ),
         ("seeds = [0, 1]", "seeds = [0, 1]\nnoise = []", "noise: an empty list, but it is the"),
         (NOISE, NOISE + '[activations]\nlayer = "V1"\n', "activations: given, but the objective"),
         ('kind = "rsm",', 'kind = "rsm", alphas = [1], ', "search alpha by training.regularizer"),

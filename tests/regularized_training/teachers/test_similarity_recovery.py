@@ -70,11 +70,14 @@ def test_quality_ranks_model_and_single_trials_as_the_truth_does():
     assert quality.n_repeats == 6
 
 
-@pytest.mark.parametrize(("missing", "margin"), [("shifter", 0.03), ("modulator", None)])
-def test_similarity_is_worse_without(missing, margin, true):
+@pytest.mark.parametrize(
+    ("missing", "margin", "margin_of_truth"), [("shifter", 0.03, 0.05), ("modulator", None, 0.005)]
+)
+def test_similarity_is_worse_without(missing, margin, margin_of_truth, true):
     """What the animal looks at and how it runs would else count as what the image does.
 
-    What running adds is less than the noise of six repeats, so that the truth alone shows it.
+    What running adds is less than the noise of six repeats, so that the truth alone shows it: .01
+    to .03, as a fit without a modulator stops at another epoch with every other rounding.
     """
     whole = similarity_quality(recording(), fitted())
     ablated = similarity_quality(recording(), fitted(**{missing: False}))
@@ -83,4 +86,4 @@ def test_similarity_is_worse_without(missing, margin, true):
     ablated_truth, whole_truth = (
         similarity_correlation(quality.model, true) for quality in (ablated, whole)
     )
-    assert ablated_truth < whole_truth - 0.02
+    assert ablated_truth < whole_truth - margin_of_truth
