@@ -9,7 +9,13 @@ import pandas as pd
 
 from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import error_bars, styled
-from pipeline.figures.drawing import from_zero, legend_below, new_figure, with_caveat
+from pipeline.figures.drawing import (
+    from_zero,
+    legend_below,
+    log_scale,
+    new_figure,
+    with_caveat,
+)
 from pipeline.results.conditions import numbered
 from pipeline.results.frames import (
     ORDER,
@@ -73,7 +79,7 @@ def manipulations_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def manipulations_figure(selection: Selection) -> Figure:
-    """Accuracy, and below it entropy, against the level; people in black where they are imported.
+    """Accuracy, and below it entropy, against the level; people in grey where they are imported.
 
     People answered other images, and one of 16 categories.
     """
@@ -123,10 +129,10 @@ def _curves(ax: Any, rows: pd.DataFrame, value: str, people: pd.DataFrame) -> No
     if len(people):
         mean = people[value]
         reach = [mean - people[f"{value}_low"], people[f"{value}_high"] - mean]
-        ax.errorbar(people["level"], mean, yerr=reach, color="black", marker="s", markersize=3,
+        ax.errorbar(people["level"], mean, yerr=reach, color="#888888", marker="s", markersize=3,
                     linestyle="-.", capsize=2, label="people")  # fmt: skip
     if rows["manipulation"].iloc[0] in LOGARITHMIC:
-        ax.set_xscale("log")
+        log_scale(ax, "x", (1, 2, 5) if rows["manipulation"].iloc[0] == "high_pass" else (1,))
     if rows["manipulation"].iloc[0] in ("contrast", "high_pass"):  # least manipulated first
         ax.invert_xaxis()
     ax.tick_params(labelsize=7)

@@ -61,13 +61,19 @@ def legend_below(figure: Figure, *axes: Any, columns: int | None = None) -> None
 
 def log_scales(ax: Any) -> None:
     """Both axes logarithmic, with numbers that can be read where they span little."""
+    log_scale(ax, "x")
+    log_scale(ax, "y")
+
+
+def log_scale(ax: Any, which: str, subs: tuple[int, ...] = (1, 2, 5)) -> None:
+    """The axis ``x`` or ``y`` logarithmic, with a number at each of `subs` in a decade."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    for axis, set_scale in ((ax.xaxis, ax.set_xscale), (ax.yaxis, ax.set_yscale)):
-        set_scale("log")
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.set_minor_formatter(NullFormatter())
+    ax.set(**{f"{which}scale": "log"})
+    axis = getattr(ax, f"{which}axis")
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def from_zero(ax: Any) -> None:
