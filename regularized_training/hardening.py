@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from regularized_training.hardening_config import Hardened, NoiseConfig, PgdConfig
 from regularized_training.networks.layer_reader import keeping_modes
+from regularized_training.robustness.autoattack.geometry import into_ball, size
 
 Change = Callable[[Tensor, Tensor], Tensor]
 
@@ -55,33 +56,28 @@ def adversarial(network: nn.Module, images: Tensor, labels: Tensor, config: PgdC
     labels : (batch,) int64 Tensor
     config : PgdConfig
     """
-    moved = _in_ball(_start(images, config.norm) * config.epsilon, config)
+    attacked = images + config.epsilon * _start(images, config.norm)
+    attacked = into_ball(attacked, images, config.epsilon, config.norm)
     with keeping_modes(network):
         network.eval()
         for _ in range(config.steps):
-            attacked = (images + moved).clamp(0, 1).detach().requires_grad_()
+            attacked = attacked.detach().requires_grad_()
             loss = F.cross_entropy(network(attacked).float(), labels)
             (gradient,) = torch.autograd.grad(loss, attacked)
-            step = gradient.sign() if config.norm == "Linf" else gradient / _length(gradient)
-            moved = _in_ball(attacked.detach() - images + config.length * step, config)
-    return (images + moved).clamp(0, 1)
+            step = gradient.sign() if config.norm == "Linf" else _unit(gradient)
+            moved = attacked.detach() + config.length * step
+            attacked = into_ball(moved, images, config.epsilon, config.norm)
+    return attacked
 
 
 def _start(images: Tensor, norm: str) -> Tensor:
     """Uniform in the ball of radius 1."""
     if norm == "Linf":
         return 2 * torch.rand_like(images) - 1
-    direction = torch.randn_like(images)
     radius = torch.rand(len(images), 1, 1, 1, device=images.device) ** (1 / images[0].numel())
-    return direction / _length(direction) * radius
+    return _unit(torch.randn_like(images)) * radius
 
 
-def _in_ball(moved: Tensor, config: PgdConfig) -> Tensor:
-    if config.norm == "Linf":
-        return moved.clamp(-config.epsilon, config.epsilon)
-    return moved * (config.epsilon / _length(moved)).clamp(max=1)
-
-
-def _length(of_images: Tensor) -> Tensor:
-    """Euclidean, (batch, 1, 1, 1), never 0."""
-    return of_images.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1, 1)
+def _unit(of_images: Tensor) -> Tensor:
+    """Of Euclidean length 1 each, unless there is none."""
+    return of_images / size(of_images, "L2").clamp(min=1e-12).view(-1, 1, 1, 1)

@@ -7,8 +7,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from regularized_training.tasks.batches import to_float
-from regularized_training.tasks.chosen_images import evaluating
+from regularized_training.tasks.chosen_images import evaluating, logits_of
 
 BATCH = 256
 
@@ -30,9 +29,8 @@ def answers_of(
     (image,) int64
     """
     with evaluating(network, device), torch.inference_mode():
-        parts = torch.from_numpy(images).split(BATCH)
-        found = [network(to_float(part.to(device))).argmax(1) for part in parts]
-    return torch.cat(found).cpu().numpy()
+        logits = logits_of(network, torch.from_numpy(images).split(BATCH), device)
+    return logits.argmax(1).cpu().numpy()
 
 
 def superclass_share(

@@ -13,8 +13,7 @@ from torch import nn
 
 from predictive_model.config import Config
 from regularized_training.analysis.errors import BATCH
-from regularized_training.tasks.batches import to_float
-from regularized_training.tasks.chosen_images import evaluating
+from regularized_training.tasks.chosen_images import evaluating, logits_of
 from regularized_training.tasks.evaluation_set import EvaluationSet
 
 
@@ -89,9 +88,8 @@ def score_on_other_images(
     """
     pictures, meaning = images.for_network(image_shape), images.meaning(classes)
     with evaluating(network, device), torch.inference_mode():
-        parts = torch.from_numpy(pictures).split(BATCH)
-        said = [meaning.answers(network(to_float(part.to(device)))) for part in parts]
-    answers = torch.cat(said).cpu().numpy()
+        logits = logits_of(network, torch.from_numpy(pictures).split(BATCH), device)
+        answers = meaning.answers(logits).cpu().numpy()
     right = answers == images.labels
     n = np.bincount(images.labels, minlength=len(images.label_names))
     n_right = np.bincount(images.labels[right], minlength=len(n))

@@ -25,7 +25,7 @@ from regularized_training.robustness.foolbox_compat import foolbox
 from regularized_training.robustness.pgd import attack_in_balls, unit_starts
 from regularized_training.robustness.queries import QueryCount, counted
 from regularized_training.tasks.batches import to_float
-from regularized_training.tasks.chosen_images import chosen_images, evaluating
+from regularized_training.tasks.chosen_images import chosen_images, evaluating, in_batches
 
 BOUNDARY_ATTACKS: dict[str, Any] = {
     "L2": L2BoundaryAttack,
@@ -146,10 +146,7 @@ def adversarial_distances(
     chosen = chosen_images(images, labels, n, config.seed)
     with evaluating(network, device), without_parameter_gradients(network):
         attack = _Attack(network, images, labels, config, device)
-        counts = [
-            attack.run(part)
-            for part in np.split(chosen, range(config.batch_size, len(chosen), config.batch_size))
-        ]
+        counts = [attack.run(part) for part in in_batches(chosen, config.batch_size)]
     points = _query_grid(max(int(count.queries.max()) for count in counts))
     return AdversarialDistances(
         index=chosen,

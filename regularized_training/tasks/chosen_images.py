@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
+from regularized_training.tasks.batches import to_float
 from regularized_training.tasks.labelled_task import balanced_indices
 
 
@@ -40,6 +41,26 @@ def chosen_images(
     if not 1 <= n <= len(images):
         raise ValueError(f"n_images: {n}, expected 1 to {len(images)}, the number of images")
     return balanced_indices(labels, n, seed)
+
+
+def in_batches(chosen: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """Indices of images, so many at a time."""
+    return np.split(chosen, range(size, len(chosen), size))
+
+
+def logits_of(
+    network: nn.Module, batches: Iterable[Tensor], device: str | torch.device = "cpu"
+) -> Tensor:
+    """What a network, which is :func:`evaluating`, says of images, (n, class).
+
+    Parameters
+    ----------
+    network : nn.Module
+        Takes images in [0, 1].
+    batches : iterable of (batch, channels, height, width) uint8 Tensor
+    device : str or torch.device
+    """
+    return torch.cat([network(to_float(batch.to(device))) for batch in batches])
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from regularized_training.robustness.autoattack.geometry import size
 from regularized_training.robustness.autoattack.square import square
 from regularized_training.robustness.pgd import unit_starts
 from regularized_training.tasks.batches import to_float
-from regularized_training.tasks.chosen_images import chosen_images, evaluating
+from regularized_training.tasks.chosen_images import chosen_images, evaluating, in_batches
 
 STREAMS = 10_000  # of random starts that one seed has
 ROUNDING = 1e-4  # by which a perturbation may be longer than its ball's radius, as a share of it
@@ -117,7 +117,7 @@ def robust_accuracy(
         n_classes = _n_classes(asked, images[chosen[:1]], device)
         attacks = _possible(config.attacks, n_classes)
         found = []
-        for part in np.split(chosen, range(config.batch_size, len(chosen), config.batch_size)):
+        for part in in_batches(chosen, config.batch_size):
             x = to_float(torch.from_numpy(images[part]).to(device))
             y = torch.from_numpy(labels[part]).to(device)
             found.append(_Batch(asked, x, y, part, config).attacked(attacks))

@@ -17,8 +17,12 @@ from regularized_training.robustness.corruptions.config import (
 )
 from regularized_training.robustness.corruptions.corrupt import corrupt
 from regularized_training.robustness.noise import calibration_error, largest_probability
-from regularized_training.tasks.batches import to_float
-from regularized_training.tasks.chosen_images import chosen_images, evaluating
+from regularized_training.tasks.chosen_images import (
+    chosen_images,
+    evaluating,
+    in_batches,
+    logits_of,
+)
 from regularized_training.tasks.evaluation_set import EvaluationSet
 
 
@@ -92,32 +96,19 @@ def accuracy_under_corruptions(
         If images and labels do not fit together, or are fewer than asked for.
     """
     chosen = chosen_images(images, labels, config.n_images, config.seed)
-    answers = labels[chosen]
-    batches = [
-        chosen[start : start + config.batch_size]
-        for start in range(0, len(chosen), config.batch_size)
-    ]
-
-    def answered(pictures: list[Tensor]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        said = [largest_probability(network(to_float(part.to(device)))) for part in pictures]
-        confidence, answer = (torch.cat(part).cpu().numpy() for part in zip(*said, strict=True))
-        return confidence, answer == answers
-
-    scores = []
+    batches, scores = in_batches(chosen, config.batch_size), []
     with evaluating(network, device), torch.inference_mode():
-        _, clean = answered([torch.from_numpy(images[index]) for index in batches])
         for kind in config.kinds:
             for severity in config.severities:
-                sure, right = answered(
-                    [
-                        corrupt(
-                            images[index], kind, severity, index, seed=config.seed, device=device
-                        )
-                        for index in batches
-                    ]
+                pictures = (
+                    corrupt(images[index], kind, severity, index, seed=config.seed, device=device)
+                    for index in batches
                 )
-                scores.append(_scores(kind, severity, sure, right))
-    return CorruptionScores(float(clean.mean()), tuple(scores), len(chosen))
+                sure, answers = largest_probability(logits_of(network, pictures, device))
+                scores.append(_scores(kind, severity, sure, answers, labels[chosen]))
+        clean = logits_of(network, (torch.from_numpy(images[i]) for i in batches), device)
+    right = clean.argmax(1).cpu().numpy() == labels[chosen]
+    return CorruptionScores(float(right.mean()), tuple(scores), len(chosen))
 
 
 def accuracy_on_corrupted_sets(
@@ -155,26 +146,24 @@ def accuracy_on_corrupted_sets(
                 found = sets(kind, severity)
                 pictures, meaning = found.for_network(image_shape), found.meaning(classes)
                 chosen = chosen_images(pictures, found.labels, config.n_images, config.seed)
-                said = [
-                    meaning.probabilities(network(to_float(part.to(device)))).max(1)
-                    for part in torch.from_numpy(pictures[chosen]).split(config.batch_size)
-                ]
-                sure, answers = (torch.cat(part).cpu().numpy() for part in zip(*said, strict=True))
-                right = answers == found.labels[chosen]
-                scores.append(_scores(kind, severity, sure, right))
+                batches = torch.from_numpy(pictures[chosen]).split(config.batch_size)
+                said = meaning.probabilities(logits_of(network, batches, device)).max(1)
+                scores.append(_scores(kind, severity, *said, found.labels[chosen]))
     return tuple(scores)
 
 
 def _scores(
     corruption: Corruption,
     severity: Severity,
-    confidence: NDArray[np.float32],
-    correct: NDArray[np.bool_],
+    confidence: Tensor,
+    answers: Tensor,
+    labels: NDArray[np.int64],
 ) -> SeverityScores:
+    sure, right = confidence.cpu().numpy(), answers.cpu().numpy() == labels
     return SeverityScores(
         corruption=corruption,
         severity=severity,
-        accuracy=float(correct.mean()),
-        confidence=float(confidence.mean(dtype=np.float64)),
-        calibration_error=calibration_error(confidence, correct),
+        accuracy=float(right.mean()),
+        confidence=float(sure.mean(dtype=np.float64)),
+        calibration_error=calibration_error(sure, right),
     )

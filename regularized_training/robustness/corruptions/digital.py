@@ -16,9 +16,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regularized_training.robustness.blurring import along_columns, along_rows, blurred
-from regularized_training.robustness.corruptions.filters import (
-    draw_uniform,
-)
 from regularized_training.robustness.corruptions.noise import Draws, Size
 from regularized_training.robustness.corruptions.severities import Parameters
 
@@ -86,7 +83,7 @@ def jpeg_compression(images: Tensor, p: Parameters) -> Tensor:
 
 def draw_elastic_transform(rng: np.random.Generator, n: int, size: Size, p: Parameters) -> Draws:
     """How far three corners and all pixels move, from -1 to 1."""
-    corners, pixels = draw_uniform(rng, n, (3, 2)), draw_uniform(rng, n, (2, *size))
+    corners, pixels = rng.random((n, 3, 2), np.float32), rng.random((n, 2, *size), np.float32)
     return 2 * corners - 1, 2 * pixels - 1
 
 

@@ -1,4 +1,4 @@
-"""What several corruptions are made of: kernels, motion, zooms and planes of noise.
+"""What several corruptions are made of: kernels, motion and zooms.
 
 Each image is computed as if it were alone, so that its pixels do not depend on the batch.
 """
@@ -100,13 +100,3 @@ def zoom_matrix(size: int, factor: float) -> NDArray[np.float64]:
     np.add.at(matrix, (np.arange(size), first), 1 - share)
     np.add.at(matrix, (np.arange(size), np.minimum(first + 1, size - 1)), share)
     return matrix
-
-
-def draw_normal(rng: np.random.Generator, n: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Standard normal numbers, (n, *shape)."""
-    return rng.standard_normal((n, *shape), np.float32)
-
-
-def draw_uniform(rng: np.random.Generator, n: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Uniform numbers from 0 to 1, (n, *shape)."""
-    return rng.random((n, *shape), np.float32)

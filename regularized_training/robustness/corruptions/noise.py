@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from scipy.stats import poisson
 from torch import Tensor
 
-from regularized_training.robustness.corruptions.filters import draw_normal, draw_uniform
 from regularized_training.robustness.corruptions.severities import Parameters
 
 Size = tuple[int, int]
@@ -26,7 +25,7 @@ PROBABILITIES = 2**16  # that the number of photons is drawn by
 
 def draw_gaussian_noise(rng: np.random.Generator, n: int, size: Size, p: Parameters) -> Draws:
     """A number for each pixel and channel."""
-    return (draw_normal(rng, n, (3, *size)),)
+    return (rng.standard_normal((n, 3, *size), np.float32),)
 
 
 def gaussian_noise(images: Tensor, p: Parameters, normal: Tensor) -> Tensor:
@@ -70,7 +69,7 @@ def _photons(rate: float) -> NDArray[np.int16]:
 
 def draw_impulse_noise(rng: np.random.Generator, n: int, size: Size, p: Parameters) -> Draws:
     """A number in [0, 1) for each pixel and channel."""
-    return (draw_uniform(rng, n, (3, *size)),)
+    return (rng.random((n, 3, *size), np.float32),)
 
 
 def impulse_noise(images: Tensor, p: Parameters, uniform: Tensor) -> Tensor:

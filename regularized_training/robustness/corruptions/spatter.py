@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from regularized_training.robustness.blurring import blurred
 from regularized_training.robustness.corruptions.filters import (
     correlated,
-    draw_normal,
     mirrored,
 )
 from regularized_training.robustness.corruptions.noise import Draws, Size
@@ -29,7 +28,7 @@ EMBOSS = ((-2.0, -1, 0), (-1, 1, 1), (0, 1, 2))
 
 def draw_spatter(rng: np.random.Generator, n: int, size: Size, p: Parameters) -> Draws:
     """What drops are made of."""
-    return (draw_normal(rng, n, (1, *size)),)
+    return (rng.standard_normal((n, 1, *size), np.float32),)
 
 
 def spatter(images: Tensor, p: Parameters, normal: Tensor) -> Tensor:

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regularized_training.robustness.corruptions.filters import (
-    draw_normal,
-    draw_uniform,
     luma,
     motion_blurred,
     zoomed,
@@ -31,7 +29,7 @@ ICE_EXPONENT = 1.7
 
 def draw_snow(rng: np.random.Generator, n: int, size: Size, p: Parameters) -> Draws:
     """Flakes, and the direction in degrees in which they fall."""
-    return draw_normal(rng, n, (1, *size)), rng.uniform(-135, -45, n)
+    return rng.standard_normal((n, 1, *size), np.float32), rng.uniform(-135, -45, n)
 
 
 def snow(images: Tensor, p: Parameters, flakes: Tensor, degrees: Tensor) -> Tensor:
@@ -97,9 +95,9 @@ def ice(
 
 
 def draw_fog(rng: np.random.Generator, n: int, size: Size, p: Parameters) -> Draws:
-    """What the clouds' height is varied by, coarse to fine, (n, 3 * ... )."""
-    side = cloud_side(size)
-    return (2 * draw_uniform(rng, n, (side**2 - 1,)) - 1,)
+    """What the clouds' height is varied by, (n, side ** 2 - 1), see :func:`clouds`."""
+    n_points = cloud_side(size) ** 2 - 1
+    return (2 * rng.random((n, n_points), np.float32) - 1,)
 
 
 def fog(images: Tensor, p: Parameters, varied: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +19,12 @@ from regularized_training.robustness.manipulations.config import (
     ManipulationConfig,
 )
 from regularized_training.robustness.manipulations.fourier import mean_amplitude
-from regularized_training.tasks.batches import to_float
-from regularized_training.tasks.chosen_images import chosen_images, evaluating
+from regularized_training.tasks.chosen_images import (
+    chosen_images,
+    evaluating,
+    in_batches,
+    logits_of,
+)
 
 PUBLISHED_SIZE = 224  # pixels of the images that people saw
 
@@ -98,37 +102,31 @@ def accuracy_under_manipulations(
         If images and labels do not fit together, or are fewer than asked for.
     """
     chosen = chosen_images(images, labels, config.n_images, config.seed)
-    batches = [
-        chosen[start : start + config.batch_size]
-        for start in range(0, len(chosen), config.batch_size)
-    ]
+    batches = in_batches(chosen, config.batch_size)
     shown = labels[chosen]
     amplitude = mean_amplitude(images[chosen])
     scale = images.shape[2] / PUBLISHED_SIZE
 
-    def answered(pictures: list[Tensor]) -> NDArray[np.int64]:
-        said = [network(to_float(part.to(device))).argmax(1) for part in pictures]
-        return torch.cat(said).cpu().numpy()
+    def answered(pictures: Iterable[Tensor]) -> NDArray[np.int64]:
+        return logits_of(network, pictures, device).argmax(1).cpu().numpy()
 
     levels = []
     with evaluating(network, device), torch.inference_mode():
-        as_they_are = answered([torch.from_numpy(images[batch]) for batch in batches])
+        as_they_are = answered(torch.from_numpy(images[batch]) for batch in batches)
         clean = responses(shown, as_they_are, n_classes)
         for name, at in _possible(config.levels, images.shape[1:]).items():
             for level in at:
                 pixels = level * scale if name in OF_PIXELS else level
                 answers = answered(
-                    [
-                        manipulate(
-                            images[batch],
-                            name,
-                            pixels,
-                            index=batch,
-                            seed=config.seed,
-                            mean_amplitude=amplitude,
-                        )
-                        for batch in batches
-                    ]
+                    manipulate(
+                        images[batch],
+                        name,
+                        pixels,
+                        index=batch,
+                        seed=config.seed,
+                        mean_amplitude=amplitude,
+                    )
+                    for batch in batches
                 )
                 found = responses(shown, answers, n_classes)
                 levels.append(LevelScores(name, level, found.accuracy, found.entropy, answers))

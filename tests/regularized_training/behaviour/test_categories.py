@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torchvision.models import ResNet18_Weights
 
 from regularized_training.behaviour.categories import (
     CATEGORIES,
@@ -27,7 +28,8 @@ def test_there_are_207_classes_each_of_one_category() -> None:
 
 
 def test_places_and_wordnet_ids_name_the_same_classes() -> None:
-    imagenet = pytest.importorskip("timm.data").ImageNetInfo("imagenet-1k").label_names()
+    timm = pytest.importorskip("timm.data", reason="timm is in the extra `networks`")
+    imagenet = timm.ImageNetInfo("imagenet-1k").label_names()
     for name in CATEGORIES:
         assert tuple(imagenet[i] for i in imagenet_classes()[name]) == synsets()[name]
 
@@ -47,8 +49,7 @@ def test_places_and_wordnet_ids_name_the_same_classes() -> None:
     ],
 )
 def test_classes_are_called_so_by_torchvision(category: str, named: list[str]) -> None:
-    models = pytest.importorskip("torchvision.models")
-    names = models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
+    names = ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
     assert [names[i] for i in imagenet_classes()[category]] == named
 
 
