@@ -10,7 +10,6 @@ import datajoint as dj
 from schemas.base import Found
 from schemas.evaluation_set import EvaluationSet
 from schemas.evaluations.base import Asked, Evaluation, Settings, Subject
-from schemas.training import ImageSet
 
 
 class CorruptionAccuracy(
@@ -88,23 +87,19 @@ class CorruptionAccuracy(
         )
 
         names = _names(settings)
-        own = settings.model_copy(update={"kinds": ()}) if names else settings
-        scores = accuracy_under_corruptions(
-            subject.network, subject.images, subject.labels, own, device=device
-        )
-        severities = scores.severities
+        subjects = (subject.network, subject.images, subject.labels)
         if names:
-            shape = (ImageSet & subject.key).fetch1("channels", "height", "width")
-            severities = accuracy_on_corrupted_sets(
-                subject.network,
+            scores = accuracy_on_corrupted_sets(
+                *subjects,
                 subject.classes,
                 lambda *what: EvaluationSet.load({"evaluation_set": names[what]}),
-                shape,
                 settings,
                 device,
             )
+        else:
+            scores = accuracy_under_corruptions(*subjects, settings, device)
         row = {"n_images": scores.n, "clean_accuracy": scores.clean_accuracy}
-        parts = {"Severity": [asdict(one) for one in severities]}
+        parts = {"Severity": [asdict(one) for one in scores.severities]}
         used = [{"evaluation_set": name} for name in names.values()]
         return Found(row, parts | ({"Images": used} if used else {}))
 

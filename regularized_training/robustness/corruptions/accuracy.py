@@ -106,31 +106,32 @@ def accuracy_under_corruptions(
                 )
                 sure, answers = largest_probability(logits_of(network, pictures, device))
                 scores.append(_scores(kind, severity, sure, answers, labels[chosen]))
-        clean = logits_of(network, (torch.from_numpy(images[i]) for i in batches), device)
-    right = clean.argmax(1).cpu().numpy() == labels[chosen]
-    return CorruptionScores(float(right.mean()), tuple(scores), len(chosen))
+        clean = _clean_accuracy(network, images, labels, chosen, config, device)
+    return CorruptionScores(clean, tuple(scores), len(chosen))
 
 
 def accuracy_on_corrupted_sets(
     network: nn.Module,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
     classes: Sequence[str],
     sets: Callable[[Corruption, Severity], EvaluationSet],
-    image_shape: tuple[int, int, int],
     config: CorruptionConfig,
     device: str | torch.device = "cpu",
-) -> tuple[SeverityScores, ...]:
+) -> CorruptionScores:
     """The same scores on corrupted images that others made.
 
     Parameters
     ----------
     network : nn.Module
         Left in the mode it came in.
+    images : (n, 1 or 3, height, width) uint8
+        As they are, without corruption.
+    labels : (n,) int64
     classes : sequence of str
-        That its outputs stand for.
+        That the network's outputs stand for.
     sets : callable
         Returns the images with a corruption and severity.
-    image_shape : (channels, height, width)
-        Of the images that the network takes.
     config : CorruptionConfig
     device : str or torch.device
 
@@ -139,17 +140,33 @@ def accuracy_on_corrupted_sets(
     TaskError
         If images have another size, or a label is meant by none of the classes.
     """
-    scores = []
+    own = chosen_images(images, labels, config.n_images, config.seed)
+    shape, scores = images.shape[1:], []
     with evaluating(network, device), torch.inference_mode():
+        clean = _clean_accuracy(network, images, labels, own, config, device)
         for kind in config.kinds:
             for severity in config.severities:
                 found = sets(kind, severity)
-                pictures, meaning = found.for_network(image_shape), found.meaning(classes)
+                pictures = found.for_network((shape[0], shape[1], shape[2]))
+                meaning = found.meaning(classes)
                 chosen = chosen_images(pictures, found.labels, config.n_images, config.seed)
                 batches = torch.from_numpy(pictures[chosen]).split(config.batch_size)
                 said = meaning.probabilities(logits_of(network, batches, device)).max(1)
                 scores.append(_scores(kind, severity, *said, found.labels[chosen]))
-    return tuple(scores)
+    return CorruptionScores(clean, tuple(scores), len(own))
+
+
+def _clean_accuracy(
+    network: nn.Module,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    chosen: NDArray[np.int64],
+    config: CorruptionConfig,
+    device: str | torch.device,
+) -> float:
+    batches = torch.from_numpy(images[chosen]).split(config.batch_size)
+    answers = logits_of(network, batches, device).argmax(1).cpu().numpy()
+    return float((answers == labels[chosen]).mean())
 
 
 def _scores(

@@ -56,23 +56,22 @@ def test_sets_of_arrays_are_what_was_stored_and_score_as_what_is_made(tmp_path: 
     made = accuracy_under_corruptions(Random(), IMAGES, LABELS, config).severities
     read = accuracy_on_corrupted_sets(
         Random(),
+        IMAGES,
+        LABELS,
         one.label_names,
         lambda kind, severity: found[f"c-{kind}-{severity}"],
-        (3, 32, 32),
         config,
-    )
+    ).severities
     for a, b in zip(made, read, strict=True):
         assert (a.corruption, a.severity, a.accuracy) == (b.corruption, b.severity, b.accuracy)
         assert a.confidence == pytest.approx(b.confidence, abs=1e-6)
     classes = tuple(reversed(one.label_names))  # another order, another meaning
     other = accuracy_on_corrupted_sets(
-        Random(), classes, lambda k, s: found[f"c-{k}-{s}"], (3, 32, 32), config
-    )
+        Random(), IMAGES, LABELS, classes, lambda k, s: found[f"c-{k}-{s}"], config
+    ).severities
     assert [o.accuracy for o in other] != [r.accuracy for r in read]
     with pytest.raises(TaskError, match="images of 32 x 32, expected 16 x 16"):
-        accuracy_on_corrupted_sets(
-            Random(), classes, lambda k, s: found[f"c-{k}-{s}"], (3, 16, 16), config
-        )
+        found["c-fog-2"].for_network((3, 16, 16))
 
 
 def test_folders_have_a_set_for_each_severity_that_is_there(tmp_path: Path) -> None:
