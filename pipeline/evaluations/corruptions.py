@@ -8,7 +8,13 @@ import pandas as pd
 
 from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import error_bars, styled
-from pipeline.figures.drawing import from_zero, legend_below, new_figure, with_caveat
+from pipeline.figures.drawing import (
+    from_zero,
+    legend_below,
+    new_figure,
+    show_pictures,
+    with_caveat,
+)
 from pipeline.results.conditions import HASHES, numbered
 from pipeline.results.frames import (
     ORDER,
@@ -130,31 +136,22 @@ def _curves(ax: Any, rows: pd.DataFrame) -> None:
 
 def _pictures(ax: Any, row: pd.Series[Any]) -> None:
     """The first test image as it is, and at each severity."""
-    show(ax, examples(str(row["image_set"]), str(row["corruption"])))
+    show_pictures(ax, examples(str(row["image_set"]), str(row["corruption"])))
 
 
-def examples(image_set: str, corruption: str) -> Any:
-    """The first test image as it is and at severities 1 to 5, beside each other.
+def examples(image_set: str, corruption: str) -> list[Any]:
+    """The first test image as it is and at severities 1 to 5.
 
     Returns
     -------
-    (height, 6 * width, 1 or 3) uint8 array
+    list of (height, width, 1 or 3) uint8 array
     """
-    import numpy as np
-
     from regularized_training.robustness.corruptions.corrupt import corrupt
     from schemas.training import ImageSet
 
     images = ImageSet.images_of({"image_set": image_set}, "test")[0][:1]
     made = [corrupt(images, corruption, severity).numpy() for severity in SEVERITIES]  # type: ignore[arg-type]
-    return np.concatenate([images, *made], axis=3)[0].transpose(1, 2, 0)
-
-
-def show(ax: Any, picture: Any) -> None:
-    """Pixels without axes, grey if they have one channel."""
-    grey = picture.shape[2] == 1
-    ax.imshow(picture.squeeze(2) if grey else picture, cmap="gray", vmin=0, vmax=255)
-    ax.set_axis_off()
+    return [picture[0].transpose(1, 2, 0) for picture in (images, *made)]
 
 
 def examples_figure(selection: Selection) -> Figure:
@@ -164,7 +161,7 @@ def examples_figure(selection: Selection) -> Figure:
     figure = new_figure((7.5, 0.7 + 1.1 * len(kinds)))
     axes = figure.subplots(len(kinds), 1, squeeze=False)[:, 0]
     for ax, (image_set, corruption) in zip(axes, kinds.to_numpy(), strict=True):
-        show(ax, examples(image_set, corruption))
+        show_pictures(ax, examples(image_set, corruption))
         ax.set_title(f"{image_set}: {corruption.replace('_', ' ')}", fontsize=8)
     figure.suptitle("The first test image as it is, and at severities 1 to 5", fontsize=9)
     return figure

@@ -14,6 +14,7 @@ from pipeline.figures.drawing import (
     legend_below,
     log_scale,
     new_figure,
+    show_pictures,
     with_caveat,
 )
 from pipeline.results.conditions import numbered
@@ -29,7 +30,9 @@ from pipeline.results.people import people_by_level
 from pipeline.results.registry import Compared, Drawing, Result, register
 from pipeline.results.tables import accuracy_by_condition
 from regularized_training.robustness.manipulations.config import PUBLISHED_LEVELS
+from schemas.configurations import read_config
 from schemas.evaluations.manipulations import ManipulationAccuracy
+from schemas.training import ImageSet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -138,6 +141,28 @@ def _curves(ax: Any, rows: pd.DataFrame, value: str, people: pd.DataFrame) -> No
     ax.tick_params(labelsize=7)
 
 
+def examples_figure(selection: Selection) -> Figure:
+    """A sheet of examples: every manipulation at every level."""
+    from regularized_training.robustness.manipulations.accuracy import example_pictures
+    from regularized_training.robustness.manipulations.config import ManipulationConfig
+
+    frame = MANIPULATIONS.frame(selection)
+    sheets = []
+    for (image_set, settings), _ in frame.groupby(["image_set", "manipulations_hash"], sort=False):
+        row = (ManipulationAccuracy.Config & {"manipulations_hash": settings}).fetch1()
+        config = read_config(ManipulationConfig, row["config"], row["needs"])
+        images, labels = ImageSet.images_of({"image_set": image_set}, config.part)
+        made = example_pictures(images, labels, config)
+        sheets += [(f"{image_set}: {name.replace('_', ' ')}", at) for name, at in made.items()]
+    figure = new_figure((7.5, 0.7 + 1.15 * len(sheets)))
+    axes = figure.subplots(len(sheets), 1, squeeze=False)[:, 0]
+    for ax, (title, at) in zip(axes, sheets, strict=True):
+        show_pictures(ax, list(at.values()), [f"{level:g}" for level in at])
+        ax.set_title(title, fontsize=8)
+    figure.suptitle("The first image that networks were tested on, at every level", fontsize=9)
+    return figure
+
+
 MANIPULATIONS = register(
     Result(
         name="manipulations",
@@ -152,7 +177,8 @@ MANIPULATIONS = register(
         figures={
             "manipulations": Drawing(
                 manipulations_figure, "accuracy and entropy on manipulated images, beside people"
-            )
+            ),
+            "manipulation-examples": Drawing(examples_figure, "manipulations of an image, a sheet"),
         },
     )
 )

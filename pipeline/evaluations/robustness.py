@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # What has to be alike in a network and in those that it is measured by.
-ALIKE = ["image_set", "network_hash", "alike"]
-NOT_ALIKE = ("regularizer", "distorted", "hardened")  # settings in which they may differ
+ALIKE = ["image_set", "alike"]
+NOT_ALIKE = ("regularizer", "distorted", "hardened", "low_pass")  # what they may differ in
 NETWORK = ["image_set", *HASHES, "seed"]
 SCORES = ("robustness", "mce", "relative_mce")
 OF_REGRESSION = [
@@ -52,8 +52,8 @@ def robustness_by_seed(selection: Selection) -> pd.DataFrame:
     DataFrame
         Scores are missing where nothing of the kind was trained without a teacher, or not all kinds
         were tried yet. ``to`` is noise or corruptions. ``clean_accuracy`` is that on test images
-        as they are. ``alike`` is a hash of how a network is trained, but for its teacher and for
-        distorted, noisy or adversarial images.
+        as they are. ``alike`` says how a network is built and trained, but for its teacher, for
+        distorted, noisy or adversarial images and for a low-pass filter.
     """
     frame = _beside_baseline(selection)
     found = frame[[*dict.fromkeys([*CONDITION, "seed", "alike", "to"])]]
@@ -75,7 +75,7 @@ def robustness_by_seed(selection: Selection) -> pd.DataFrame:
 def _beside_baseline(selection: Selection) -> pd.DataFrame:
     """What is scored of each network and kind of noise or corruption, before kinds are averaged."""
     frame = pd.concat([_under_noise(selection), _under_corruptions(selection)], ignore_index=True)
-    frame = frame.assign(alike=frame["training_hash"].map(_trained_alike()).astype(object))
+    frame = frame.assign(alike=_alike(frame))
     plain = frame[(frame["teacher"] == "none") & (frame["distorted"] == "")]
     measured = ["accuracy", "unchanged"]
     baseline = plain.groupby([*ALIKE, "to", "kind"])[measured].mean().reset_index()
@@ -116,14 +116,21 @@ def robustness_by_category(selection: Selection) -> pd.DataFrame:
     return sort_frame(about.merge(scores, on=key), ["image_set", *ORDER, "seed"])
 
 
-def _trained_alike() -> dict[str, str]:
-    """Of each training, a hash of its settings but for teacher and what is learned for images."""
-    rows = read_rows(training.TrainingConfig, ["config"])
-    without = [
-        {name: value for name, value in config.items() if name not in NOT_ALIKE}
-        for config in rows["config"]
-    ]
-    return dict(zip(rows["training_hash"], map(config_hash, without), strict=True))
+def _alike(frame: pd.DataFrame) -> pd.Series[str]:
+    """Of each network, a hash of how it is built and trained, but for what may differ."""
+    said = pd.Series("", index=frame.index, dtype=object)
+    for key, table in (
+        ("network_hash", training.NetworkConfig),
+        ("training_hash", training.TrainingConfig),
+    ):
+        rows = read_rows(table, ["config"])
+        without = [
+            {name: value for name, value in config.items() if name not in NOT_ALIKE}
+            for config in rows["config"]
+        ]
+        hashes = dict(zip(rows[key], map(config_hash, without), strict=True))
+        said += frame[key].map(hashes).astype(object)
+    return said
 
 
 def robustness(selection: Selection) -> pd.DataFrame:
@@ -174,7 +181,7 @@ def robustness_regression(selection: Selection) -> pd.DataFrame:
 
     rows: list[dict[str, Any]] = []
     frame = robustness_and_prediction(selection)
-    for names, group in frame.groupby([*OF_REGRESSION, "network_hash", "alike"], sort=False):
+    for names, group in frame.groupby([*OF_REGRESSION, "alike"], sort=False):
         whole = group.dropna(subset=["robustness", *FACTORS])
         try:
             found = linear_regression(whole["robustness"], {f: whole[f] for f in FACTORS})

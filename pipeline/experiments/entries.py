@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipeline.experiments.content import merged
-from predictive_model.config import Config
+from predictive_model.config import Config, what_is_wrong
 from regularized_training.lessons.batch_ratio import BatchRatio
 from regularized_training.lessons.config import LI, lesson_config
+from regularized_training.networks.config import NetworkConfig
 from regularized_training.teachers.config import DEFAULT_PREDICTABILITY, TeacherConfig
 from regularized_training.teachers.kinds import weighs_neurons
 from regularized_training.training_config import TrainingConfig
@@ -44,6 +45,8 @@ class TeacherEntry(TeacherConfig):
     ----------
     source : str, optional
         One of the experiment's sources; its recordings by default.
+    network : dict
+        Settings that differ from those of the table ``network``, or of a variant.
     training : dict
         Settings that differ from those of the table ``training``, but for the regulariser's.
     regularizer : dict
@@ -57,6 +60,7 @@ class TeacherEntry(TeacherConfig):
     """
 
     source: str | None = None
+    network: dict[str, Any] = {}
     training: dict[str, Any] = {}
     regularizer: dict[str, Any] = {}
     alphas: tuple[float, ...] = ()
@@ -80,6 +84,21 @@ class TeacherEntry(TeacherConfig):
     def teacher(self) -> TeacherConfig:
         """The teacher alone."""
         return TeacherConfig(**{name: getattr(self, name) for name in TeacherConfig.model_fields})
+
+    def built(self, network: NetworkConfig) -> NetworkConfig:
+        """How networks that are taught by it are built.
+
+        Raises
+        ------
+        ValueError
+            If it has a setting that cannot work.
+        """
+        if not self.network:
+            return network
+        try:
+            return NetworkConfig.model_validate(merged(network.model_dump(), self.network))
+        except ValidationError as error:
+            raise ValueError(f"teachers: {self.kind}: network: {what_is_wrong(error)}") from error
 
     def trainings(self, config: TrainingConfig) -> list[TrainingConfig]:
         """How networks are trained with it: one setting for each alpha and ratio of batches."""

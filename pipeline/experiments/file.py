@@ -160,11 +160,17 @@ class ExperimentSettings(Config):
     def all_trainings(self) -> list[tuple[TeacherEntry, NetworkConfig, TrainingConfig]]:
         """Each teacher with each network and each way in which that is trained."""
         return [
-            (entry, network, config)
+            (entry, entry.built(network), config)
             for entry in self.teachers
             for network, variant in self.variations
             for config in entry.trainings(variant)
         ]
+
+    @property
+    def networks(self) -> list[NetworkConfig]:
+        """Every network that is trained, once."""
+        every = [network for _, network, _ in self.all_trainings]
+        return list({config_hash(network): network for network in every}.values())
 
     @model_validator(mode="after")
     def _complete(self) -> ExperimentSettings:
@@ -180,9 +186,10 @@ class ExperimentSettings(Config):
         if self.variants and not self.teachers:
             raise ValueError("variants: given, but no network is trained; add teachers")
         for network, training in self.variations if self.teachers else ():
-            require_network(network)
             for entry in self.teachers:
-                self._check_teacher(entry, network, training)
+                built = entry.built(network)
+                require_network(built)
+                self._check_teacher(entry, built, training)
         self._check_distinct_trainings()
         held_out = all(training.hold_out_validation for _, _, training in self.all_trainings)
         for name, settings in self.evaluations.items():
@@ -236,25 +243,23 @@ class ExperimentSettings(Config):
 
     def _check_distinct_trainings(self) -> None:
         seen = set()
-        for network, training in self.variations:
-            for entry in self.teachers:
-                for config in entry.trainings(training):
-                    described = (
-                        config_hash(network),
-                        entry.teacher.model_dump_json(),
-                        entry.source,
-                        config.model_dump_json(),
-                    )
-                    if described in seen:
-                        lesson = config.regularizer
-                        weight = lesson and f" with alpha {lesson.alpha:g}"
-                        if entry.batch_ratios and lesson is not None:
-                            weight = f" with batch ratio {lesson.batch_ratio}"
-                        raise ValueError(
-                            f"teachers: {entry.kind} teaches twice in the same way{weight or ''}; "
-                            "leave one out, or the variant that makes no difference to it"
-                        )
-                    seen.add(described)
+        for entry, network, config in self.all_trainings:
+            described = (
+                config_hash(network),
+                entry.teacher.model_dump_json(),
+                entry.source,
+                config.model_dump_json(),
+            )
+            if described in seen:
+                lesson = config.regularizer
+                weight = lesson and f" with alpha {lesson.alpha:g}"
+                if entry.batch_ratios and lesson is not None:
+                    weight = f" with batch ratio {lesson.batch_ratio}"
+                raise ValueError(
+                    f"teachers: {entry.kind} teaches twice in the same way{weight or ''}; "
+                    "leave one out, or the variant that makes no difference to it"
+                )
+            seen.add(described)
 
     def _check_teacher(
         self, entry: TeacherEntry, network: NetworkConfig, training: TrainingConfig

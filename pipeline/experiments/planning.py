@@ -100,7 +100,7 @@ def _plan_trainings(
         }
         plans.append(taught)
         for network, variant in settings.variations:
-            network_row = training.NetworkConfig.row(network)
+            network_row = training.NetworkConfig.row(entry.built(network))
             networks.append(network_row)
             for config in entry.trainings(variant):
                 config_row = training.TrainingConfig.row(config)

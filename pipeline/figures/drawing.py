@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.experiments.selection import Selection
 from pipeline.results.encoders import caveat
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
+    from numpy.typing import NDArray
 
 
 def new_figure(size: tuple[float, float]) -> Figure:
@@ -79,6 +82,25 @@ def log_scale(ax: Any, which: str, subs: tuple[int, ...] = (1, 2, 5)) -> None:
 def from_zero(ax: Any) -> None:
     """The vertical axis from zero to a little above what is drawn, which may span very little."""
     ax.set_ylim(0, 1.05 * ax.get_ylim()[1])
+
+
+def show_pictures(
+    ax: Any, pictures: Sequence[NDArray[np.uint8]], below: Sequence[str] = ()
+) -> None:
+    """Pictures beside each other, (height, width, 1 or 3) each, and perhaps a word below each."""
+    import numpy as np
+
+    _, width, channels = pictures[0].shape
+    row = np.concatenate(list(pictures), axis=1)
+    ax.imshow(row.squeeze(2) if channels == 1 else row, cmap="gray", vmin=0, vmax=255)
+    if not below:
+        ax.set_axis_off()
+        return
+    ax.set_xticks([width * (place + 0.5) - 0.5 for place in range(len(pictures))], below)
+    ax.set_yticks([])
+    ax.tick_params(length=0, labelsize=7)
+    for side in ax.spines.values():
+        side.set_visible(False)
 
 
 def with_caveat(title: str, selection: Selection) -> str:

@@ -31,7 +31,16 @@ ORDER = [
 ]
 _NAMED = frozenset(  # settings that columns of their own name
     ("architecture", "width", "alpha", "ratio", "layer", "layers", "n_pairs", "n_stimuli")
-    + ("distorted", "hardened", "stimulus_size", "epochs", "n_train", "method", "shuffled_labels")
+    + (
+        "distorted",
+        "hardened",
+        "low_pass",
+        "stimulus_size",
+        "epochs",
+        "n_train",
+        "method",
+        "shuffled_labels",
+    )
 )
 _TEXT = (
     *("image_set", "architecture", "teacher", "strength", "drawn", "brain", "stimulus_size"),
@@ -128,10 +137,14 @@ def _conditions_of(keys: pd.DataFrame) -> pd.DataFrame:
 
 def _learned_instead(config: Mapping[str, Any]) -> str:
     """What a network learned in place of clean images, or beside them; "" for nothing."""
+    said = []
     if config.get("distorted"):
-        return "distorted images"
-    hardened = config.get("hardened")
-    return str(TypeAdapter(Hardened).validate_python(hardened)) if hardened else ""
+        said.append("distorted images")
+    if hardened := config.get("hardened"):
+        said.append(str(TypeAdapter(Hardened).validate_python(hardened)))
+    if low_pass := config.get("low_pass"):
+        said.append(f"low-pass {low_pass:g}")
+    return ", ".join(said)
 
 
 def shown_size(config: Mapping[str, Any]) -> str:

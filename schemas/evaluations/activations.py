@@ -38,7 +38,7 @@ class LayerActivations(
         """Raise a ValueError if a network of the experiment lacks the layer."""
         from regularized_training.networks.compared import compared_layers
 
-        for network, _ in experiment.variations:
+        for network in experiment.networks:
             for one in settings:
                 compared_layers(network, (one.layer,))
 

@@ -45,7 +45,7 @@ class NeuralPrediction(
         from regularized_training.networks.compared import compared_layers
 
         super().check(settings, experiment)
-        for network, _ in experiment.variations:
+        for network in experiment.networks:
             for one in settings:
                 compared_layers(network, (one.layer,))
 

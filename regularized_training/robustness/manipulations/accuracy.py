@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,8 +104,6 @@ def accuracy_under_manipulations(
     chosen = chosen_images(images, labels, config.n_images, config.seed)
     batches = in_batches(chosen, config.batch_size)
     shown = labels[chosen]
-    amplitude = mean_amplitude(images[chosen])
-    scale = images.shape[2] / PUBLISHED_SIZE
 
     def answered(pictures: Iterable[Tensor]) -> NDArray[np.int64]:
         return logits_of(network, pictures, device).argmax(1).cpu().numpy()
@@ -114,23 +112,61 @@ def accuracy_under_manipulations(
     with evaluating(network, device), torch.inference_mode():
         as_they_are = answered(torch.from_numpy(images[batch]) for batch in batches)
         clean = responses(shown, as_they_are, n_classes)
-        for name, at in _possible(config.levels, images.shape[1:]).items():
-            for level in at:
-                pixels = level * scale if name in OF_PIXELS else level
-                answers = answered(
-                    manipulate(
-                        images[batch],
-                        name,
-                        pixels,
-                        index=batch,
-                        seed=config.seed,
-                        mean_amplitude=amplitude,
-                    )
-                    for batch in batches
-                )
-                found = responses(shown, answers, n_classes)
-                levels.append(LevelScores(name, level, found.accuracy, found.entropy, answers))
+        for name, level, pictures in _manipulated(images, chosen, batches, config):
+            answers = answered(pictures)
+            found = responses(shown, answers, n_classes)
+            levels.append(LevelScores(name, level, found.accuracy, found.entropy, answers))
     return ManipulationScores(clean.accuracy, clean.entropy, tuple(levels), len(chosen))
+
+
+def example_pictures(
+    images: NDArray[np.uint8], labels: NDArray[np.int64], config: ManipulationConfig
+) -> dict[Manipulation, dict[float, NDArray[np.uint8]]]:
+    """The first image that networks meet, as they meet it: under every manipulation and level.
+
+    Parameters
+    ----------
+    images : (n, 1 or 3, height, width) uint8
+    labels : (n,) int64
+    config : ManipulationConfig
+
+    Returns
+    -------
+    dict of str to dict of float to (height, width, 1 or 3) uint8
+        By name and level.
+    """
+    chosen = chosen_images(images, labels, config.n_images, config.seed)
+    found: dict[Manipulation, dict[float, NDArray[np.uint8]]] = {}
+    for name, level, pictures in _manipulated(images, chosen, [chosen[:1]], config):
+        found.setdefault(name, {})[level] = next(pictures)[0].permute(1, 2, 0).numpy()
+    return found
+
+
+def _manipulated(
+    images: NDArray[np.uint8],
+    chosen: NDArray[np.int64],
+    batches: Sequence[NDArray[np.int64]],
+    config: ManipulationConfig,
+) -> Iterator[tuple[Manipulation, float, Iterator[Tensor]]]:
+    """Every manipulation and level that there is of such images, and batches of pictures."""
+    amplitude = mean_amplitude(images[chosen])
+    scale = images.shape[2] / PUBLISHED_SIZE
+
+    def pictures(name: Manipulation, level: float) -> Iterator[Tensor]:
+        pixels = level * scale if name in OF_PIXELS else level
+        for batch in batches:
+            yield manipulate(
+                images[batch],
+                name,
+                pixels,
+                index=batch,
+                seed=config.seed,
+                mean_amplitude=amplitude,
+            )
+
+    for name, at in _possible(config.levels, images.shape[1:]).items():
+        for level in at:
+            yield name, level, pictures(name, level)
 
 
 def _possible(

@@ -31,13 +31,14 @@ ASKED = {"kinds": ["impulse_noise", "contrast", "fog"], "severities": [1, 5], "n
 def asked(**changes: object) -> ExperimentSettings:
     described = tiny_experiment().model_dump(mode="json", exclude_unset=True)
     described |= {"recordings": [], "network": {"width": 2}, "noise": [], "seeds": [0, 1]}
-    # One that learned distorted images beside those that did not.
+    # One that learned distorted images, and one that sees blurred ones, beside those that did not.
     described["teachers"] = [
         "none",
         {
             "kind": "none",
             "training": {"distorted": {"layer": "stage1", "by": {"fog": [1], "gaussian": [0.1]}}},
         },
+        {"kind": "none", "network": {"low_pass": 1}},
     ]
     return ExperimentSettings.model_validate(described | {"corruptions": ASKED} | changes)
 
@@ -52,7 +53,7 @@ def test_networks_are_tested_with_corruptions_and_scored_beside_those_without_a_
         ROBUSTNESS.figures["robustness"](Selection("corrupted"))
     assert populate.populate(Selection("corrupted")).failures == []
     rows = CorruptionAccuracy.to_dicts()
-    assert len(rows) == 4
+    assert len(rows) == 6
     for row in rows[:2]:
         network, task = training.TrainedNetwork.load(row), few_digits()
         config = CorruptionConfig.model_validate(ASKED)
@@ -65,31 +66,34 @@ def test_networks_are_tested_with_corruptions_and_scored_beside_those_without_a_
         }
 
     by_severity = results.corruptions_by_severity("corrupted")
-    assert len(by_severity) == 4 * 3 * 2
+    assert len(by_severity) == 6 * 3 * 2
     assert set(by_severity["category"]) == {"noise", "digital", "weather"}
     by_seed = results.corruptions_by_seed("corrupted")
     assert list(dict.fromkeys(by_seed["corruption"])) == ["impulse_noise", "fog", "contrast"]
     table = CORRUPTIONS.table(results.corruptions("corrupted"))  # type: ignore[misc]
     assert list(table["corruption"]) == ["impulse noise", "fog", "contrast"]
-    assert list(table.columns)[2:] == ["none (n = 2)", "none, distorted images (n = 2)"]
+    named = ("none", "none, distorted images", "none, low-pass 1")
+    assert list(table.columns)[2:] == [f"{name} (n = 2)" for name in named]
 
     scored = results.robustness_by_seed("corrupted").set_index(["distorted", "seed"])
     assert set(scored["to"]) == {"corruptions"}
-    plain, other = (by_seed[by_seed["distorted"] == d] for d in ("", "distorted images"))
-    ratios: dict[str, list[float]] = {"robustness": [], "mce": [], "relative_mce": []}
-    for kind in ("impulse_noise", "fog", "contrast"):
-        base = plain[plain["corruption"] == kind].mean(numeric_only=True)
-        own = other[(other["corruption"] == kind) & (other["seed"] == 1)].iloc[0]
-        ratios["robustness"].append(own["accuracy"] / base["accuracy"])
-        ratios["mce"].append((1 - own["accuracy"]) / (1 - base["accuracy"]))
-        lost, lost_by_base = (x["clean_accuracy"] - x["accuracy"] for x in (own, base))
-        ratios["relative_mce"].append(lost / lost_by_base if lost_by_base > 0 else np.nan)
-    for name, values in ratios.items():
-        # A kind under which the baseline loses nothing has no relative error.
-        assert scored.loc[("distorted images", 1), name] == pytest.approx(np.nanmean(values))
+    plain = by_seed[by_seed["distorted"] == ""]
+    for distorted in ("distorted images", "low-pass 1"):
+        other = by_seed[by_seed["distorted"] == distorted]
+        ratios: dict[str, list[float]] = {"robustness": [], "mce": [], "relative_mce": []}
+        for kind in ("impulse_noise", "fog", "contrast"):
+            base = plain[plain["corruption"] == kind].mean(numeric_only=True)
+            own = other[(other["corruption"] == kind) & (other["seed"] == 1)].iloc[0]
+            ratios["robustness"].append(own["accuracy"] / base["accuracy"])
+            ratios["mce"].append((1 - own["accuracy"]) / (1 - base["accuracy"]))
+            lost, lost_by_base = (x["clean_accuracy"] - x["accuracy"] for x in (own, base))
+            ratios["relative_mce"].append(lost / lost_by_base if lost_by_base > 0 else np.nan)
+        for name, values in ratios.items():
+            # A kind under which the baseline loses nothing has no relative error.
+            assert scored.loc[(distorted, 1), name] == pytest.approx(np.nanmean(values))
     assert scored.loc[""]["mce"].mean() == pytest.approx(1)
     categories = results.robustness_by_category("corrupted")
-    assert len(categories) == 4 * 3
+    assert len(categories) == 6 * 3
     assert {"robustness to corruptions", "accuracy, fog"} <= set(
         results.differences("corrupted")["measure"]
     )

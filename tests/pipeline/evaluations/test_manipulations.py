@@ -57,6 +57,10 @@ def test_networks_answer_to_manipulated_images_and_people_stand_beside_them(
     figure = MANIPULATIONS.figures["manipulations"]
     figure(Selection("manipulated"))  # nobody beside them yet
     assert people_by_level().empty
+    sheet = MANIPULATIONS.figures["manipulation-examples"](Selection("manipulated"))
+    assert [ax.get_title() for ax in sheet.axes] == ["digits: contrast", "digits: phase noise"]
+    said = [[label.get_text() for label in ax.get_xticklabels()] for ax in sheet.axes]
+    assert said == [["0.5", "0.05"], ["90"]]
 
     trials = [
         (who, condition, image, "cat", answer)

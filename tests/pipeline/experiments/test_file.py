@@ -110,6 +110,35 @@ def test_a_file_that_extends_nothing_sensible_is_refused(
         read_experiment(path, "smoke")
 
 
+TEACHERS_OF_NETWORKS = """
+teachers = [{ kind = "none" }, { kind = "none", network = { low_pass = 2 } }]
+"""
+
+
+def test_networks_may_differ_between_teachers(tmp_path: Path) -> None:
+    text = MINIMAL.replace('teachers = ["none", "shuffle"]', TEACHERS_OF_NETWORKS)
+    settings = read_experiment(write(tmp_path, text), "smoke")
+    found = [(entry.kind, network.low_pass) for entry, network, _ in settings.all_trainings]
+    assert found == [("none", 0), ("none", 2)]
+    assert [network.low_pass for network in settings.networks] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "network, message",
+    [
+        ("{ low_pass = -1 }", "teachers: none: network: low_pass: .*found -1"),
+        ("{ low_pass = 0 }", "none teaches twice"),
+    ],
+)
+def test_teachers_of_impossible_networks_are_refused(
+    tmp_path: Path, network: str, message: str
+) -> None:
+    entries = TEACHERS_OF_NETWORKS.replace("{ low_pass = 2 }", network)
+    text = MINIMAL.replace('teachers = ["none", "shuffle"]', entries)
+    with pytest.raises(ExperimentError, match=message):
+        read_experiment(write(tmp_path, text), "smoke")
+
+
 VARIANTS = MINIMAL.replace("[training]", "[[variants]]\n{}\n[[variants]]\n{}\n\n[training]", 1)
 
 
