@@ -193,7 +193,7 @@ def _complete(config: NetworkConfig, state: Mapping[str, Any]) -> dict[str, Tens
     found = {
         (name if name.startswith(prefix) else prefix + name): (
             value.float() if value.is_floating_point() else value
-        ).contiguous()
+        ).clone(memory_format=torch.contiguous_format)
         for name, value in state.items()
     }
     counts = {n: torch.tensor(0) for n in own.state_dict() if n.endswith(COUNTED)}

@@ -180,7 +180,7 @@ def named(operations: Sequence[Mapping[str, Any]]) -> list[str]:
     counts: Counter[str] = Counter()
     names = []
     for place, operation in enumerate(operations):
-        kind = operation.get("op")
+        kind = str(operation.get("op", ""))
         if kind not in OPERATIONS:
             raise ValueError(
                 f"operations: number {place + 1} is {kind!r}, expected one of "
