@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from predictive_model.tensor_file import tensors_to_bytes
 from regularized_training.networks.architectures import load_network
 from regularized_training.networks.config import NetworkConfig
-from regularized_training.networks.saved import FORMAT
+from regularized_training.networks.saved import network_to_bytes
 from regularized_training.plateau import best_epoch
 from regularized_training.training_config import TrainingConfig
 
@@ -109,14 +108,13 @@ class TrainedNetwork:
 
     def to_bytes(self) -> bytes:
         """A safetensors file with the settings in its header, which ``read_network`` reads."""
-        about = {"n_channels": self.n_channels, "n_classes": self.n_classes}
-        metadata = {
-            "format": FORMAT,
-            "network": self.network_config.model_dump_json(),
-            "training": self.config.model_dump_json(),
-            "about": json.dumps(about),
-        }
-        return tensors_to_bytes(self.state_dict, metadata)
+        return network_to_bytes(
+            self.state_dict,
+            self.network_config,
+            self.n_channels,
+            self.n_classes,
+            training=self.config.model_dump_json(),
+        )
 
     def lesson_to_bytes(self) -> bytes:
         """The same of what the lesson has learned."""

@@ -28,6 +28,7 @@ from regularized_training.plateau import n_reductions
 from regularized_training.streams import seeds_of
 from regularized_training.tasks.config import ImagePart
 from regularized_training.tasks.image_task import ImageTask
+from regularized_training.tasks.labelled_task import TaskError
 from regularized_training.tasks.picture_task import PictureTask
 from regularized_training.tasks.source import Batches, image_source
 from regularized_training.trained_network import (
@@ -103,6 +104,8 @@ def train(
         without a teacher, or fewer GPUs than devices are asked for.
     CheckpointError
         If the checkpoint cannot be read or is that of another training.
+    TaskError
+        If the task has no training images.
     """
     if config.devices > 1 and parallel.world_size() not in (1, config.devices):
         raise TrainingError(
@@ -121,6 +124,11 @@ def train(
             reading_processes=reading_processes,
             checkpoint=checkpoint,
             progress=progress,
+        )
+    if not len(task.train_labels):
+        raise TaskError(
+            f"{task.name!r} has test images alone, for networks that others trained; import it "
+            "with its training images to train on it"
         )
     if config.hold_out_validation:
         task = task.with_validation()

@@ -1,4 +1,4 @@
-"""Task networks: settings, and the trained networks with their history."""
+"""Trained networks, with their history; also those that others trained."""
 
 from __future__ import annotations
 
@@ -21,90 +21,18 @@ from schemas.base import (
     schema,
 )
 from schemas.checkpoints import checkpoint_path
-from schemas.configurations import config_row, read_config
-from schemas.experiment import Experiment, Seed  # noqa: F401 - named in definitions
+from schemas.configurations import read_config
+from schemas.experiment import Seed  # noqa: F401 - named in definitions
 from schemas.images import ImageSet, Superclasses  # noqa: F401 - likewise
+from schemas.imported_network import ImportedNetwork
 from schemas.stored import Attached, read_attached
-from schemas.teacher_plan import ScanGroup, TeacherConfig  # noqa: F401 - likewise
 from schemas.teaching import Teacher
+from schemas.training_plan import IMPORTED, NetworkConfig, TrainingConfig, TrainingPlan
 
 if TYPE_CHECKING:
     from torch import nn
 
     from regularized_training.trained_network import EpochRecord
-
-
-@schema
-class NetworkConfig(dj.Lookup):
-    """Which network."""
-
-    definition = """
-        network_hash : char(16)
-        ---
-        architecture : varchar(128) # ours, torchvision:NAME, timm:NAME, module:function
-        network_width : int32
-        needs = ""   : varchar(16)  # first version that knows these settings; any if empty
-        config       : json
-    """
-
-    @classmethod
-    def row(cls, config: NetworkSettings) -> dict[str, Any]:
-        """The row of a configuration."""
-        return config_row(
-            "network_hash",
-            config,
-            architecture=config.architecture,
-            network_width=config.width,
-        )
-
-
-@schema
-class TrainingConfig(dj.Lookup):
-    """How a network is trained."""
-
-    definition = """
-        training_hash : char(16)
-        ---
-        alpha         : float64      # weight of the similarity loss, 0 without a teacher
-        epochs        : int32
-        batch_size    : int32
-        schedule      : varchar(16)
-        n_train_used  : int32        # 0: all
-        compared      : varchar(1024) # layers that may be compared with a teacher; all if empty
-        n_stimuli     : int32        # in a step, 0 without a teacher
-        needs = ""    : varchar(16)  # first version that knows these settings; any if empty
-        config        : json
-    """
-
-    @classmethod
-    def row(cls, config: TrainingSettings) -> dict[str, Any]:
-        """The row of a configuration."""
-        return config_row(
-            "training_hash",
-            config,
-            alpha=config.regularizer.alpha if config.regularizer else 0.0,
-            compared=" ".join((config.regularizer and config.regularizer.layers) or ())[:1024],
-            n_stimuli=config.regularizer.n_stimuli if config.regularizer else 0,
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            schedule=config.schedule,
-            n_train_used=config.n_train or 0,
-        )
-
-
-@schema
-class TrainingPlan(dj.Manual):
-    """Trainings that an experiment asks for."""
-
-    definition = """
-        -> Experiment
-        -> ImageSet
-        -> NetworkConfig
-        -> TeacherConfig
-        -> ScanGroup
-        -> TrainingConfig
-        -> Seed
-    """
 
 
 EPOCH = """
@@ -156,7 +84,7 @@ class TrainingProgress(RunningState):
 
 @schema
 class TrainedNetwork(Computed):
-    """A network, trained with a teacher or without one."""
+    """A network, trained with a teacher or without one, or by others before it was imported."""
 
     definition = f"""
         -> ImageSet
@@ -182,6 +110,14 @@ class TrainedNetwork(Computed):
             {EPOCH}
         """
 
+    class Imported(dj.Part):
+        """What others trained, of a network that was not trained here."""
+
+        definition = """
+            -> master
+            -> ImportedNetwork
+        """
+
     @property
     def key_source(self) -> Any:
         """What some experiment asks for, as far as its teacher is there."""
@@ -200,7 +136,9 @@ class TrainedNetwork(Computed):
         )
 
     def compute(self, key: dict[str, Any], *settings: Any) -> Found:
-        """Train."""
+        """Train, or take what others have trained."""
+        if settings[2].get("kind") == IMPORTED:
+            return self._imported(key)
         from regularized_training import training
         from regularized_training.lessons.config import lesson_part
         from regularized_training.networks.registry import find_network
@@ -238,6 +176,38 @@ class TrainedNetwork(Computed):
             device=device,
             origins=parts,
             seconds=trained.seconds,
+        )
+
+    @staticmethod
+    def _imported(key: dict[str, Any]) -> Found:
+        """A network that others trained, as one for the classes of the image set, tested."""
+        import torch
+
+        from regularized_training.analysis.accuracy import TEST_BATCH, evaluated
+        from regularized_training.networks.registry import find_network
+        from regularized_training.networks.saved import network_to_bytes
+        from regularized_training.trained_network import on_cpu
+
+        imported = ImportedNetwork.load(key)
+        row = (ImageSet & key).fetch1("channels", "height", "width", "classes", "image_set")
+        *shape, classes, name = row
+        network = imported.for_task(classes, tuple(shape), name)
+        state = on_cpu(network.state_dict())
+        device = computing().device
+        arrays = (torch.from_numpy(part) for part in ImageSet.images_of(key, "test"))
+        batches = zip(*(part.split(TEST_BATCH) for part in arrays), strict=True)
+        on_device = ((images.to(device), labels.to(device)) for images, labels in batches)
+        _, accuracy = evaluated(network.to(device), on_device)
+        content = network_to_bytes(state, imported.config, shape[0], len(classes))
+        return Found(
+            {
+                "test_accuracy": accuracy,
+                "layers": [],
+                "weights": Attached("network.safetensors", content),
+            },
+            {"Imported": [{}]},
+            device=device,
+            origins=[find_network(imported.config.architecture)],
         )
 
     def make_insert(self, key: dict[str, Any], found: Found, provenance: dict[str, Any]) -> None:

@@ -141,6 +141,19 @@ def network(
         _delete(deletion.of_networks(where), dry_run, yes)
 
 
+@delete_app.command("imported-network")
+@reporting_errors
+def imported_network(name: str, dry_run: DryRun = False, yes: Yes = False) -> None:
+    """Delete a network that others trained, and what was evaluated of it.
+
+    Example: `neuroteach delete imported-network resnet20_std --dry-run`
+    """
+    from pipeline.query import deletion
+
+    with Session():
+        _delete(deletion.of_imported_network(name), dry_run, yes)
+
+
 @delete_app.command("experiment")
 @reporting_errors
 def experiment(

@@ -18,8 +18,8 @@ def import_images(
     source: Annotated[
         str,
         typer.Argument(
-            help="A folder or archive of {train,test}/CLASS/IMAGE; `digits`; or one of "
-            "torchvision's: CIFAR10, CIFAR100, MNIST, FashionMNIST, SVHN."
+            help="A folder or archive of {train,test}/CLASS/IMAGE; an .npz file of arrays; "
+            "`digits`; or one of torchvision's: CIFAR10, CIFAR100, MNIST, FashionMNIST, SVHN."
         ),
     ],
     name: Annotated[str | None, typer.Option(help="Name of the image set.")] = None,
@@ -44,6 +44,14 @@ def import_images(
             "is taken; 8/7 of the size by default.",
         ),
     ] = None,
+    test_only: Annotated[
+        bool,
+        typer.Option(
+            "--test-only",
+            help="Take the test images alone, of a folder or archive that may have no others: for "
+            "imported networks, since none can be trained on them.",
+        ),
+    ] = False,
     root: Annotated[Path | None, typer.Option(help="Where torchvision keeps its sets.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Let torchvision fetch it.")] = False,
     superclasses: Annotated[
@@ -73,6 +81,13 @@ def import_images(
     of_torchvision = source in get_args(image_files.TorchvisionName) and not by_reference
     if (root is not None or download) and not of_torchvision:
         raise typer.BadParameter("is for torchvision's sets", param_hint="--root, --download")
+    of_arrays = source.lower().endswith(".npz") and not by_reference
+    if test_only and (by_reference or of_torchvision or of_arrays or source == "digits"):
+        raise typer.BadParameter(
+            "is for a folder or archive that is read into memory", param_hint="--test-only"
+        )
+    if of_arrays and size is not None:
+        raise typer.BadParameter("is not for arrays; resize them", param_hint="--size")
     if by_reference:
         task = _pictures_in_place(source, {"grey": grey, "size": size or 224, "resize": resize})
     elif source == "digits":
@@ -82,9 +97,14 @@ def import_images(
         set_name = cast("image_files.TorchvisionName", source)
         with shown_notes():
             task = image_files.read_torchvision(set_name, folder, grey=grey, download=download)
+    elif of_arrays:
+        from regularized_training.tasks.image_arrays import read_image_arrays
+
+        with shown_notes():
+            task = read_image_arrays(Path(source), grey=grey)
     else:
         with shown_notes():
-            task = image_files.read_image_folder(source, grey=grey, size=size)
+            task = image_files.read_image_folder(source, grey=grey, size=size, test_only=test_only)
     if superclasses is not None:
         if not superclasses.is_file():
             raise FileNotFoundError(f"{superclasses}: no such file; expected a JSON object")

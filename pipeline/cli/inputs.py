@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,12 +11,13 @@ import typer
 from pipeline.cli.database import print_brought, shown_progress
 from pipeline.cli.encoders import import_encoder, import_rsm, import_stimuli
 from pipeline.cli.images import import_corrupted, import_evaluation, import_images
-from pipeline.cli.options import CheckOnly
+from pipeline.cli.networks import import_network
+from pipeline.cli.options import CheckOnly, named_values
 from pipeline.cli.printing import err, plain
 from pipeline.cli.session import Session, reporting_errors
 from pipeline.cli.trials import import_trials
 
-import_app = typer.Typer(help="Bring recordings, encoders and images into the database.")
+import_app = typer.Typer(help="Bring recordings, encoders, images and networks into the database.")
 import_app.command("encoder")(import_encoder)
 import_app.command("stimuli")(import_stimuli)
 import_app.command("rsm")(import_rsm)
@@ -25,6 +25,7 @@ import_app.command("images")(import_images)
 import_app.command("evaluation-set")(import_evaluation)
 import_app.command("corrupted-images")(import_corrupted)
 import_app.command("trials")(import_trials)
+import_app.command("network")(import_network)
 
 
 @import_app.command("scan")
@@ -109,7 +110,7 @@ def import_scan(
             f"{len(paths)} scans cannot share one name; leave it to their files",
             param_hint="--name",
         )
-    options = _named_values(option or ()) | ({"negative": "clip"} if clip_negative else {})
+    options = named_values(option or ()) | ({"negative": "clip"} if clip_negative else {})
     nwb = NwbOptions(
         window_start=window_start,
         window_length=window_length,
@@ -198,22 +199,6 @@ def simulate(
     recording = cortex.record(stimuli, n_repeated=repeated, n_repeats=repeats, seed=seed, name=name)
     _describe(recording)
     _add_scan(recording, source=f"SimulatedCortex, seed {seed}: {config.model_dump_json()}")
-
-
-def _named_values(options: Sequence[str]) -> dict[str, Any]:
-    """Each ``NAME=VALUE``, of which a value that is no JSON is text."""
-    found: dict[str, Any] = {}
-    for option in options:
-        name, equals, value = option.partition("=")
-        if not (name.isidentifier() and equals) or name in found:
-            raise typer.BadParameter(
-                f"{option!r}, expected NAME=VALUE, each name once", param_hint="--option"
-            )
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = value
-    return found
 
 
 def _scans_among(files: list[Path], format: str | None) -> list[Path]:

@@ -46,7 +46,7 @@ class Commands(LazyGroup):
         "figure": ("pipeline.cli.results:figure", "Draw a figure."),
         "import": (
             "pipeline.cli.inputs:import_app",
-            "Bring recordings, encoders and images into the database.",
+            "Bring recordings, encoders, images and networks into the database.",
         ),
         "export": (
             "pipeline.cli.exports:export_app",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,3 +25,19 @@ EncoderOf = Annotated[
     str | None, typer.Option("--experiment", "-e", help="Whose encoder, if the scan has several.")
 ]
 EncoderScale = Annotated[str | None, typer.Option("--scale", "-s", help="Of the experiment.")]
+
+
+def named_values(options: Sequence[str]) -> dict[str, Any]:
+    """Each ``NAME=VALUE``, of which a value that is no JSON is text."""
+    found: dict[str, Any] = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not (name.isidentifier() and equals) or name in found:
+            raise typer.BadParameter(
+                f"{option!r}, expected NAME=VALUE, each name once", param_hint="--option"
+            )
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found

@@ -47,11 +47,21 @@ def accuracy_by_epoch(selection: Selection) -> pd.DataFrame:
 
 
 def accuracy_by_seed(selection: Selection) -> pd.DataFrame:
-    """The same after the epoch whose weights the network has, a row per network."""
+    """The same after the epoch whose weights the network has, a row per network.
+
+    Of a network that was imported, only ``test_accuracy`` is known.
+    """
     # Where that is not recorded, the training went on to its last epoch.
     epochs = _epochs_of_trainings() * training.TrainingConfig.proj("epochs")
     epochs &= "epoch = coalesce(weights_epoch, epochs - 1)"
-    return _accuracies(epochs, selection).drop(columns="kept")
+    frame = _accuracies(epochs, selection)
+    # Of what was trained elsewhere no epoch is known.
+    imported = _accuracies(training.TrainedNetwork & training.TrainedNetwork.Imported, selection)
+    if frame.empty:
+        frame = imported
+    elif len(imported):
+        frame = pd.concat([frame, imported], ignore_index=True)
+    return frame.drop(columns="kept")
 
 
 def _epochs_of_trainings() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from pipeline.experiments.entries import Source
 from pipeline.experiments.file import ExperimentSettings
 from pipeline.experiments.selection import Selection
 from predictive_model.recordings.recording import check_name
+from regularized_training.networks.compared import compared_layers
 from regularized_training.oracle_config import OracleConfig
 from schemas import base, encoding, experiment, recording, tables, teaching, training
 from schemas.base import now, transaction
 from schemas.evaluations.base import EVALUATIONS, part_of
+from schemas.imported_network import ImportedNetwork
 from schemas.task_stimuli import TaskStimuli
 
 DEFAULT_PRIORITY = 5
@@ -99,8 +102,10 @@ def _checked(settings: ExperimentSettings) -> dict[str, list[dict[str, Any]]]:
     check_scans(settings)
     _check_encoder(settings)
     check_shared_core(settings)
-    if settings.teachers:
+    if settings.teachers or settings.imported_networks:
         _check_images(settings)
+    if settings.imported_networks:
+        _check_imported(settings)
     _check_rsms(settings)
     _check_oracles(settings)
     return {name: _members_of(name, source) for name, source in settings.sources.items()}
@@ -214,6 +219,11 @@ def _check_images(settings: ExperimentSettings) -> None:
     _check_known(training.ImageSet, "image_set", [settings.images], "neuroteach import images")
     key = {"image_set": settings.images}
     sizes = (training.ImageSet & key).proj("n_train", "n_test").fetch1()
+    if settings.teachers and not sizes["n_train"]:
+        raise ExperimentError(
+            f"images: {settings.images!r} has test images alone, for imported networks; take out "
+            "the teachers, or import it with its training images"
+        )
     part: str
     asked: list[tuple[str, Any, str]] = []
     trainings = [config for _, _, config in settings.all_trainings]
@@ -241,6 +251,25 @@ def _check_images(settings: ExperimentSettings) -> None:
                 f"{field}: {wanted}, but image set {settings.images!r} has {there[part]} {part} "
                 "images; lower it"
             )
+
+
+def _check_imported(settings: ExperimentSettings) -> None:
+    """Try each imported network with images of the set, since what cannot be had is not planned."""
+    image_set = training.ImageSet & {"image_set": settings.images}
+    *shape, classes = image_set.fetch1("channels", "height", "width", "classes")
+    try:
+        keys = ImportedNetwork.keys_of(settings.imported_networks)
+    except LookupError as error:
+        raise ExperimentError(str(error)) from error
+    for name, key in zip(settings.imported_networks, keys, strict=True):
+        imported = ImportedNetwork.load(key)
+        try:
+            network = imported.for_task(classes, tuple(shape), str(settings.images))
+            for one in chain.from_iterable(settings.evaluations.values()):
+                if layer := getattr(one, "layer", None):
+                    compared_layers(imported.config, (layer,), built=network)
+        except ValueError as error:
+            raise ExperimentError(f"imported_networks: {name}: {error}") from error
 
 
 def check_scans(settings: ExperimentSettings) -> None:

@@ -56,6 +56,9 @@ class ExperimentSettings(Config):
     network, training, seeds
         Trained once for each teacher, alpha and seed. ``training.regularizer`` is left out for the
         teacher ``none``.
+    imported_networks : tuple of str
+        Names of networks that others trained, of which is asked what is asked of ours. Of them
+        alone an experiment needs neither teachers, nor training, nor seeds.
     variants : tuple of Variant
         Train all of these with each variant of network and training, instead of as they are.
     chosen : dict of str to {"test", "validation"}
@@ -79,6 +82,7 @@ class ExperimentSettings(Config):
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig | None = None
     seeds: tuple[Seed, ...] = ()
+    imported_networks: tuple[str, ...] = ()
     variants: tuple[Variant, ...] = ()
     chosen: dict[Annotated[str, Field(min_length=1, max_length=64)], ImagePart] = {}
     evaluations: dict[str, tuple[Any, ...]] = {}
@@ -148,7 +152,7 @@ class ExperimentSettings(Config):
                 described[entry] = found[0]
         return described
 
-    @field_validator("recordings", "seeds", "teachers", "variants")
+    @field_validator("recordings", "seeds", "teachers", "variants", "imported_networks")
     @classmethod
     def _distinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
         described = [v.model_dump_json() if isinstance(v, Config) else v for v in value]
@@ -181,8 +185,13 @@ class ExperimentSettings(Config):
                 f"{', '.join(missing)}: missing, but networks are to be taught; give them, or "
                 "leave out teachers to fit encoders only"
             )
-        if not self.recordings and not self.teachers:
-            raise ValueError("recordings: none, expected scans to fit encoders to, or teachers")
+        if self.imported_networks and not self.images:
+            raise ValueError("images: missing, but imported networks are to be tested; give them")
+        if not self.recordings and not self.teachers and not self.imported_networks:
+            raise ValueError(
+                "recordings: none, expected scans to fit encoders to, teachers, or "
+                "imported_networks"
+            )
         if self.variants and not self.teachers:
             raise ValueError("variants: given, but no network is trained; add teachers")
         for network, training in self.variations if self.teachers else ():
@@ -193,8 +202,14 @@ class ExperimentSettings(Config):
         self._check_distinct_trainings()
         held_out = all(training.hold_out_validation for _, _, training in self.all_trainings)
         for name, settings in self.evaluations.items():
-            if not held_out and "validation" in map(part_of, settings):
-                raise ValueError(f"{EVALUATIONS[name].entry()}.{LEARNED}")
+            if "validation" in map(part_of, settings):
+                if not held_out:
+                    raise ValueError(f"{EVALUATIONS[name].entry()}.{LEARNED}")
+                if self.imported_networks:
+                    raise ValueError(
+                        f"{EVALUATIONS[name].entry()}.part: validation, but imported networks may "
+                        "have learned these images; take the test part"
+                    )
             EVALUATIONS[name].check(settings, self)
         return self
 

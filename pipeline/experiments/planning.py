@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from regularized_training.teachers.config import TeacherConfig
 from schemas import encoding, experiment, recording, similarity, training
 from schemas import teacher_plan as teaching
 from schemas.evaluations.base import EVALUATIONS, Asked
+from schemas.imported_network import ImportedNetwork
 
 if TYPE_CHECKING:
     from pipeline.experiments.entries import TeacherEntry
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 Members = Sequence[dict[str, Any]]
 RECORDINGS, NOBODY = "the experiment's own recordings", ""  # no name of a source
+SEED_OF_IMPORTED = 0  # which networks have that nobody trained here
 
 
 def plan(
@@ -32,6 +35,8 @@ def plan(
         Encoders of each source and their stimuli.
     """
     seeds = {settings.encoder_seed, *settings.seeds}
+    if settings.imported_networks:
+        seeds.add(SEED_OF_IMPORTED)
     _insert(experiment.Seed, [{"seed": s} for s in seeds])
     recorded = _plan_fits(settings, key)
     _insert(teaching.PredictionPlan, [dict(m) for ms in sources.values() for m in ms])
@@ -41,10 +46,11 @@ def plan(
     if recorded:
         groups[RECORDINGS] = teaching.ScanGroup.add(recorded)
         _insert(similarity.StabilityPlan, [{**key, "scan_group": groups[RECORDINGS]}])
-    if not settings.teachers:
+    if not settings.teachers and not settings.imported_networks:
         return
     groups[NOBODY] = teaching.ScanGroup.add([])
     trainings = _plan_trainings(settings, key, groups)
+    trainings += _plan_imported(settings, key, groups[NOBODY])
     asked = Asked(trainings, settings, partial(_group_of, groups=groups))
     for name, asked_for in settings.evaluations.items():
         evaluation = EVALUATIONS[name]
@@ -122,3 +128,20 @@ def _plan_trainings(
     _insert(training.TrainingConfig, configs)
     _insert(training.TrainingPlan, trainings)
     return trainings
+
+
+def _plan_imported(
+    settings: ExperimentSettings, key: Mapping[str, str], nobody: str
+) -> list[dict[str, Any]]:
+    """Plan networks that others trained, as such that nobody taught here."""
+    if not settings.imported_networks:
+        return []
+    teacher = teaching.TeacherConfig.row(TeacherConfig(kind="none"))
+    taught = {**key, "teacher_hash": teacher["teacher_hash"], "scan_group": nobody}
+    about = {"image_set": settings.images, "seed": SEED_OF_IMPORTED}
+    keys = ImportedNetwork.keys_of(settings.imported_networks)
+    networks = [{**taught, **about, **network} for network in keys]
+    _insert(teaching.TeacherConfig, [teacher])
+    _insert(teaching.TeacherPlan, [taught])
+    _insert(training.TrainingPlan, networks)
+    return networks

@@ -13,11 +13,12 @@ from schemas import base, tables
 from schemas.encoding import FitPlan, FittedEncoder, SharedCore
 from schemas.evaluation_set import EvaluationSet
 from schemas.experiment import Experiment
+from schemas.imported_network import ImportedNetwork
 from schemas.psychophysics import Psychophysics
 from schemas.recording import Scan, StimulusName, StimulusSet
 from schemas.teacher_plan import ScanGroup, TeacherPlan
 from schemas.teaching import Rsm
-from schemas.training import ImageSet, TrainedNetwork, TrainingPlan
+from schemas.training import ImageSet, TrainedNetwork, TrainingConfig, TrainingPlan
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,12 @@ def of_stimuli(name: str) -> Deletion:
 def of_rsm(name: str) -> Deletion:
     """A similarity matrix that was given, and its teachers."""
     return Deletion((_named(Rsm, "rsm", name),))
+
+
+def of_imported_network(name: str) -> Deletion:
+    """A network that others trained, what was evaluated of it, and all plans to do so."""
+    keys = _named(ImportedNetwork, "imported_network", name).keys()
+    return Deletion((TrainingConfig & keys,))
 
 
 def of_networks(where: Sequence[str]) -> Deletion:

@@ -69,6 +69,7 @@ def above_none(frame: pd.DataFrame, value: str) -> dict[str, float]:
     frame = frame.assign(condition=conditions(frame))
     by_seed = _by_condition(frame, value)
     plain = (frame["teacher"] == "none") & (frame["distorted"] == "")
+    plain &= frame["imported_network"] == ""
     alone = frame.loc[plain, "condition"].unique()
     if len(alone) != 1:
         return {}
@@ -108,8 +109,9 @@ def _paired(first: pd.Series[float], second: pd.Series[float]) -> dict[str, Any]
 
 
 def _is_plain(condition: dict[Any, Any]) -> bool:
-    """Whether nobody taught it, and it learned clean images alone."""
-    return condition["teacher"] == "none" and not condition["distorted"]
+    """Whether nobody taught it, and it learned clean images alone, here."""
+    elsewhere = condition["distorted"] or condition["imported_network"]
+    return condition["teacher"] == "none" and not elsewhere
 
 
 def _pairs_to_compare(group: pd.DataFrame) -> list[tuple[str, str]]:

@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 
 from regularized_training.networks.config import NetworkConfig
-from regularized_training.networks.registry import NETWORKS
+from regularized_training.networks.registry import SIMILARITY_LAYERS
 from regularized_training.teachers.kinds import needs_of
 
 # Image set, network, teacher with its scans and encoders, training.
 CONDITION = [
     "image_set",
+    "imported_network",
     "architecture",
     "network_width",
     "teacher",
@@ -41,6 +42,7 @@ CONDITION = [
 ]
 
 SHUFFLED = ", {:g} of labels shuffled"
+OF_OTHERS = "networks of others"
 MOST_NAMED = 4  # settings that a label says; of more, a number must tell apart
 # Settings that may have any value, which does not tell of what it is.
 OF_ANY_VALUE = ("options", "weights", "weights_digest")
@@ -55,7 +57,9 @@ def conditions(frame: pd.DataFrame) -> pd.Series[str]:
     frame : DataFrame
         With the columns of ``CONDITION``.
     """
+    own = frame["imported_network"] == ""
     labels = frame["teacher"].str.replace("_", " ").astype(str)
+    labels = labels.where(own, frame["imported_network"])
     taught = frame["teacher"] != "none"
     if frame.loc[taught, "brain"].nunique() > 1:
         whose = frame["teacher"].map(knows_no_brain).map({True: ", stimuli of ", False: ", "})
@@ -77,9 +81,10 @@ def conditions(frame: pd.DataFrame) -> pd.Series[str]:
     for column in ("lesson", "setting"):
         if frame[column].nunique() > 1 and frame[column].str.count(",").max() < MOST_NAMED:
             labels = labels.where(frame[column] == "", labels + ", " + frame[column])
-    if frame["shuffled_labels"].nunique() > 1:
-        labels = labels + frame["shuffled_labels"].map(SHUFFLED.format)
-    for said in (_widths(frame), frame["architecture"], frame["image_set"]):
+    if frame.loc[own, "shuffled_labels"].nunique() > 1:
+        labels = labels.where(~own, labels + frame["shuffled_labels"].map(SHUFFLED.format))
+    # A network that was imported is known by its name.
+    for said in (_widths(frame).where(own), frame["architecture"].where(own), frame["image_set"]):
         if said.nunique() > 1:
             labels = (said + " ").fillna("") + labels
     return numbered(labels, frame[HASHES])
@@ -105,16 +110,21 @@ def numbered(labels: pd.Series[str], keys: pd.DataFrame) -> pd.Series[str]:
 def settings(frame: pd.DataFrame) -> pd.Series[str]:
     """A short name for image set, network and length of training, as far as they differ; or ""."""
     label = pd.Series("", index=frame.index, dtype="str")
+    own = frame["imported_network"] == ""
+    if frame["image_set"].nunique() > 1:
+        label += ", " + frame["image_set"]
     for said, form in (
-        (frame["image_set"], "{}"),
         (frame["architecture"], "{}"),
         (_widths(frame), "width {}"),
         (frame["epochs"], "{} epochs"),
         (frame["n_train_used"], "{} images"),
         (frame["shuffled_labels"], SHUFFLED.removeprefix(", ")),
     ):
-        if said.nunique() > 1:
+        if said[own].nunique() > 1:
+            said = said.astype(object).where(own)
             label += (", " + said.map(form.format, na_action="ignore")).fillna("")
+    if own.any():
+        label = label.where(own, label + ", " + OF_OTHERS)
     if frame["setting"].nunique() > 1:
         label += (", " + frame["setting"]).where(frame["setting"] != "", "")
     return label.str.removeprefix(", ")
@@ -132,7 +142,7 @@ def _widths(frame: pd.DataFrame) -> pd.Series[str]:
     """
     architecture, width = frame["architecture"], frame["network_width"]
     chosen = architecture[width != NetworkConfig.model_fields["width"].default]
-    return width.astype(str).where(architecture.isin([*NETWORKS.built_in, *chosen]))
+    return width.astype(str).where(architecture.isin([*SIMILARITY_LAYERS, *chosen]))
 
 
 def knows_no_brain(teacher: str) -> bool:

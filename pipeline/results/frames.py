@@ -17,11 +17,13 @@ from regularized_training.teachers.kinds import KINDS
 from schemas import base, recording, training
 from schemas.evaluations.base import Evaluation
 from schemas.teacher_plan import ScanGroup, TeacherConfig
+from schemas.training_plan import IMPORTED
 
 TEACHER_ORDER = {kind: i for i, kind in enumerate(KINDS)}
 ORDER = [
     "shuffled_labels",
     "teacher",
+    "imported_network",
     "distorted",
     "brain",
     "drawn",
@@ -44,7 +46,7 @@ _NAMED = frozenset(  # settings that columns of their own name
 )
 _TEXT = (
     *("image_set", "architecture", "teacher", "strength", "drawn", "brain", "stimulus_size"),
-    *("distorted", "setting", "lesson"),
+    *("distorted", "setting", "lesson", "imported_network"),
 )
 
 
@@ -115,15 +117,24 @@ def _conditions_of(keys: pd.DataFrame) -> pd.DataFrame:
         table = table.rename(columns={"config": f"{name}_config"})
         found = found.merge(table, on=f"{name}_hash", how="left")
     found = found.merge(read_rows(ScanGroup, ["simulated", "scans"]), on="scan_group", how="left")
+    imported = [config.get("kind") == IMPORTED for config in found["training_config"]]
+    # A network that was imported has a name, and no setting that tells it from those trained here.
     trained = [
-        {**network, **config}
-        for network, config in zip(found["network_config"], found["training_config"], strict=True)
+        {} if elsewhere else {**network, **config}
+        for elsewhere, network, config in zip(
+            imported, found["network_config"], found["training_config"], strict=True
+        )
+    ]
+    names = [
+        config["name"] if elsewhere else ""
+        for elsewhere, config in zip(imported, found["training_config"], strict=True)
     ]
     lessons = [config.pop("regularizer", None) or {} for config in trained]
     taught = list(found["teacher_config"])
     rsms = [config["rsm"] for config in taught]
     brains = found["scan_group"].map(brains_of_groups())
     return found.assign(
+        imported_network=names,
         setting=what_differs(trained, _NAMED),
         lesson=what_differs(lessons, _NAMED),
         stimulus_size=[shown_size(lesson) for lesson in lessons],

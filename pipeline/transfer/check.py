@@ -28,10 +28,10 @@ from schemas.model import Table
 # An object is written before its row, so a young one may yet get it.
 ORPHAN_AGE = timedelta(hours=1)
 REMOTE_THREADS = 4 * THREADS
-# Wholes that are never without parts.
+# Parts that wholes are never without; of a network it is one of two.
 _ALWAYS = (
     "SharedCore.Member",
-    "TrainedNetwork.Epoch",
+    "TrainedNetwork.Epoch or TrainedNetwork.Imported",
     "NoiseAccuracy.Level",
     "AttackChecks.Check",
     "LayerSimilarity.Layer",
@@ -220,18 +220,20 @@ def _without_parts(connection: Any, tables: list[Table]) -> Iterator[Problem]:
     quote = connection.adapter.quote_identifier
     by_name = {table.name: table for table in tables}
     for name in _ALWAYS:
-        if name not in by_name:
+        parts = [by_name[one] for one in name.split(" or ") if one in by_name]
+        if not parts:
             continue
-        part = by_name[name]
-        master = by_name[str(part.master)]
-        columns = next(columns for parent, columns in part.parents if parent == master.name)
-        joined = " AND ".join(
-            f"part.{quote(own)} = whole.{quote(theirs)}" for own, theirs in columns.items()
-        )
+        master = by_name[str(parts[0].master)]
+        lost = []
+        for part in parts:
+            columns = next(columns for parent, columns in part.parents if parent == master.name)
+            joined = " AND ".join(
+                f"part.{quote(own)} = whole.{quote(theirs)}" for own, theirs in columns.items()
+            )
+            lost.append(f"NOT EXISTS (SELECT 1 FROM {part.sql} AS part WHERE {joined})")
         keys = ", ".join(f"whole.{quote(key)}" for key in master.key)
         found = connection.query(
-            f"SELECT {keys} FROM {master.sql} AS whole WHERE NOT EXISTS "
-            f"(SELECT 1 FROM {part.sql} AS part WHERE {joined})"
+            f"SELECT {keys} FROM {master.sql} AS whole WHERE {' AND '.join(lost)}"
         ).fetchall()
         for values in found:
             row = described(master, dict(zip(master.key, values, strict=True)))

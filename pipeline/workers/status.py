@@ -166,9 +166,10 @@ class _Names:
             named = network_names(rows)
             self._say("network_hash", dict(zip(rows["network_hash"], named, strict=True)))
         if "training_hash" in columns:
-            rows = read_rows(training.TrainingConfig, ["alpha", "epochs"])
+            rows = read_rows(training.TrainingConfig, ["alpha", "epochs", "config"])
             alpha, epochs = rows["alpha"].map("{:g}".format), rows["epochs"].astype(str)
             said = epochs + " epochs" + (", alpha " + alpha).where(rows["alpha"] > 0, "")
+            said = said.where(rows["epochs"] > 0, rows["config"].map(lambda c: c.get("name", "")))
             self._say("training_hash", dict(zip(rows["training_hash"], said, strict=True)))
 
     def _say(self, column: str, names: Mapping[str, str]) -> None:

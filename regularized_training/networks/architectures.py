@@ -52,12 +52,12 @@ def build_network(config: NetworkConfig, n_channels: int, n_classes: int, seed: 
     return _built(config, n_channels, n_classes, seed, trained=bool(config.weights))
 
 
-def outline(config: NetworkConfig) -> nn.Module:
+def outline(config: NetworkConfig, n_channels: int = 3, n_classes: int = 10) -> nn.Module:
     """The network of a configuration, to look at its layers and not to run it."""
     with suppress(Exception), torch.device("meta"):  # without memory for weights
-        return _built(config, 3, 10, seed=0, trained=False)
+        return _built(config, n_channels, n_classes, seed=0, trained=False)
     # Its builder looks at values, which it may do in any way, or nothing can be built at all.
-    return _built(config, 3, 10, seed=0, trained=False)
+    return _built(config, n_channels, n_classes, seed=0, trained=False)
 
 
 def _built(
@@ -73,8 +73,12 @@ def _built(
             _start_from_weights(network, config, n_channels, n_classes)
     if config.activation == "elu":
         _replace_relu(network)
+    if config.mean:
+        normalise = _first_normalise(network, config, "mean, std", f"{config.mean}, {config.std}")
+        normalise.by(config.mean, config.std)
     if config.low_pass:
-        _blur_first(network, config)
+        normalise = _first_normalise(network, config, "low_pass", f"{config.low_pass:g}")
+        normalise.blur_by(config.low_pass)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -126,15 +130,18 @@ def _replace_relu(network: nn.Module) -> None:
         raise ValueError("activation: 'elu', but the network has no torch.nn.ReLU to replace")
 
 
-def _blur_first(network: nn.Module, config: NetworkConfig) -> None:
+def _first_normalise(
+    network: nn.Module, config: NetworkConfig, setting: str, value: str
+) -> Normalise:
+    """What a network begins with; ValueError if it does not, as the setting asks for."""
     first = [module for module in network.modules() if isinstance(module, Normalise)]
     if len(first) != 1:
         raise ValueError(
-            f"low_pass: {config.low_pass:g}, but {config.architecture} does not begin with "
-            "regularized_training.networks.normalisation.Normalise, which blurs; leave it out, or "
-            "have the network's builder begin so"
+            f"{setting}: {value}, but {config.architecture} does not begin with "
+            "regularized_training.networks.normalisation.Normalise, which that is for; leave it "
+            "out, or have the network's builder begin so"
         )
-    first[0].blur_by(config.low_pass)
+    return first[0]
 
 
 def load_network(

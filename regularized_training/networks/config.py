@@ -48,6 +48,9 @@ class NetworkConfig(Config):
         attacked ones too; 0 leaves them as they are. For networks that begin with
         :class:`~regularized_training.networks.normalisation.Normalise`: ours and those of
         libraries.
+    mean, std : tuple of float
+        By which images in [0, 1] are normalised, a number for each channel, instead of by what is
+        usual: as those were that somebody else's weights have learned. For the same networks.
     """
 
     architecture: Annotated[str, AfterValidator(check_architecture)] = "resnet18"
@@ -58,6 +61,8 @@ class NetworkConfig(Config):
     weights_digest: str = added("", since="0.2.0", pattern=rf"^([0-9a-f]{{{DIGITS}}})?$")
     options: dict[str, JsonValue] = added({}, since="0.2.0")
     low_pass: float = added(0.0, since="0.2.0", ge=0, le=100)
+    mean: tuple[float, ...] = added((), since="0.2.0")
+    std: tuple[float, ...] = added((), since="0.2.0")
 
     @model_validator(mode="before")
     @classmethod
@@ -73,6 +78,11 @@ class NetworkConfig(Config):
         given = sorted(self.options.keys() & set(GIVEN))
         if given:
             raise ValueError(f"options: {', '.join(given)} are not among a network's options")
+        if len(self.mean) != len(self.std):
+            raise ValueError(
+                f"mean, std: {len(self.mean)} and {len(self.std)} numbers, expected one of each "
+                "for every channel, or neither"
+            )
         of_file = is_file_name(self.weights)
         if self.weights_digest and not of_file:
             raise ValueError("weights_digest: given, but weights names no file")

@@ -14,10 +14,11 @@ from torchvision.models.feature_extraction import (
 
 from regularized_training.networks.libraries import Prepared
 from regularized_training.networks.normalisation import Normalise
+from regularized_training.networks.stored_graph import Operation
 
 # A leaf is shared with the network as a whole; traced into, its constants would be copied and stay
 # behind when the network moves to another device.
-TRACING = {"leaf_modules": [Normalise]}
+TRACING = {"leaf_modules": [Normalise, Operation]}
 
 
 class LayerError(ValueError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -88,6 +89,66 @@ def published_weights(config: NetworkConfig, n_channels: int) -> dict[str, Tenso
             f"weights: {config.weights!r} of {config.architecture} cannot be had "
             f"({type(error).__name__}: {error}); put them into {cached}, or name a file of weights"
         ) from error
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What published weights were trained with.
+
+    Attributes
+    ----------
+    weights : str
+        Their full name, which ``default`` may change with the library's version.
+    mean, std : tuple of float
+        Of each channel, by which images in [0, 1] are normalised.
+    image_size : int
+        Of a side, in pixels.
+    classes : tuple of str
+        Of the outputs, as the library names them; empty if it does not.
+    options : dict
+        Arguments of the builder that the preprocessing takes.
+    """
+
+    weights: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    image_size: int
+    classes: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def published_preprocessing(config: NetworkConfig) -> Preprocessing:
+    """What is known of the published weights of a library's network; nothing is downloaded.
+
+    Raises
+    ------
+    PartError
+        If the network was not published with these weights.
+    """
+    library, _, name = config.architecture.partition(":")
+    if library == "torchvision":
+        weights = _torchvision_weights(name, config.weights)
+        about = weights.transforms()
+        with torch.device("meta"):
+            network = torchvision.models.get_model(name, weights=None, **config.options)
+        scaled = hasattr(network, "transform_input")  # as _build_torchvision says
+        return Preprocessing(
+            weights.name,
+            tuple(about.mean),
+            tuple(about.std),
+            about.crop_size[0],
+            tuple(weights.meta.get("categories", ())),
+            {"transform_input": True} if scaled else {},
+        )
+    create = _import_timm(config.architecture).create_model
+    network = create(_timm_name(name, config.weights), pretrained=False)
+    described: Any = network.pretrained_cfg
+    return Preprocessing(
+        described.get("tag") or config.weights,
+        tuple(described["mean"]),
+        tuple(described["std"]),
+        described["input_size"][-1],
+    )
 
 
 def _build_torchvision(

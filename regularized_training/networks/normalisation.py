@@ -46,12 +46,17 @@ class Normalise(nn.Module):
         super().__init__()
         if n_channels not in CHANNEL_STATISTICS:
             raise ValueError(f"n_channels: {n_channels}, expected 1 for grey or 3 for colour")
-        usual_mean, usual_std = CHANNEL_STATISTICS[n_channels]
-        # Constants, so not in the state dict.
-        for name, given, usual in (("mean", mean, usual_mean), ("std", std, usual_std)):
-            values = usual if given is None else _of_channels(name, given, n_channels)
-            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+        self._n_channels = n_channels
         self.register_buffer("blur", None, persistent=False)
+        usual_mean, usual_std = CHANNEL_STATISTICS[n_channels]
+        self.by(usual_mean if mean is None else mean, usual_std if std is None else std)
+
+    def by(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
+        """Normalise by other constants from now on, which are checked as those of the builder."""
+        for name, given in (("mean", mean), ("std", std)):
+            values = torch.tensor(_of_channels(name, given, self._n_channels))
+            # Constants, so not in the state dict.
+            self.register_buffer(name, values.view(-1, 1, 1), persistent=False)
 
     def blur_by(self, sigma: float) -> None:
         """From now on blur images first, by a Gaussian of standard deviation `sigma` pixels.

@@ -1,6 +1,7 @@
 """Networks by name: ours, those of torchvision and timm, and other people's. Imports no torch.
 
-An architecture is one of ``SIMILARITY_LAYERS``; ``torchvision:NAME`` or ``timm:NAME``; the name
+An architecture is one of ``SIMILARITY_LAYERS``; ``graph``, a list of operations (see
+:mod:`~regularized_training.networks.stored_graph`); ``torchvision:NAME`` or ``timm:NAME``; the name
 of an entry point in the group ``neuroteach.networks``; or ``package.module:function``. The last
 two lead to a builder, a function or class that is called with keywords alone::
 
@@ -64,6 +65,7 @@ NETWORKS = Registry(
         "cornet_z_dense": f"{_HERE}.cornet:cornet_z_dense",
         "vgg16": f"{_HERE}.vgg:VGG16",
         "vgg19_bn": f"{_HERE}.vgg19:VGG19BatchNorm",
+        "graph": f"{_HERE}.stored_graph:GraphNetwork",  # what its option `operations` lists
     },
     hint="torchvision:NAME, timm:NAME, ",
 )

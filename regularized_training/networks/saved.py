@@ -8,19 +8,46 @@ images of one size in batches of any.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from predictive_model.tensor_file import metadata_of
+from predictive_model.tensor_file import metadata_of, tensors_to_bytes
 from regularized_training.networks.architectures import load_network
 from regularized_training.networks.config import NetworkConfig
 
 FORMAT = "neuroteach network 1"
 SUFFIXES = (".safetensors", ".pt", ".onnx")
+
+
+def network_to_bytes(
+    state: Mapping[str, Tensor],
+    config: NetworkConfig,
+    n_channels: int,
+    n_classes: int,
+    **more: str,
+) -> bytes:
+    """A safetensors file with the settings in its header, which :func:`read_network` reads.
+
+    Parameters
+    ----------
+    state : dict of str to Tensor
+        Contiguous and on the CPU.
+    config : NetworkConfig
+    n_channels, n_classes : int
+    **more
+        Further texts for the header.
+    """
+    metadata = {
+        "format": FORMAT,
+        "network": config.model_dump_json(),
+        "about": json.dumps({"n_channels": n_channels, "n_classes": n_classes}),
+    }
+    return tensors_to_bytes(state, metadata | more)
 
 
 def network_from_bytes(content: bytes, name: str = "the file") -> nn.Module:

@@ -60,8 +60,19 @@ def weights_of_file(config: NetworkConfig) -> dict[str, Any]:
             f"weights: {file}: has the digest {file_digest(file)}, expected "
             f"{config.weights_digest}; it was replaced since the network was described"
         )
+    return state_of(file)
+
+
+def state_of(file: Path) -> dict[str, Any]:
+    """Weights of a file by their names, also of a checkpoint that holds more than weights.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As of :func:`read_weights`.
+    """
     state = read_weights(file)
-    inner = state.get("state_dict")  # of checkpoints that hold more than weights
+    inner = state.get("state_dict")
     state = inner if isinstance(inner, dict) else state
     if state and all(str(name).startswith("module.") for name in state):  # by DataParallel
         state = {name.removeprefix("module."): value for name, value in state.items()}

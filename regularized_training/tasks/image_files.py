@@ -50,6 +50,7 @@ def read_image_folder(
     size: int | None = None,
     fit: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
     progress: Callable[[int], None] | None = None,
+    test_only: bool = False,
 ) -> ImageTask:
     """Read ``{train,test}/<class>/*`` from a folder, a tar file or a zip file.
 
@@ -77,6 +78,8 @@ def read_image_folder(
         Called with each image, (channels, height, width), in place of `size`; returns it fitted.
     progress : callable, optional
         Called with the number of images read so far.
+    test_only : bool
+        Read the test images alone, to test networks with that others trained.
 
     Raises
     ------
@@ -103,6 +106,8 @@ def read_image_folder(
                 groups = data, path / name_
             else:
                 at = split_of(parts)
+                if test_only and parts[at] == "train":
+                    continue
                 tops.add(parts[:at])
                 image = reader.read(data, f"{path}/{name_}", "L" if grey else "RGB")
                 pixels = as_pixels(image, size)
@@ -120,9 +125,9 @@ def read_image_folder(
         reader.warn_of_decisions(path)
     except (UnreadableError, PictureError) as error:
         raise TaskError(printable(str(error))) from error
-    found = arrange(path, choice, images, tops, class_of)
-    train_images = stacked(found.train, f"{path}/train")
+    found = arrange(path, choice, images, tops, class_of, test_only=test_only)
     test_images = stacked(found.test, f"{path}/{found.test_split}")
+    train_images = test_images[:0] if test_only else stacked(found.train, f"{path}/train")
     task = ImageTask(
         name=name or path.name.split(".")[0],
         train_images=train_images,

@@ -26,7 +26,8 @@ class ImageTask(LabelledTask):
     name : str
         Name of the set, such as ``cifar10-grey``.
     train_images, test_images : (n, channels, height, width) uint8
-        All of one size, with 1 or 3 channels.
+        All of one size, with 1 or 3 channels. There may be no training images, where networks are
+        only tested that others trained.
     train_labels, test_labels : (n,) int64
         Index into `classes`.
     classes : tuple of str
@@ -58,7 +59,7 @@ class ImageTask(LabelledTask):
         self._check_classes()
         for split in self.splits:
             images = np.ascontiguousarray(getattr(self, f"{split}_images"))
-            _check_images(f"{split}_images", images)
+            _check_images(f"{split}_images", images, may_be_none=split == "train")
             self._check_labels(split, len(images))
             object.__setattr__(self, f"{split}_images", images)
             if images.shape[1:] != self.train_images.shape[1:]:
@@ -107,8 +108,9 @@ def require_no_test_images(task: ImageTask) -> None:
         )
 
 
-def _check_images(field: str, images: NDArray) -> None:
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+def _check_images(field: str, images: NDArray, *, may_be_none: bool) -> None:
+    sizes = images.shape[1:] if may_be_none else images.shape
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in sizes:
         raise TaskError(
             f"{field}: shape {images.shape}, expected (n, channels, height, width), at least one "
             "image, 1 or 3 channels; grey images need an axis of length 1"

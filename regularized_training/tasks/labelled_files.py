@@ -133,6 +133,8 @@ def arrange(
     found: Mapping[str, Mapping[Parts, T]],
     tops: Collection[Parts],
     class_of: Mapping[str, str],
+    *,
+    test_only: bool = False,
 ) -> Arranged[T]:
     """What was found below ``{train,test,val}/CLASS``, as training and test images.
 
@@ -148,6 +150,8 @@ def arrange(
         Folders above the splits.
     class_of : mapping of str to str
         Classes of the images in ``val`` by their names, where a list says so.
+    test_only : bool
+        Whether training images are neither needed nor taken.
 
     Raises
     ------
@@ -162,11 +166,14 @@ def arrange(
             for below, item in splits["val"].items()
         }
     test = "val" if listed or "test" not in splits else "test"
-    for split in ("train", test):
+    read = (test,) if test_only else ("train", test)
+    for split in read:
         if split not in splits:
+            expected = "expected train and test, or the option --test-only"
+            if test_only or split == test:
+                expected = "expected test or val" if test_only else "expected train and test"
             raise TaskError(
-                f"{path}: no images below {split}/<class>/, expected train and test"
-                + choice.instead()
+                f"{path}: no images below {split}/<class>/, {expected}{choice.instead()}"
             )
     if len(tops) > 1:
         places = ", ".join(sorted("/".join(top) or "." for top in tops))
@@ -175,14 +182,16 @@ def arrange(
         split: {
             folder: class_name(folder, path) for folder in {below[0] for below in splits[split]}
         }
-        for split in ("train", test)
+        for split in read
     }
-    classes = tuple(sorted(set(names["train"].values())))
+    classes = tuple(sorted(set(names[read[0]].values())))
     check_same_classes(path, classes, names[test].values(), test)
     for split in sorted(splits.keys() - {"train", test}):
         choice.leave_out(split, f"as {test} is read", ["/".join(n) for n in splits[split]])
     choice.warn(path)
-    train, train_labels = _in_order(splits["train"], names["train"], classes)
+    train, train_labels = _in_order(
+        {} if test_only else splits["train"], names.get("train", {}), classes
+    )
     tested, test_labels = _in_order(splits[test], names[test], classes)
     return Arranged(classes, train, train_labels, tested, test_labels, test)
 

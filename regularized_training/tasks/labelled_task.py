@@ -301,7 +301,7 @@ def check_labels(field: str, labels: NDArray, n_images: int, n_classes: int) -> 
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise TaskError(f"{field}: type {labels.dtype}, expected integers, an index into classes")
-    if labels.min() < 0 or labels.max() >= n_classes:
+    if n_images and (labels.min() < 0 or labels.max() >= n_classes):
         raise TaskError(
             f"{field}: values from {labels.min()} to {labels.max()}, expected 0 to "
             f"{n_classes - 1} for {n_classes} classes"

@@ -45,6 +45,8 @@ def validation_by_keys(keys: NDArray, labels: NDArray[np.int64]) -> NDArray[np.i
     -------
     (m,) int64
     """
+    if not len(labels):
+        return np.empty(0, np.int64)
     # Pictures come in the order of their hashes.
     _, picture, copies = np.unique(keys, return_inverse=True, return_counts=True)
     lowest, highest = np.full(len(copies), labels.max()), np.full(len(copies), labels.min())

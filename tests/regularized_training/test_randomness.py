@@ -11,7 +11,7 @@ import torch
 from regularized_training.lessons.config import RegularizerConfig, RsmConfig
 from regularized_training.networks.compared import compared_layers
 from regularized_training.networks.config import NetworkConfig
-from regularized_training.networks.registry import NETWORKS
+from regularized_training.networks.registry import SIMILARITY_LAYERS
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.teachers.teacher import SimilarityTeacher
 from regularized_training.training import Training
@@ -62,7 +62,7 @@ def kill() -> None:
 
 @pytest.mark.parametrize(
     ("architecture", "lesson"),
-    [*product(NETWORKS.built_in, LESSONS), ("torchvision:mobilenet_v3_small", "none")],
+    [*product(SIMILARITY_LAYERS, LESSONS), ("torchvision:mobilenet_v3_small", "none")],
 )
 def test_a_seed_decides_a_training_also_one_that_is_resumed(architecture: str, lesson: str) -> None:
     whole, stopped = training(architecture, lesson), training(architecture, lesson)
