@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from predictive_model.randomness import seeded
 from regularized_training.tasks.batches import to_float
+from regularized_training.tasks.chosen_images import NOISE_SEED
 
 TEST_BATCH = 256
 
@@ -30,8 +32,9 @@ def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float,
 def evaluated(network: nn.Module, parts: Iterable[tuple[Tensor, Tensor]]) -> tuple[float, float]:
     """The same of images and labels that come in batches."""
     network.eval()
-    totals, n = torch.zeros(2, dtype=torch.float64, device=next(network.parameters()).device), 0
-    with torch.inference_mode():
+    device = next(network.parameters()).device
+    totals, n = torch.zeros(2, dtype=torch.float64, device=device), 0
+    with seeded(NOISE_SEED, device), torch.inference_mode():
         for part, answers in parts:
             logits = network(to_float(part))
             loss = F.cross_entropy(logits, answers, reduction="sum")

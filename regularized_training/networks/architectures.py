@@ -15,6 +15,7 @@ from regularized_training.networks.config import NetworkConfig, is_file_name
 from regularized_training.networks.libraries import Prepared, published_weights
 from regularized_training.networks.normalisation import Normalise
 from regularized_training.networks.registry import NETWORKS
+from regularized_training.networks.v1 import MEAN, STD, put_v1_first
 from regularized_training.networks.weights import put_weights, weights_of_file
 
 __all__ = ["build_network", "compared_layers", "load_network", "outline"]
@@ -67,6 +68,8 @@ def _built(
         raise ValueError(f"n_classes: {n_classes}, expected at least 2")
     with seeded(seed):
         network = _new(config, n_channels, n_classes)
+        if config.v1 is not None:
+            _put_v1_first(network, config)
         if config.initialisation == "glorot":
             _glorot(network)
         if trained:
@@ -128,6 +131,16 @@ def _replace_relu(network: nn.Module) -> None:
                 found = True
     if not found:
         raise ValueError("activation: 'elu', but the network has no torch.nn.ReLU to replace")
+
+
+def _put_v1_first(network: nn.Module, config: NetworkConfig) -> None:
+    assert config.v1 is not None
+    first = _first_normalise(network, config, "v1", "given")
+    first.mean.fill_(MEAN)
+    first.std.fill_(STD)
+    # Of a library's network by the names that it has there.
+    inner = network.network if isinstance(network, Prepared) else network
+    put_v1_first(inner, config.v1, config.replaced, config.width)
 
 
 def _first_normalise(

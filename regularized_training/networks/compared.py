@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 from regularized_training.networks.config import NetworkConfig
-from regularized_training.networks.registry import SIMILARITY_LAYERS, find_network
+from regularized_training.networks.registry import (
+    CORNET_S_STEPS,
+    SIMILARITY_LAYERS,
+    find_network,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,10 +28,14 @@ class Layers:
         Those that are compared unless some are chosen.
     readable : tuple of str
         All operations that may be chosen instead; empty where only those by default may be.
+    others : tuple of str
+        All layers that may be chosen, from the image on, where these are known without reading
+        operations and are more than those by default.
     """
 
     default: tuple[str, ...]
     readable: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def compared_layers(
@@ -61,22 +70,42 @@ def compared_layers(
 
         require_layers(chosen, layers.readable)
         return chosen
-    unknown = sorted(set(chosen) - set(layers.default))
+    known = layers.others or layers.default
+    unknown = sorted(set(chosen) - set(known))
     if unknown:
         raise ValueError(
             f"layers: {', '.join(unknown)} are not among those of {config.architecture} that can "
-            f"be compared with a teacher: {', '.join(layers.default)}"
+            f"be compared with a teacher: {', '.join(known)}"
         )
-    return tuple(layer for layer in layers.default if layer in chosen)
+    return tuple(layer for layer in known if layer in chosen)
 
 
 def _layers(config: NetworkConfig, built: nn.Module | None) -> Layers:
     if config.architecture in SIMILARITY_LAYERS:
-        return Layers(SIMILARITY_LAYERS[config.architecture])
+        return _of_ours(config)
     declared = _declared(find_network(config.architecture).value)
     if declared:
         return Layers(declared)
     return _of_configuration(config.model_dump_json()) if built is None else _of_network(built)
+
+
+def _of_ours(config: NetworkConfig) -> Layers:
+    areas = SIMILARITY_LAYERS[config.architecture]
+    if config.replaced:
+        kept = (layer for layer in areas if layer not in config.replaced)
+        areas = (f"{config.replaced[0]}.cells", *kept)
+    if config.architecture != "cornet_s":
+        return Layers(areas)
+    first, *recurrent = areas
+    steps: Any = config.options.get("steps", CORNET_S_STEPS)
+    try:
+        within = [
+            (*(f"{area}.{step}" for step in range(n)), area)
+            for area, n in zip(recurrent, steps, strict=True)
+        ]
+    except (TypeError, ValueError):  # no three numbers, which its builder refuses
+        return Layers(areas)
+    return Layers(areas, others=(first, *chain.from_iterable(within)))
 
 
 @functools.lru_cache(maxsize=64)

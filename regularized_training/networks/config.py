@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from predictive_model.config import Config, added
-from regularized_training.networks.registry import check_architecture, library_of
+from regularized_training.networks.registry import STEMS, check_architecture, library_of
+from regularized_training.networks.v1_config import V1Config
 
 WEIGHTS_FILES = (".safetensors", ".pth", ".pt")
 GIVEN = ("n_channels", "n_classes", "width", "weights")  # to a builder, so no options
@@ -51,6 +52,9 @@ class NetworkConfig(Config):
     mean, std : tuple of float
         By which images in [0, 1] are normalised, a number for each channel, instead of by what is
         usual: as those were that somebody else's weights have learned. For the same networks.
+    v1 : V1Config, optional
+        A model of primary visual cortex in place of the first stage: the VOneNets of Dapello et al.
+        2020. For the same networks.
     """
 
     architecture: Annotated[str, AfterValidator(check_architecture)] = "resnet18"
@@ -63,6 +67,7 @@ class NetworkConfig(Config):
     low_pass: float = added(0.0, since="0.2.0", ge=0, le=100)
     mean: tuple[float, ...] = added((), since="0.2.0")
     std: tuple[float, ...] = added((), since="0.2.0")
+    v1: V1Config | None = added(None, since="0.2.0")
 
     @model_validator(mode="before")
     @classmethod
@@ -83,6 +88,11 @@ class NetworkConfig(Config):
                 f"mean, std: {len(self.mean)} and {len(self.std)} numbers, expected one of each "
                 "for every channel, or neither"
             )
+        if self.v1 is not None and not self.replaced:
+            raise ValueError(
+                f"v1.replaces: which modules of {self.architecture} the block stands in for is not "
+                'known; name them, like replaces = ["conv1", "bn1", "relu"]'
+            )
         of_file = is_file_name(self.weights)
         if self.weights_digest and not of_file:
             raise ValueError("weights_digest: given, but weights names no file")
@@ -100,6 +110,13 @@ class NetworkConfig(Config):
                 f"{', '.join(WEIGHTS_FILES)}{named} for the architecture {self.architecture}"
             )
         return self
+
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """Modules that a V1 block stands in for, the first of which it becomes; none without."""
+        if self.v1 is None:
+            return ()
+        return self.v1.replaces or STEMS.get(self.architecture, ())
 
     def identity(self) -> dict[str, Any]:
         """What the network is known by: of weights in a file the digest, and not the path."""

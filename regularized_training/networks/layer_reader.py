@@ -7,18 +7,22 @@ from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
+from torch.fx import Graph
 from torchvision.models.feature_extraction import (
+    NodePathTracer,
     create_feature_extractor,
     get_graph_node_names,
 )
 
+from regularized_training.networks.cornet_s import StridedConv
 from regularized_training.networks.libraries import Prepared
 from regularized_training.networks.normalisation import Normalise
 from regularized_training.networks.stored_graph import Operation
+from regularized_training.networks.v1 import V1Block, V1Cells
 
 # A leaf is shared with the network as a whole; traced into, its constants would be copied and stay
 # behind when the network moves to another device.
-TRACING = {"leaf_modules": [Normalise, Operation]}
+TRACING = {"leaf_modules": [Normalise, Operation, V1Cells, StridedConv]}
 
 
 class LayerError(ValueError):
@@ -95,15 +99,34 @@ def readable_layers(network: nn.Module) -> tuple[str, ...]:
                 network, tracer_kwargs=TRACING, suppress_diff_warning=True
             )
     except Exception as error:  # as above
-        raise LayerError(
-            f"layers: cannot be read of {type(network).__name__}, because torch.fx cannot trace "
-            f"its forward ({type(error).__name__}: {error}); layers are read by "
-            "torchvision.models.feature_extraction: keep decisions on values of tensors out of "
-            "forward, or put them into a function wrapped by torch.fx.wrap"
-        ) from error
+        raise _untraceable(network, error) from error
     prefix, both = _prefix(network), set(in_training)
     nodes = [name for name in in_evaluation[1:] if name in both and name.startswith(prefix)]
     return tuple(name.removeprefix(prefix) for name in nodes)
+
+
+def traced(network: nn.Module) -> Graph:
+    """All operations of a network in evaluation mode, in their order, by its modules' names.
+
+    Raises
+    ------
+    LayerError
+        If the network cannot be traced.
+    """
+    try:
+        with keeping_modes(network):
+            return NodePathTracer(**TRACING).trace(network.eval())
+    except Exception as error:  # as above
+        raise _untraceable(network, error) from error
+
+
+def _untraceable(network: nn.Module, error: Exception) -> LayerError:
+    return LayerError(
+        f"layers: cannot be read of {type(network).__name__}, because torch.fx cannot trace "
+        f"its forward ({type(error).__name__}: {error}); layers are read by "
+        "torchvision.models.feature_extraction: keep decisions on values of tensors out of "
+        "forward, or put them into a function wrapped by torch.fx.wrap"
+    )
 
 
 def require_layers(layers: tuple[str, ...], readable: tuple[str, ...]) -> None:
@@ -152,7 +175,7 @@ def stages(network: nn.Module, readable: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _is_composed(module: nn.Module) -> bool:
-    return any(True for _ in module.children())
+    return any(True for _ in module.children()) and not isinstance(module, V1Block)
 
 
 def _prefix(network: nn.Module) -> str:

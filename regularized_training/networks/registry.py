@@ -35,6 +35,7 @@ LIBRARIES = ("torchvision", "timm")
 RESNET_LAYERS = ("stem", "stage1", "stage2", "stage3", "stage4")
 
 AREAS = ("V1", "V2", "V4", "IT")
+CORNET_S_STEPS = (2, 4, 2)  # of recurrence in V2, V4 and IT
 
 # All convolutions after the nonlinearity; the third is features.6.
 VGG_LAYERS = tuple(f"features.{i}" for i in (1, 3, 6, 8, 11, 13, 15, 18, 20, 22, 25, 27, 29))
@@ -51,8 +52,25 @@ SIMILARITY_LAYERS: Mapping[str, tuple[str, ...]] = {
     "resnet34": RESNET_LAYERS,
     "cornet_z": AREAS,
     "cornet_z_dense": AREAS,
+    "cornet_s": AREAS,
     "vgg16": VGG_LAYERS,
     "vgg19_bn": VGG19_LAYERS,
+}
+
+_RESNET_STEM = ("conv1", "bn1", "relu", "maxpool")
+
+# The first stage of a network, up to its nonlinearity or pooling, which a V1 block can stand in
+# for; of others it is a setting.
+STEMS: Mapping[str, tuple[str, ...]] = {
+    "resnet18": ("stem",),
+    "resnet34": ("stem",),
+    "cornet_z": ("V1",),
+    "cornet_z_dense": ("V1",),
+    "cornet_s": ("V1",),
+    "vgg16": ("features.0", "features.1"),
+    "vgg19_bn": ("features.0", "features.1", "features.2"),
+    "torchvision:alexnet": ("features.0", "features.1", "features.2"),
+    **{f"torchvision:resnet{depth}": _RESNET_STEM for depth in (18, 34, 50, 101, 152)},
 }
 
 _HERE = "regularized_training.networks"
@@ -63,6 +81,7 @@ NETWORKS = Registry(
         "resnet34": f"{_HERE}.resnet:resnet34",
         "cornet_z": f"{_HERE}.cornet:CORnetZ",
         "cornet_z_dense": f"{_HERE}.cornet:cornet_z_dense",
+        "cornet_s": f"{_HERE}.cornet_s:CORnetS",
         "vgg16": f"{_HERE}.vgg:VGG16",
         "vgg19_bn": f"{_HERE}.vgg19:VGG19BatchNorm",
         "graph": f"{_HERE}.stored_graph:GraphNetwork",  # what its option `operations` lists

@@ -10,8 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from predictive_model.randomness import seeded
 from regularized_training.tasks.batches import to_float
 from regularized_training.tasks.labelled_task import balanced_indices
+
+NOISE_SEED = 0  # of what networks draw themselves while they are evaluated
 
 
 def chosen_images(
@@ -65,11 +68,15 @@ def logits_of(
 
 @contextmanager
 def evaluating(network: nn.Module, device: str | torch.device) -> Iterator[None]:
-    """The network on a device and in evaluation mode; afterwards each part as it came in."""
+    """The network on a device and in evaluation mode; afterwards each part as it came in.
+
+    Noise of its own is the same in each evaluation, unless that has a seed of its own.
+    """
     modes = [(module, module.training) for module in network.modules()]
     network.to(device).eval()
     try:
-        yield
+        with seeded(NOISE_SEED, device):
+            yield
     finally:
         for module, was_training in modes:
             module.training = was_training
