@@ -225,7 +225,8 @@ def import_corrupted(
     Example: `neuroteach import corrupted-images CIFAR-10-C --name cifar-10-c`
     """
     from predictive_model.recordings.recording import check_name
-    from regularized_training.robustness.corruptions.stored import CIFAR10, read_corrupted_sets
+    from regularized_training.behaviour.published_labels import CIFAR10
+    from regularized_training.robustness.corruptions.stored import read_corrupted_sets
     from schemas.evaluation_set import EvaluationSet
 
     check_name(name)

@@ -52,7 +52,7 @@ def networks_on_sets(selection: Selection) -> Iterator[tuple[str, pd.DataFrame]]
         rows = rows.iloc[np.argsort(place, kind="stable")]
         keys = rows[["image_set", *HASHES, "seed", "evaluation_set"]].to_dict("records")
         answers = [np.asarray((OtherImagesAccuracy & key).fetch1("answers")) for key in keys]
-        yield str(name), rows.assign(answers=answers).reset_index(drop=True)
+        yield str(name), rows.assign(answers=pd.Series(answers, rows.index)).reset_index(drop=True)
 
 
 def shown_to_people(evaluation_set: str) -> list[tuple[str, str, Trials]]:

@@ -127,6 +127,7 @@ def test_everything_planned_is_computed_and_nothing_else() -> None:
         "AttackChecks": (12, 12),
         "AutoAttackAccuracy": (0, 0),
         "OtherImagesAccuracy": (0, 0),
+        "SoftLabelScores": (0, 0),
     }
 
 
