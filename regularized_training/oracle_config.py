@@ -34,6 +34,10 @@ class OracleConfig(Config):
                 "distorted: missing, expected the distortions that the oracle has learned and the "
                 "end of its trunk"
             )
+        if training.labels is not None:
+            raise ValueError(
+                f"labels: {training.labels!r}, but an oracle learns the right labels; leave it out"
+            )
         alone = training.distorted.model_copy(update={"retrained": False})
         return training.model_copy(update={"distorted": alone})
 

@@ -99,6 +99,8 @@ def train(
 
     Raises
     ------
+    TaskError
+        If the task has no such labels as ``config.labels`` asks for.
     TrainingError
         If the loss stops being finite, there is a teacher without a regulariser or a regulariser
         without a teacher, or fewer GPUs than devices are asked for.
@@ -107,6 +109,7 @@ def train(
     TaskError
         If the task has no training images.
     """
+    task = task.knowing(config.labels, config.labels_digest)
     if config.devices > 1 and parallel.world_size() not in (1, config.devices):
         raise TrainingError(
             f"devices: {config.devices}, but {parallel.world_size()} processes train together; "
@@ -132,7 +135,7 @@ def train(
         )
     if config.hold_out_validation:
         task = task.with_validation()
-    task = task.subset(config.n_train, config.n_test)
+    task = task.subset(config.n_train, config.n_test).with_labels(config.labels)
     if config.shuffled_labels:
         task = task.with_shuffled_labels(config.shuffled_labels, seed)
 

@@ -121,6 +121,12 @@ class TrainingConfig(Config):
     shuffled_labels : float
         Fraction of the training images whose labels are shuffled among them, which keeps the
         number of each class; the seed chooses them.
+    labels : str, optional
+        Learn these labels of the training images in place of the right ones: a label set of the
+        image set, as ``worst`` of CIFAR-10N, labels that people gave. Images are chosen by the
+        right labels, which are also those of the test and the validation part.
+    labels_digest : str, optional
+        Which labels these were when the training was planned; whoever plans it fills it in.
     precision : {"float32", "bfloat16"}
         Of the network's passes, by torch's automatic mixed precision. The losses are float32 in
         either case. ``bfloat16`` is for GPUs and processors with instructions for it; others are
@@ -169,6 +175,8 @@ class TrainingConfig(Config):
     distorted: DistortedConfig | None = added(None, since="0.2.0")
     graph: bool = added(False, since="0.2.0")
     hardened: Hardened | None = added(None, since="0.2.0")
+    labels: str | None = added(None, since="0.2.0", min_length=1, max_length=32)
+    labels_digest: str | None = added(None, since="0.2.0", pattern="^[0-9a-f]{64}$")
 
     @model_validator(mode="after")
     def _check(self) -> TrainingConfig:
@@ -185,6 +193,13 @@ class TrainingConfig(Config):
                     f"hold_out_validation: false, expected true with {asking}, which goes by "
                     "accuracy on the validation part"
                 )
+        if self.labels is not None and self.shuffled_labels:
+            raise ValueError(
+                f"labels: {self.labels!r} beside shuffled_labels, both of which say which wrong "
+                "labels are learned; leave out one of the two"
+            )
+        if self.labels is None and self.labels_digest is not None:
+            raise ValueError("labels_digest: given without labels; leave it out")
         if self.batch_size % self.devices or self.batch_size < 2 * self.devices:
             raise ValueError(
                 f"devices: {self.devices}, expected a divisor of batch_size, which is "

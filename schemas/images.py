@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from predictive_model.digest import array_digest
 from regularized_training.tasks.config import ImagePart
 from regularized_training.tasks.image_task import ImageTask, require_no_test_images
-from regularized_training.tasks.labelled_task import TaskError
+from regularized_training.tasks.labelled_task import TaskError, check_labels, labels_digest
 from regularized_training.tasks.validation import validation_indices
 from schemas.base import computing, insert_rows, schema, transaction
 from schemas.stored import Attached, read_attached
@@ -153,9 +153,11 @@ class ImageSet(dj.Manual):
             If the files are elsewhere, or have changed.
         """
         row = (cls & {"image_set": key["image_set"]}).fetch1()
-        superclasses = Superclasses.of(key["image_set"])
-        if ReferencedImages & {"image_set": key["image_set"]}:
-            return ReferencedImages.task(row, superclasses, check=check)
+        image_set = row["image_set"]
+        superclasses = Superclasses.of(image_set)
+        if ReferencedImages & {"image_set": image_set}:
+            task = ReferencedImages.task(row, superclasses, check=check)
+            return task.with_label_sets(LabelSet.of(image_set))
         return ImageTask(
             name=row["image_set"],
             train_images=np.asarray(row["train_images"]),
@@ -164,6 +166,7 @@ class ImageSet(dj.Manual):
             test_labels=np.asarray(row["test_labels"]),
             classes=tuple(row["classes"]),
             superclasses=superclasses,
+            label_sets=LabelSet.of(image_set),
         )
 
 
@@ -206,6 +209,89 @@ class Superclasses(dj.Manual):
         """Superclass of each class; empty where there are none."""
         found = (cls & {"image_set": image_set}).to_dicts()
         return tuple(found[0]["superclasses"]) if found else ()
+
+
+@schema
+class LabelSet(dj.Manual):
+    """Other labels of the training images of an image set, right or wrong, as people gave them."""
+
+    extends = "ImageSet"  # goes wherever its image set goes
+
+    definition = """
+        -> ImageSet
+        label_set    : varchar(32)   # as `training.labels` asks for it
+        ---
+        error_rate   : float64       # fraction that are not the right label
+        source       : varchar(255)
+        licence = "" : varchar(255)  # what whoever imported it noted of its terms
+        digest       : char(64)      # of the labels
+        labels       : <npy@main>    # (n_train,) in the order of the training images
+    """
+
+    @classmethod
+    def add(
+        cls,
+        image_set: str,
+        label_sets: Mapping[str, NDArray[np.int64]],
+        *,
+        source: str,
+        licence: str = "",
+    ) -> list[str]:
+        """Insert label sets; returns the names of those that were not there already.
+
+        Raises
+        ------
+        LookupError
+            If there is no such image set.
+        TaskError
+            If labels are not of its training images, or it has others of a name.
+        """
+        key = {"image_set": image_set}
+        known = sorted(ImageSet.to_arrays("image_set"))
+        if image_set not in known:
+            raise LookupError(
+                f"image_set: {image_set} is not in the database, which has "
+                f"{', '.join(known) or 'none'}; add it with `neuroteach import images`"
+            )
+        right, classes = (ImageSet & key).fetch1("train_labels", "classes")
+        right = np.asarray(right)
+        present = cls.digests(image_set)
+        rows = []
+        for name, labels in label_sets.items():
+            check_labels(f"labels {name}", labels, len(right), len(classes))
+            digest = labels_digest(labels)
+            if present.get(name, digest) != digest:
+                raise TaskError(
+                    f"labels: {image_set!r} has other labels named {name!r}; `neuroteach delete "
+                    f"labels {image_set} {name}` deletes them with the networks that learned them"
+                )
+            if name not in present:
+                rows.append(
+                    {
+                        **key,
+                        "label_set": name,
+                        "error_rate": float((labels != right).mean()),
+                        "source": source[:255],
+                        "licence": licence[:255],
+                        "digest": digest,
+                        "labels": np.asarray(labels, np.int64),
+                    }
+                )
+        with transaction(cls.connection):
+            cls.insert(rows)
+        return [str(row["label_set"]) for row in rows]
+
+    @classmethod
+    def digests(cls, image_set: str) -> dict[str, str]:
+        """Digest of each label set of an image set, by its name."""
+        rows = (cls & {"image_set": image_set}).proj("digest").to_dicts()
+        return {row["label_set"]: row["digest"] for row in rows}
+
+    @classmethod
+    def of(cls, image_set: str) -> dict[str, Any]:
+        """Label sets by their names, as arrays that are read when they are used."""
+        rows = (cls & {"image_set": image_set}).proj("labels").to_dicts()
+        return {row["label_set"]: row["labels"] for row in rows}
 
 
 @schema

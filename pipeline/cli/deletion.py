@@ -91,6 +91,32 @@ def trials(name: str, dry_run: DryRun = False, yes: Yes = False) -> None:
         _delete(deletion.of_trials(name), dry_run, yes)
 
 
+@delete_app.command("soft-labels")
+@reporting_errors
+def soft_labels(image_set: str, dry_run: DryRun = False, yes: Yes = False) -> None:
+    """Delete people's answers to an image set, and what was measured by them.
+
+    Example: `neuroteach delete soft-labels cifar10 --dry-run`
+    """
+    from pipeline.query import deletion
+
+    with Session():
+        _delete(deletion.of_soft_labels(image_set), dry_run, yes)
+
+
+@delete_app.command("labels")
+@reporting_errors
+def labels(image_set: str, name: str, dry_run: DryRun = False, yes: Yes = False) -> None:
+    """Delete a label set of an image set, and all networks that learned it.
+
+    Example: `neuroteach delete labels cifar10 worst --dry-run`
+    """
+    from pipeline.query import deletion
+
+    with Session():
+        _delete(deletion.of_labels(image_set, name), dry_run, yes)
+
+
 @delete_app.command("stimuli")
 @reporting_errors
 def stimuli(

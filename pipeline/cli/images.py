@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
 from pipeline.cli.database import shown_progress
-from pipeline.cli.printing import err, shown_notes
+from pipeline.cli.printing import err, plain, shown_notes
 from pipeline.cli.session import Session, reporting_errors
 from pipeline.database.settings import load_settings
+
+if TYPE_CHECKING:
+    from regularized_training.tasks.evaluation_set import EvaluationSet
 
 
 @reporting_errors
@@ -140,6 +143,21 @@ def import_evaluation(
             "default outputs.json of the folder or archive, or else classes by the labels' names."
         ),
     ] = None,
+    classes_of: Annotated[
+        str | None,
+        typer.Option(
+            help="For networks that learned this image set: labels are among the 16 categories of "
+            "Geirhos et al. 2018, and images of categories that none of its classes means are left "
+            "out."
+        ),
+    ] = None,
+    trials: Annotated[
+        str | None,
+        typer.Option(help="Imported trials of people who saw these very images, by their names."),
+    ] = None,
+    condition: Annotated[
+        str | None, typer.Option(help="Of these trials, if they have several.")
+    ] = None,
 ) -> None:
     """Import labelled images for networks that were trained on others. They are kept in colour.
 
@@ -147,20 +165,58 @@ def import_evaluation(
     """
     from predictive_model.recordings.recording import check_name
     from regularized_training.tasks.evaluation_files import read_evaluation_set
-    from schemas.evaluation_set import EvaluationSet
+    from schemas.base import transaction
+    from schemas.evaluation_set import EvaluationSet, ShownImages
 
+    if classes_of is not None and outputs is not None:
+        raise typer.BadParameter("says what --classes-of says", param_hint="--outputs")
+    if condition is not None and trials is None:
+        raise typer.BadParameter("is for --trials", param_hint="--condition")
     with shown_notes():
         found = read_evaluation_set(source, name=name, size=size, outputs=outputs)
     check_name(found.name)
+    if classes_of is not None:
+        found = _answerable(found, classes_of)
     n_classes = sum(map(len, found.outputs.values()))
     err.print(
         f"{found.name}: {len(found.images)} images of "
         f"{' x '.join(map(str, found.images.shape[1:]))}, {len(found.label_names)} labels"
         + (f", meant by {n_classes} classes of networks" if n_classes else "")
+        + f"; named as {found.image_names[0]}"
     )
-    with Session():
+    with Session() as database, transaction(database.connection):
+        if trials is not None:  # first: what does not go together is not written
+            shown = [found.label_names[i] for i in found.labels]
+            condition = ShownImages.condition_of(found.image_names, shown, trials, condition)
         added = EvaluationSet.add(found, source=source.name)
+        if trials is not None and ShownImages.add(found.name, trials, condition):
+            err.print(plain(f"shown to people in {trials}"))
     err.print("imported" if added else "was there already")
+
+
+def _answerable(found: EvaluationSet, image_set: str) -> EvaluationSet:
+    """Images of the categories that classes of an image set mean."""
+    from regularized_training.behaviour.categories import outputs_among
+    from schemas.images import ImageSet
+
+    with Session():
+        known = sorted(ImageSet.to_arrays("image_set"))
+        if image_set not in known:
+            raise LookupError(
+                f"image_set: {image_set} is not in the database, which has "
+                f"{', '.join(known) or 'none'}; add it with `neuroteach import images`"
+            )
+        classes = (ImageSet & {"image_set": image_set}).fetch1("classes")
+    few = found.answerable(outputs_among(classes))
+    n_left, n_categories = len(found.images) - len(few.images), len(found.label_names)
+    err.print(
+        plain(
+            f"{n_left} of {len(found.images)} images are left out, of "
+            f"{n_categories - len(few.label_names)} of {n_categories} categories that no class of "
+            f"{image_set} means"
+        )
+    )
+    return few
 
 
 @reporting_errors
@@ -189,7 +245,8 @@ def import_corrupted(
     Example: `neuroteach import corrupted-images CIFAR-10-C --name cifar-10-c`
     """
     from predictive_model.recordings.recording import check_name
-    from regularized_training.robustness.corruptions.stored import CIFAR10, read_corrupted_sets
+    from regularized_training.behaviour.published_labels import CIFAR10
+    from regularized_training.robustness.corruptions.stored import read_corrupted_sets
     from schemas.evaluation_set import EvaluationSet
 
     check_name(name)

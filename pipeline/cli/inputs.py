@@ -13,6 +13,7 @@ from pipeline.cli.encoders import import_encoder, import_rsm, import_stimuli
 from pipeline.cli.images import import_corrupted, import_evaluation, import_images
 from pipeline.cli.networks import import_network
 from pipeline.cli.options import CheckOnly, named_values
+from pipeline.cli.people_labels import import_labels, import_soft_labels
 from pipeline.cli.printing import err, plain
 from pipeline.cli.session import Session, reporting_errors
 from pipeline.cli.trials import import_trials
@@ -26,6 +27,8 @@ import_app.command("evaluation-set")(import_evaluation)
 import_app.command("corrupted-images")(import_corrupted)
 import_app.command("trials")(import_trials)
 import_app.command("network")(import_network)
+import_app.command("soft-labels")(import_soft_labels)
+import_app.command("labels")(import_labels)
 
 
 @import_app.command("scan")

@@ -233,6 +233,7 @@ def _check_images(settings: ExperimentSettings) -> None:
         if isinstance(entry.oracle, OracleConfig)
     ]
     for one in trainings:
+        planning.with_digest(one, settings.images)
         part = "training without validation" if one.hold_out_validation else "training"
         asked += [("training.n_train", one.n_train, part), ("training.n_test", one.n_test, "test")]
     for name, asked_for in settings.evaluations.items():

@@ -34,6 +34,8 @@ from schemas import tables
 from schemas.configurations import config_hash
 from schemas.evaluations.base import EVALUATIONS, LEARNED, Evaluation, part_of
 
+_NOT_OF_ORACLES = ("regularizer", "labels", "labels_digest")  # of the settings of training
+
 
 class ExperimentSettings(Config):
     """What to compute.
@@ -97,7 +99,10 @@ class ExperimentSettings(Config):
     @model_validator(mode="before")
     @classmethod
     def _oracles(cls, content: Any) -> Any:
-        """An oracle is built and trained as the networks are, but for what it says itself."""
+        """An oracle is built and trained as the networks are, but for what it says itself.
+
+        It learns the right labels, also where they do not.
+        """
         if not isinstance(content, dict) or not isinstance(content.get("teachers"), list | tuple):
             return content
         network, training = content.get("network", {}), content.get("training", {})
@@ -105,7 +110,7 @@ class ExperimentSettings(Config):
             return content
         rest = {
             "network": network,
-            "training": {k: v for k, v in training.items() if k != "regularizer"},
+            "training": {k: v for k, v in training.items() if k not in _NOT_OF_ORACLES},
         }
 
         def with_oracle(entry: Any) -> Any:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pipeline.experiments.content import ExperimentError
 from regularized_training.teachers.config import TeacherConfig
-from schemas import encoding, experiment, recording, similarity, training
+from schemas import encoding, experiment, images, recording, similarity, training
 from schemas import teacher_plan as teaching
 from schemas.evaluations.base import EVALUATIONS, Asked
 from schemas.imported_network import ImportedNetwork
@@ -15,6 +16,7 @@ from schemas.imported_network import ImportedNetwork
 if TYPE_CHECKING:
     from pipeline.experiments.entries import TeacherEntry
     from pipeline.experiments.file import ExperimentSettings
+    from regularized_training.training_config import TrainingConfig
 
 Members = Sequence[dict[str, Any]]
 RECORDINGS, NOBODY = "the experiment's own recordings", ""  # no name of a source
@@ -90,6 +92,31 @@ def _group_of(entry: TeacherEntry, groups: Mapping[str, str]) -> str:
     return groups[RECORDINGS if entry.source is None else entry.source]
 
 
+def with_digest(config: TrainingConfig, image_set: str | None) -> TrainingConfig:
+    """The same training, which says by their content which labels it learns.
+
+    Raises
+    ------
+    ExperimentError
+        If the image set has no such labels, or others than it says.
+    """
+    if config.labels is None or image_set is None:
+        return config
+    digests = images.LabelSet.digests(image_set)
+    if config.labels not in digests:
+        raise ExperimentError(
+            f"training.labels: {config.labels!r} is no label set of image set {image_set!r}, which "
+            f"has {', '.join(sorted(digests)) or 'none'}; add it with `neuroteach import labels`"
+        )
+    digest = digests[config.labels]
+    if config.labels_digest not in (None, digest):
+        raise ExperimentError(
+            f"training.labels_digest: the labels {config.labels!r} of image set {image_set!r} are "
+            "others; leave it out"
+        )
+    return config.model_copy(update={"labels_digest": digest})
+
+
 def _plan_trainings(
     settings: ExperimentSettings, key: Mapping[str, str], groups: Mapping[str, str]
 ) -> list[dict[str, Any]]:
@@ -109,7 +136,7 @@ def _plan_trainings(
             network_row = training.NetworkConfig.row(entry.built(network))
             networks.append(network_row)
             for config in entry.trainings(variant):
-                config_row = training.TrainingConfig.row(config)
+                config_row = training.TrainingConfig.row(with_digest(config, settings.images))
                 configs.append(config_row)
                 trainings += [
                     {

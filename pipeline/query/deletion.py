@@ -13,9 +13,11 @@ from schemas import base, tables
 from schemas.encoding import FitPlan, FittedEncoder, SharedCore
 from schemas.evaluation_set import EvaluationSet
 from schemas.experiment import Experiment
+from schemas.images import LabelSet
 from schemas.imported_network import ImportedNetwork
 from schemas.psychophysics import Psychophysics
 from schemas.recording import Scan, StimulusName, StimulusSet
+from schemas.soft_labels import SoftLabels
 from schemas.teacher_plan import ScanGroup, TeacherPlan
 from schemas.teaching import Rsm
 from schemas.training import ImageSet, TrainedNetwork, TrainingConfig, TrainingPlan
@@ -105,6 +107,25 @@ def of_evaluation_set(name: str) -> Deletion:
 def of_trials(name: str) -> Deletion:
     """Trials of people, by the name that they were imported by."""
     return Deletion((_named(Psychophysics, "psychophysics", name),))
+
+
+def of_soft_labels(image_set: str) -> Deletion:
+    """People's answers to the test images of a set, and what was measured by them."""
+    return Deletion((_named(SoftLabels, "image_set", image_set),))
+
+
+def of_labels(image_set: str, name: str) -> Deletion:
+    """A label set, and the networks that learned it, whose settings name it by its content."""
+    this = _named(LabelSet & {"image_set": image_set}, "label_set", name)
+    configs = TrainingConfig.proj("config").to_dicts()
+    digest = this.fetch1("digest")
+    learned = [
+        {"training_hash": row["training_hash"], "image_set": image_set}
+        for row in configs
+        if row["config"].get("labels_digest") == digest
+    ]
+    networks = (TrainedNetwork & learned).keys() if learned else []
+    return Deletion((*([TrainedNetwork & networks] if networks else []), this))
 
 
 def of_stimuli(name: str) -> Deletion:

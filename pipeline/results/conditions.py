@@ -45,7 +45,7 @@ SHUFFLED = ", {:g} of labels shuffled"
 OF_OTHERS = "networks of others"
 MOST_NAMED = 4  # settings that a label says; of more, a number must tell apart
 # Settings that may have any value, which does not tell of what it is.
-OF_ANY_VALUE = ("options", "weights", "weights_digest")
+OF_ANY_VALUE = ("options", "weights", "weights_digest", "labels")
 HASHES = ["network_hash", "teacher_hash", "scan_group", "training_hash"]
 
 

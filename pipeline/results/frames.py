@@ -42,6 +42,7 @@ _NAMED = frozenset(  # settings that columns of their own name
         "n_train",
         "method",
         "shuffled_labels",
+        "labels_digest",
     )
 )
 _TEXT = (

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -32,6 +31,11 @@ LEFT_OUT: Mapping[str, tuple[str, ...]] = {
         *("1-0-10", "16-0-10", "32-0-10", "64-0-10", "128-0-10"),
     ),
 }
+# Columns of every two observers.
+_PAIR = (
+    *("n_images", "first_accuracy", "second_accuracy"),
+    *("observed", "expected", "kappa", "kappa_low", "kappa_high"),
+)
 FEWEST_IMAGES = 20  # that two observers both saw; of fewer, kappa is next to nothing but chance
 _OTHER_NAMES = {"noise": "uniformnoise", "contrastpng": "contrast"}
 
@@ -215,16 +219,75 @@ def by_pair(
         )
     for condition in conditions:
         seen = _right(trials, condition)
-        for first, second in combinations([o for o in trials.observers if o in seen], 2):
-            both = seen[[first, second]].dropna()
-            if len(both) < max(fewest, 1):
-                continue
-            found = error_consistency(both[first], both[second])
-            low, high = found.kappa_bounds
-            about = {"first": first, "second": second, "condition": condition}
-            rows.append({**about, **vars(found), "kappa_low": low, "kappa_high": high})
-    columns = ["first", "second", "condition", *ErrorConsistency.__dataclass_fields__]
-    return pd.DataFrame(rows, columns=[*columns, "kappa_low", "kappa_high"])
+        seen = seen[[name for name in trials.observers if name in seen]]
+        found = of_every_two(seen.to_numpy().T, names=list(seen), fewest=fewest)
+        rows.append(found.assign(condition=condition))
+    return pd.concat(rows, ignore_index=True)[["first", "second", "condition", *_PAIR]]
+
+
+def of_every_two(
+    right: ArrayLike, *, names: Sequence[Hashable] | None = None, fewest: int = FEWEST_IMAGES
+) -> pd.DataFrame:
+    """Error consistency of every two observers on the images that both saw.
+
+    Parameters
+    ----------
+    right : (observer, image)
+        1 where an observer is right, 0 where wrong, NaN where it did not see the image.
+    names : sequence, optional
+        Of the observers; their places by default.
+    fewest : int
+        Images that two observers both saw; of fewer there is no row.
+
+    Returns
+    -------
+    DataFrame
+        As of :func:`by_pair`, without the condition.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many names.
+
+    Examples
+    --------
+    >>> of_every_two([[1, 1, 1, 0], [1, 1, 0, 0]], fewest=1)[["observed", "kappa"]].to_dict("list")
+    {'observed': [0.75], 'kappa': [0.5]}
+    """
+    values = np.asarray(right, np.float64)
+    names = range(len(values)) if names is None else names
+    if values.ndim != 2 or len(names) != len(values):
+        raise ValueError(
+            f"right: shape {values.shape}, with {len(names)} names, expected (observer, image) and "
+            "a name for each observer"
+        )
+    seen = ~np.isnan(values)
+    is_right, saw = np.where(seen, values, 0.0), seen.astype(np.float64)
+    i, j = np.triu_indices(len(values), 1)
+    n = (saw @ saw.T)[i, j]
+    i, j = (place[n >= max(fewest, 1)] for place in (i, j))
+    n = n[n >= max(fewest, 1)]
+    on_common = is_right @ saw.T  # images of both that the first of two is right on
+    both = (is_right @ is_right.T)[i, j]
+    first, second = on_common[i, j], on_common[j, i]
+    a, b = first / n, second / n
+    observed = (both + (n - first - second + both)) / n
+    expected = expected_consistency(a, b)
+    low, high = kappa_bounds(a, b)
+    return pd.DataFrame(
+        {
+            "first": [names[place] for place in i.tolist()],
+            "second": [names[place] for place in j.tolist()],
+            "n_images": n.astype(np.int64),
+            "first_accuracy": a,
+            "second_accuracy": b,
+            "observed": observed,
+            "expected": expected,
+            "kappa": kappa(observed, expected),
+            "kappa_low": low,
+            "kappa_high": high,
+        }
+    )
 
 
 def over_conditions(pairs: pd.DataFrame) -> pd.DataFrame:

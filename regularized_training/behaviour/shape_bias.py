@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from regularized_training.behaviour.categories import CATEGORIES
 from regularized_training.behaviour.trials import Trials, TrialsError, is_person
 
 _NAME = re.compile(r"([a-z]+)\d*-([a-z]+)\d*")
@@ -32,6 +34,43 @@ def shape_and_texture(image: str) -> tuple[str, str]:
             f"image {image!r}, expected a name of shape and texture such as airplane1-bicycle2"
         )
     return found[1], found[2]
+
+
+def cues_of(
+    images: Sequence[str], shapes: Sequence[str], answerable: Sequence[str]
+) -> NDArray[np.int64]:
+    """Which images have a shape and a texture that can both be answered; none of other images.
+
+    Parameters
+    ----------
+    images : sequence of str
+        Their names.
+    shapes : sequence of str
+        What each is labelled.
+    answerable : sequence of str
+        Categories that observers choose among.
+
+    Returns
+    -------
+    (n,) int64
+        Their places, also of those whose cues agree; empty unless all names are those of cue
+        conflicts and labels are shapes, and some cues differ.
+
+    Examples
+    --------
+    >>> cues_of(["cat1-dog2", "cat1-oven2"], ["cat", "cat"], ["cat", "dog"]).tolist()
+    [0]
+    """
+    found = [_NAME.fullmatch(image) for image in images]
+    named = [(one[1], one[2]) for one in found if one is not None]
+    known = set(CATEGORIES)
+    if len(named) < len(images) or not all(set(cues) <= known for cues in named):
+        return np.empty(0, np.int64)
+    among = set(answerable)
+    chosen = [i for i, cues in enumerate(named) if set(cues) <= among]
+    if any(named[i][0] != shapes[i] for i in chosen) or all(len(set(named[i])) < 2 for i in chosen):
+        return np.empty(0, np.int64)
+    return np.array(chosen, np.int64)
 
 
 def shape_bias(trials: Trials, *, by_shape: bool = False) -> pd.DataFrame:

@@ -14,14 +14,14 @@ from regularized_training.behaviour.summary import entropy_bits
 
 NoisyKind = Literal["aggregate", "random1", "random2", "random3", "worst"]
 # As the published file names them.
-_COLUMNS: dict[str, str] = {
+KINDS: dict[str, str] = {
     "aggregate": "aggre_label",
     "random1": "random_label1",
     "random2": "random_label2",
     "random3": "random_label3",
     "worst": "worse_label",
 }
-_CLEAN = "clean_label"
+CLEAN = "clean_label"
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,12 +199,12 @@ def noisy_labels(path: Path | str, kind: NoisyKind) -> NDArray[np.int64]:
     """
     if kind not in get_args(NoisyKind):
         raise ValueError(f"kind: {kind!r}, expected one of {', '.join(get_args(NoisyKind))}")
-    return _arrays(Path(path), _COLUMNS[kind])[0].astype(np.int64)
+    return _arrays(Path(path), KINDS[kind])[0].astype(np.int64)
 
 
 def clean_labels(path: Path | str) -> NDArray[np.int64]:
     """The labels that the same file of CIFAR-10N takes for right, (image,) int64."""
-    return _arrays(Path(path), _CLEAN)[0].astype(np.int64)
+    return _arrays(Path(path), CLEAN)[0].astype(np.int64)
 
 
 def error_rate(noisy: ArrayLike, clean: ArrayLike) -> float:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pandas as pd
 
 from regularized_training.behaviour.trials import Trials, TrialsError
+from regularized_training.tasks.image_names import shown_image
 
 COLUMNS = ("subj", "session", "trial", "rt", "object_response", "category", "condition")
 IMAGE = "imagename"
 DATASET = "dataset"  # in a table of several experiments
-# Trial, experiment, observer, condition, category, block, and what was shown.
-_IMAGE = re.compile(r"\d+_[^_]+_[^_]+_[^_]+_[^_]+_\d+_(.+)")
 
 
 def read_trials(path: Path | str, *, experiment: str | None = None) -> Trials:
@@ -52,23 +50,6 @@ def read_trials(path: Path | str, *, experiment: str | None = None) -> Trials:
     if DATASET in frame:
         frame, name = _chosen(frame, experiment, path)
     return _trials(frame, experiment or name, path)
-
-
-def shown_image(name: str) -> str:
-    """What a picture's name says was shown, without the trial and observer; else all of it.
-
-    Examples
-    --------
-    >>> shown_image("0001_cl_s01_cr_oven_40_n04111531_14126.png")
-    'n04111531_14126'
-    >>> shown_image("0002_s5n_dnn_0_airplane_00_airplane1-chair2.png")
-    'airplane1-chair2'
-    >>> shown_image("kitchen.jpg")
-    'kitchen'
-    """
-    stem = re.sub(r"\.\w+$", "", name)
-    found = _IMAGE.fullmatch(stem)
-    return found[1] if found else stem
 
 
 def _read(file: Path) -> pd.DataFrame:

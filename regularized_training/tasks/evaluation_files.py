@@ -12,6 +12,7 @@ from predictive_model.importers.decoding import SUFFIXES, PictureError, PictureR
 from predictive_model.text import decoded
 from regularized_training.tasks.evaluation_set import EvaluationSet
 from regularized_training.tasks.image_files import as_pixels, stacked
+from regularized_training.tasks.image_names import names_of
 from regularized_training.tasks.labelled_files import (
     Parts,
     class_name,
@@ -33,8 +34,9 @@ def read_evaluation_set(
 ) -> EvaluationSet:
     """Read ``LABEL/IMAGE`` from a folder, a tar file or a zip file, in colour.
 
-    Images are ordered by their path, labels by name. A folder above those of the labels is
-    tolerated. ``outputs.json`` beside these says which classes of networks mean each label::
+    Images are ordered by their path, labels by name. They are called what their files say was shown
+    (:func:`~regularized_training.tasks.image_names.names_of`). A folder above those of the labels
+    is tolerated. ``outputs.json`` beside these says which classes of networks mean each label::
 
         {"knife": ["cleaver", "letter opener"], "boat": ["canoe", "speedboat"]}
 
@@ -86,6 +88,9 @@ def read_evaluation_set(
         labels=np.array([label_names.index(names[parts[-2]]) for parts in order], np.int64),
         label_names=label_names,
         outputs=_outputs(meant, place) if meant else {},
+        image_names=names_of(
+            [(names[parts[-2]], printable(composed(parts[-1]))) for parts in order]
+        ),
     )
 
 

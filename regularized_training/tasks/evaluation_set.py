@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -31,11 +32,13 @@ class EvaluationSet:
     outputs : mapping of str to tuple of str
         Names of the classes, of whatever networks, that mean each label; a class means the label
         of its own name where it is empty.
+    image_names : tuple of str
+        By which other observers' answers to the same images are found; empty where nobody knows.
 
     Raises
     ------
     TaskError
-        If images, labels and names do not fit together.
+        If images, labels and names do not fit together, or a name is there twice.
     """
 
     name: str
@@ -43,6 +46,7 @@ class EvaluationSet:
     labels: NDArray[np.int64]
     label_names: tuple[str, ...]
     outputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    image_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -64,6 +68,9 @@ class EvaluationSet:
         outputs = {label: tuple(classes) for label, classes in self.outputs.items()}
         if outputs:
             check_outputs(outputs, names)
+        if self.image_names:
+            check_image_names(self.image_names, len(images))
+        object.__setattr__(self, "image_names", tuple(self.image_names))
         object.__setattr__(self, "label_names", names)
         object.__setattr__(self, "images", images)
         object.__setattr__(self, "labels", labels.astype(np.int64))
@@ -71,11 +78,41 @@ class EvaluationSet:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of images, labels and what means them."""
+        """SHA-256 of images, labels and what means them; names of images do not count."""
         return fingerprint(
             arrays=array_digest(self.images, self.labels),
             label_names=self.label_names,
             outputs=self.outputs,
+        )
+
+    def answerable(self, outputs: Mapping[str, Sequence[str]]) -> EvaluationSet:
+        """The images of some of the labels alone, and which classes of a network mean these.
+
+        Parameters
+        ----------
+        outputs : mapping of str to sequence of str
+            Classes by their label; what it does not name is left out.
+
+        Raises
+        ------
+        TaskError
+            If fewer than two of the labels are named.
+        """
+        kept = [name for name in self.label_names if name in outputs]
+        if len(kept) < 2:
+            raise TaskError(
+                f"{self.name}: {len(kept)} of its labels {', '.join(self.label_names[:4])} ... are "
+                f"among {', '.join(list(outputs)[:4])} ..., expected at least two"
+            )
+        place = np.array([kept.index(n) if n in kept else -1 for n in self.label_names], np.int64)
+        chosen = np.flatnonzero(place[self.labels] >= 0)
+        return EvaluationSet(
+            name=self.name,
+            images=self.images[chosen],
+            labels=place[self.labels[chosen]],
+            label_names=tuple(kept),
+            outputs={name: tuple(outputs[name]) for name in kept},
+            image_names=tuple(self.image_names[i] for i in chosen) if self.image_names else (),
         )
 
     def with_channels(self, n_channels: int) -> NDArray[np.uint8]:
@@ -199,6 +236,31 @@ class OutputMeaning:
     def answers(self, logits: Tensor) -> Tensor:
         """The most probable label of each image, (n,) int64."""
         return self.probabilities(logits).argmax(1)
+
+
+LONGEST_NAME = 512  # characters, with that of its folder
+
+
+def check_image_names(names: Sequence[str], n_images: int) -> None:
+    """Refuse names that are not one for each image, or are there twice.
+
+    Raises
+    ------
+    TaskError
+    """
+    if len(names) != n_images:
+        raise TaskError(f"image_names: {len(names)}, expected one for each of {n_images} images")
+    if wrong := [name for name in names if not 1 <= len(name) <= LONGEST_NAME]:
+        raise TaskError(
+            f"image_names: {wrong[0][:40]!r} of {len(wrong[0])} characters, expected 1 to "
+            f"{LONGEST_NAME}"
+        )
+    if len(set(names)) < n_images:
+        twice = next(name for name, n in Counter(names).items() if n > 1)
+        raise TaskError(
+            f"image_names: {twice!r} stands for several images, expected every name once; give "
+            "images of each condition as a set of their own"
+        )
 
 
 def check_outputs(outputs: Mapping[str, Sequence[str]], label_names: Sequence[str]) -> None:

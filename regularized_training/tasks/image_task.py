@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -36,6 +37,8 @@ class ImageTask(LabelledTask):
         The superclass of each class, in the order of `classes`; empty where there are none.
     validation_images, validation_labels : arrays, optional
         The validation part, once :meth:`with_validation` has taken it out of the training images.
+    label_sets : mapping of str to (n_train,) int64
+        Other labels of the training images, by name, which are learned where a training says so.
 
     Raises
     ------
@@ -54,6 +57,7 @@ class ImageTask(LabelledTask):
     superclasses: tuple[str, ...] = ()
     validation_images: NDArray[np.uint8] | None = None
     validation_labels: NDArray[np.int64] | None = None
+    label_sets: Mapping[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self._check_classes()

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Self, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from predictive_model.digest import array_digest
+
 
 class TaskError(ValueError):
     """Images or labels that cannot be used: says which, what was found and what to do."""
@@ -21,6 +23,8 @@ class LabelledTask:
     ----------
     held : str
         What a task holds for each of its images, as its fields are named.
+    label_sets : mapping of str to (n_train,) int64
+        Other labels of the training images, by name: see :meth:`with_labels`.
     """
 
     held: ClassVar[str]
@@ -31,6 +35,7 @@ class LabelledTask:
     train_labels: NDArray[np.int64]
     test_labels: NDArray[np.int64]
     validation_labels: NDArray[np.int64] | None
+    label_sets: Mapping[str, NDArray[np.int64]]
 
     def _check_classes(self) -> None:
         if not self.name:
@@ -65,10 +70,18 @@ class LabelledTask:
         """Which training images the validation part would have."""
         raise NotImplementedError(f"{type(self).__name__} lacks _validation_indices()")
 
-    def _picked(self, split: str, index: NDArray[np.int64]) -> dict[str, NDArray]:
-        """Fields of a part that has only some of its images."""
+    def _arrays(self, split: str, index: NDArray[np.int64]) -> dict[str, NDArray]:
+        """Some of the images of a part, and their labels."""
         names = (f"{split}_{self.held}", f"{split}_labels")
         return {name: getattr(self, name)[index] for name in names}
+
+    def _picked(self, split: str, index: NDArray[np.int64]) -> dict[str, Any]:
+        """Fields of a part that has only some of its images."""
+        found: dict[str, Any] = self._arrays(split, index)
+        if split == "train" and self.label_sets:
+            sets = self.label_sets.items()
+            found["label_sets"] = {name: np.asarray(values)[index] for name, values in sets}
+        return found
 
     def _with(self, **changes: Any) -> Self:
         return cast(Self, replace(cast(Any, self), **changes))
@@ -92,6 +105,7 @@ class LabelledTask:
             name=f"{self.name}-superclasses",
             classes=names,
             superclasses=(),
+            label_sets={name: place[np.asarray(v)] for name, v in self.label_sets.items()},
             **labels,
         )
 
@@ -116,7 +130,7 @@ class LabelledTask:
                 "hold_out_validation"
             )
         rest = np.setdiff1d(np.arange(len(self.train_labels)), held_out)
-        held_out_ones = self._picked("train", held_out)
+        held_out_ones = self._arrays("train", held_out)
         return self._with(
             **self._picked("train", rest),
             **{name.replace("train", "validation"): kept for name, kept in held_out_ones.items()},
@@ -148,6 +162,56 @@ class LabelledTask:
                     )
                 kept = kept._with(**self._picked(split, balanced_indices(labels, n, seed)))
         return kept
+
+    def with_label_sets(self, label_sets: Mapping[str, NDArray[np.int64]]) -> Self:
+        """The same task with other labels of its training images at hand, in their order."""
+        return self._with(label_sets=dict(label_sets))
+
+    def knowing(self, name: str | None, digest: str | None = None) -> Self:
+        """The same task with one of its label sets, or none, in memory and checked.
+
+        Parameters
+        ----------
+        name : str or None
+        digest : str, optional
+            That it must have, as of :func:`labels_digest`, of all training images.
+
+        Raises
+        ------
+        TaskError
+            If there is none of this name, or it has other labels.
+        """
+        if name is None:
+            return self._with(label_sets={}) if self.label_sets else self
+        if name not in self.label_sets:
+            raise TaskError(
+                f"labels: {name!r}, but the label sets of {self.name!r} are "
+                f"{', '.join(sorted(self.label_sets)) or 'none'}; import it with `neuroteach "
+                "import labels`, or give the task with_label_sets()"
+            )
+        labels = np.asarray(self.label_sets[name])
+        check_labels(f"labels {name}", labels, len(self.train_labels), len(self.classes))
+        if digest is not None and labels_digest(labels) != digest:
+            raise TaskError(
+                f"labels: {name!r} of {self.name!r} are others than when this training was "
+                "planned; import those again, or remove the experiment and add it anew"
+            )
+        return self._with(label_sets={name: labels.astype(np.int64)})
+
+    def with_labels(self, name: str | None) -> Self:
+        """The same task, of whose training images other labels are learned, right or wrong.
+
+        As people gave them, for instance; None leaves the right ones. Those of the test and the
+        validation part stay right.
+
+        Raises
+        ------
+        TaskError
+            If there is no label set of this name, or it is not of these images.
+        """
+        if name is None:
+            return self
+        return self._with(train_labels=self.knowing(name).label_sets[name], label_sets={})
 
     def with_shuffled_labels(self, fraction: float, seed: int = 0) -> Self:
         """The same task with the labels of a fraction of the training images shuffled.
@@ -285,6 +349,11 @@ def balanced_indices(labels: NDArray[np.int64], n: int, seed: int) -> NDArray[np
     place_in_class = np.empty(len(labels), np.int64)
     place_in_class[by_class] = np.arange(len(labels)) - np.repeat(first, counts)
     return np.sort(order[np.argsort(place_in_class, kind="stable")[:n]])
+
+
+def labels_digest(labels: NDArray[np.integer]) -> str:
+    """SHA-256 of the labels of images, in their order."""
+    return array_digest(np.asarray(labels, np.int64))
 
 
 def check_labels(field: str, labels: NDArray, n_images: int, n_classes: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -72,6 +73,8 @@ class PictureTask(LabelledTask):
     validation_pictures, validation_labels : arrays, optional
         The validation part, once :meth:`with_validation` has taken it out of the training
         pictures. Which it has is decided by the SHA-256 of the files.
+    label_sets : mapping of str to (n_train,) int64
+        Other labels of the training pictures, by name, which are learned where a training says so.
 
     Raises
     ------
@@ -93,6 +96,7 @@ class PictureTask(LabelledTask):
     shape: PictureShape = PictureShape()
     validation_pictures: NDArray[np.int64] | None = None
     validation_labels: NDArray[np.int64] | None = None
+    label_sets: Mapping[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self._check_classes()

@@ -127,6 +127,7 @@ def test_everything_planned_is_computed_and_nothing_else() -> None:
         "AttackChecks": (12, 12),
         "AutoAttackAccuracy": (0, 0),
         "OtherImagesAccuracy": (0, 0),
+        "SoftLabelScores": (0, 0),
     }
 
 
@@ -243,7 +244,7 @@ def test_conditions_are_named_by_what_tells_them_apart() -> None:
 
 NOT_ASKED = (
     *("superclass-errors", "activations", "neural-prediction", "other-images", "people"),
-    *("autoattack", "corruptions", "manipulations"),
+    *("autoattack", "corruptions", "manipulations", "consistency", "shape-bias", "soft-labels"),
 )
 # Of what the experiment asks for.
 TABLES = [

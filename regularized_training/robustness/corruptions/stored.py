@@ -8,16 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from regularized_training.behaviour.published_labels import CIFAR10
 from regularized_training.robustness.corruptions.config import ALL, SEVERITIES, set_name
 from regularized_training.tasks.evaluation_files import read_evaluation_set
 from regularized_training.tasks.evaluation_set import EvaluationSet
 from regularized_training.tasks.labelled_task import TaskError
 
 LABELS = "labels.npy"
-CIFAR10 = (
-    *("airplane", "automobile", "bird", "cat", "deer"),
-    *("dog", "frog", "horse", "ship", "truck"),
-)
 
 
 def read_corrupted_sets(

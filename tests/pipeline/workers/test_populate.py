@@ -64,6 +64,7 @@ UNPLANNED = (
     "AttackChecks",
     "NeuralPrediction",
     "OtherImagesAccuracy",
+    "SoftLabelScores",
     "CorruptionAccuracy",
     "ManipulationAccuracy",
     "AutoAttackAccuracy",

@@ -12,7 +12,7 @@ from regularized_training.tasks.image_task import (
     require_no_test_images,
     without_test_images,
 )
-from regularized_training.tasks.labelled_task import TaskError, balanced_indices
+from regularized_training.tasks.labelled_task import TaskError, balanced_indices, labels_digest
 
 
 @pytest.mark.parametrize(
@@ -139,3 +139,46 @@ def test_equal_training_images_are_kept_and_those_of_two_labels_counted() -> Non
 def test_a_class_that_would_have_no_training_image_left_is_named() -> None:
     with pytest.raises(TaskError, match="train_images: all those of 'b' are test images too"):
         without_test_images(task_of([0, 1, 2], [3, 2], [0, 0, 1]))
+
+
+def test_other_labels_are_learned_of_the_images_that_the_right_ones_choose(
+    small_digits: ImageTask,
+) -> None:
+    right = small_digits.train_labels
+    wrong = (right + np.arange(len(right)) % 2) % 10
+    task = small_digits.with_label_sets({"people": wrong, "other": right})
+    for learned, plain in (
+        (task.subset(40, 20), small_digits.subset(40, 20)),
+        (task.with_validation(), small_digits.with_validation()),
+    ):
+        assert np.array_equal(learned.train_images, plain.train_images)
+        named = learned.with_labels("people")
+        assert np.array_equal(named.test_labels, plain.test_labels)
+        if plain.validation_labels is not None:
+            assert np.array_equal(named.validation_labels, plain.validation_labels)
+        shift = (named.train_labels - plain.train_labels) % 10
+        assert set(shift.tolist()) == {0, 1}
+    everything = task.with_labels("people")
+    assert np.array_equal(everything.train_labels, wrong) and not everything.label_sets
+    assert np.array_equal(task.with_labels(None).train_labels, right)
+
+
+def test_labels_are_known_by_their_name_and_content(small_digits: ImageTask) -> None:
+    right = small_digits.train_labels
+    task = small_digits.with_label_sets({"people": right, "short": right[:5]})
+    assert set(task.knowing("people", labels_digest(right)).label_sets) == {"people"}
+    assert task.knowing(None).label_sets == {} and small_digits.knowing(None) is small_digits
+    with pytest.raises(TaskError, match="labels: 'worst', but the label sets of .* people, short"):
+        task.knowing("worst")
+    with pytest.raises(TaskError, match="others than when this training was planned"):
+        task.knowing("people", labels_digest(right + 1))
+    with pytest.raises(TaskError, match=r"labels short: shape \(5,\), expected"):
+        task.with_labels("short")
+
+
+def test_superclasses_of_other_labels_are_those_of_their_classes() -> None:
+    images = np.arange(6 * 16, dtype=np.uint8).reshape(6, 1, 4, 4)
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    task = ImageTask("few", images, labels, images[:2] + 100, labels[:2], ("a", "b", "c"))
+    task = replace(task, superclasses=("y", "x", "y")).with_label_sets({"people": labels[::-1]})
+    assert task.of_superclasses().label_sets["people"].tolist() == [1, 0, 1, 1, 0, 1]
