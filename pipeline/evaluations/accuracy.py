@@ -95,8 +95,8 @@ def accuracy(selection: Selection) -> pd.DataFrame:
 def accuracy_table(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each condition: mean ± SEM over seeds."""
     means = [name.removesuffix("_sem") for name in map(str, frame) if name.endswith("_sem")]
-    if frame[VALIDATION].isna().all():
-        means.remove(VALIDATION)
+    # Of networks that were imported nothing is known but the test accuracy.
+    means = [name for name in means if name == ACCURACIES[0] or frame[name].notna().any()]
     return summary_table(frame, dict.fromkeys(means, "{:.3f}"))
 
 
@@ -195,6 +195,11 @@ def label_corruption_figure(selection: Selection) -> Figure:
 
 def _epochs(selection: Selection) -> pd.DataFrame:
     frame = accuracy_by_epoch(selection)
+    if frame.empty and len(accuracy_by_seed(selection)):
+        raise NothingToShowError(
+            "no network was trained here, and of imported ones no epoch is known; `neuroteach "
+            "results accuracy` has their accuracy"
+        )
     if frame.empty:
         raise NothingToShowError(ACCURACY.why_nothing(selection))
     return frame

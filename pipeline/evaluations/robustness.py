@@ -51,7 +51,7 @@ def robustness_by_seed(selection: Selection) -> pd.DataFrame:
     -------
     DataFrame
         Scores are missing where nothing of the kind was trained without a teacher, or not all kinds
-        were tried yet. Networks that were imported have no row. ``to`` is noise or corruptions.
+        were tried yet. Networks that were imported have none. ``to`` is noise or corruptions.
         ``clean_accuracy`` is that on test images as they are. ``alike`` says how a network is built
         and trained, but for its teacher, for distorted, noisy or adversarial images and for a
         low-pass filter.
@@ -76,10 +76,9 @@ def robustness_by_seed(selection: Selection) -> pd.DataFrame:
 def _beside_baseline(selection: Selection) -> pd.DataFrame:
     """What is scored of each network and kind of noise or corruption, before kinds are averaged."""
     frame = pd.concat([_under_noise(selection), _under_corruptions(selection)], ignore_index=True)
-    # How a network was trained that was imported is not known, so that there is no baseline for it.
-    frame = frame[frame["imported_network"] == ""]
     frame = frame.assign(alike=_alike(frame))
     plain = frame[(frame["teacher"] == "none") & (frame["distorted"] == "")]
+    plain = plain[plain["imported_network"] == ""]  # how those were trained is not known
     measured = ["accuracy", "unchanged"]
     baseline = plain.groupby([*ALIKE, "to", "kind"])[measured].mean().reset_index()
     frame = frame.merge(baseline, on=[*ALIKE, "to", "kind"], how="left", suffixes=("", "_baseline"))

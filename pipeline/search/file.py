@@ -182,6 +182,10 @@ class NetworkSearchSettings(Searched):
                 "chosen: each trial trains one network for each seed; search teachers by "
                 "teacher.kind"
             )
+        if experiment.imported_networks:
+            raise ValueError(
+                "imported_networks: given, but of them nothing can be searched; leave them out"
+            )
         if experiment.teachers[0].regularizer or experiment.teachers[0].alphas:
             raise ValueError(
                 "teachers: with a regularizer or alphas of its own; set them in "

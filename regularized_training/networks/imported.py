@@ -52,17 +52,17 @@ class ImportedNetwork:
                 f"weights: {_listed(bad)} are not all finite numbers; the file is damaged, or the "
                 "training diverged"
             )
-        if len(self.classes) != self.n_outputs:
-            one_less = len(self.classes) == self.n_outputs - 1
-            also = "; name the background, too, perhaps in a first line" if one_less else ""
+        n, n_channels = len(self.classes), self.n_channels  # which refuses weights that do not fit
+        if n != self.n_outputs:
+            background = "; name the background, too, perhaps in a first line"
             raise ValueError(
-                f"classes: {len(self.classes)} names, but the network has {self.n_outputs} "
-                f"outputs; expected a name for each, in their order{also}"
+                f"classes: {n} names, but the network has {self.n_outputs} outputs; expected a "
+                f"name for each, in their order{background if n == self.n_outputs - 1 else ''}"
             )
         if self.image_size is None:
             object.__setattr__(self, "image_size", self._size_that_runs())
         else:
-            self._run(self._whole, self._square(self.image_size), self.n_outputs)
+            self._run(self._whole, (n_channels, self.image_size, self.image_size), n)
 
     @cached_property
     def n_outputs(self) -> int:
@@ -168,15 +168,12 @@ class ImportedNetwork:
         sizes = SIZES if not library_of(self.config.architecture) else (224, *SIZES)
         for size in sizes:
             try:
-                self._run(whole, self._square(size), self.n_outputs)
+                self._run(whole, (self.n_channels, size, size), self.n_outputs)
             except ValueError as error:
                 errors.append(str(error))
             else:
                 return size
         raise ValueError(f"{errors[0]}, nor of {', '.join(map(str, sizes[1:]))}; give its size")
-
-    def _square(self, size: int) -> tuple[int, int, int]:
-        return self.n_channels, size, size
 
     @staticmethod
     def _run(network: nn.Module, image_shape: tuple[int, int, int], n_classes: int) -> None:
