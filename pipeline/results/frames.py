@@ -13,6 +13,7 @@ from pipeline.experiments.selection import Selection
 from pipeline.results.conditions import CONDITION, HASHES, what_differs
 from pipeline.results.rows import read_rows
 from regularized_training.hardening_config import Hardened
+from regularized_training.networks.v1_config import V1Config
 from regularized_training.teachers.kinds import KINDS
 from schemas import base, recording, training
 from schemas.evaluations.base import Evaluation
@@ -121,7 +122,7 @@ def _conditions_of(keys: pd.DataFrame) -> pd.DataFrame:
     imported = [config.get("kind") == IMPORTED for config in found["training_config"]]
     # A network that was imported has a name, and no setting that tells it from those trained here.
     trained = [
-        {} if elsewhere else {**network, **config}
+        {} if elsewhere else {**_shown(network), **config}
         for elsewhere, network, config in zip(
             imported, found["network_config"], found["training_config"], strict=True
         )
@@ -145,6 +146,12 @@ def _conditions_of(keys: pd.DataFrame) -> pd.DataFrame:
         drawn=[f"mean {c['mean']:g}" if c["kind"] == "gaussian" else "" for c in taught],
         brain=[rsm or brain for rsm, brain in zip(rsms, brains, strict=True)],
     ).drop(columns=["teacher_config", "training_config", "network_config"])
+
+
+def _shown(network: Mapping[str, Any]) -> dict[str, Any]:
+    """A network's settings, those of a V1 block in its own words."""
+    v1 = network.get("v1")
+    return dict(network) if v1 is None else {**network, "v1": str(V1Config.model_validate(v1))}
 
 
 def _learned_instead(config: Mapping[str, Any]) -> str:

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regularized_training.networks.v1_config import V1Config
+from regularized_training.networks.v1_config import Noise, V1Config
 from regularized_training.networks.v1_tuning import draw_cells
-
-Noise = Literal["own", "on", "fixed", "off"]
 
 MEAN, STD = 0.5, 0.5  # by which the block's images are standardised
 # Both keep gradients finite where nothing responds.

@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from predictive_model.config import Config, Seed
 
+Noise = Literal["own", "on", "fixed", "off"]  # for a while; see the module v1
+
 PUBLISHED_WIDTH = 64  # of the networks that 256 simple and 256 complex cells stand before
 LOWEST_FREQUENCY = 0.5  # cycles per degree, where the published histogram begins
 
@@ -77,6 +79,15 @@ class V1Config(Config):
                 f"than {LOWEST_FREQUENCY:g}, where the published frequencies begin; lower it"
             )
         return self
+
+    def __str__(self) -> str:
+        """As results call it: with the settings that are not as published."""
+        chosen = (
+            f"{name.replace('_', ' ')} {value}"
+            for name, value in self.model_dump(mode="json").items()
+            if name != "replaces" and value != type(self).model_fields[name].default
+        )
+        return ", ".join(["V1 block", *chosen])
 
     @property
     def pixels_per_degree(self) -> float:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from predictive_model.config import Seed
+from predictive_model.config import Seed, added
+from regularized_training.networks.v1_config import Noise
 from regularized_training.tasks.config import OnImages
 
 BallNorm = Literal["Linf", "L2", "L1"]
@@ -42,6 +43,9 @@ class AutoAttackConfig(OnImages):
     eot : int
         Passes through a network with noise of its own that answers, losses and gradients are
         averaged over; 1 for a network without.
+    noise : {"own", "on", "fixed", "off"}
+        That of a V1 block, also where the attack is judged: as the network's settings have it,
+        drawn anew in each pass, one draw by `seed` for all images and passes, or none.
     seed : int
         Decides which images are chosen, all that attacks draw, and the network's own noise.
     batch_size : int
@@ -58,6 +62,7 @@ class AutoAttackConfig(OnImages):
     eot: int = Field(default=1, ge=1)
     seed: Seed = 0
     batch_size: int = Field(default=250, ge=1)
+    noise: Noise = added("own", since="0.2.0")
 
     @model_validator(mode="before")
     @classmethod

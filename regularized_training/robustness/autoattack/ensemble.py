@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from predictive_model.randomness import seeded
+from regularized_training.networks.v1 import noise_of
 from regularized_training.robustness.attacks import without_parameter_gradients
 from regularized_training.robustness.autoattack.apgd import apgd
 from regularized_training.robustness.autoattack.asked import (
@@ -113,6 +114,7 @@ def robust_accuracy(
         evaluating(network, device),
         without_parameter_gradients(network),
         seeded(config.seed, device),
+        noise_of(network, config.noise, config.seed),
     ):
         n_classes = _n_classes(asked, images[chosen[:1]], device)
         attacks = _possible(config.attacks, n_classes)

@@ -539,3 +539,37 @@ def test_a_scale_whose_name_no_table_holds_is_refused_before_anything_is_planned
     settings = read_experiment(FILES[0], scales_of(FILES[0])[0])
     with pytest.raises(ExperimentError, match="scale: .* has 17 characters, expected at most 16"):
         add_experiment(settings, name="study", scale="s" * 17)
+
+
+def test_a_network_may_have_a_v1_block_in_one_of_its_variants(tmp_path: Path) -> None:
+    text = (
+        MINIMAL
+        + """
+[[variants]]
+
+[[variants]]
+[variants.network.v1]
+field_of_view = 2
+image_size = 32
+"""
+    )
+    plain, with_v1 = (
+        network for network, _ in read_experiment(write(tmp_path, text), "paper").variations
+    )
+    assert plain == NetworkConfig()
+    assert with_v1.v1 is not None and with_v1.v1.pixels_per_degree == 16
+    unknown = text + 'noise = "white"\n'
+    with pytest.raises(ExperimentError, match="v1.noise: .*'on', 'fixed', 'training' or 'off'"):
+        read_experiment(write(tmp_path, unknown), "paper")
+
+
+def test_layers_of_a_network_with_a_v1_block_are_checked_without_building_it(
+    tmp_path: Path,
+) -> None:
+    text = MINIMAL + "[network.v1]\nstride = 2\n"
+    chosen = text.replace("alpha = 3", 'alpha = 3\nlayers = ["stem.cells", "stage1"]')
+    read_experiment(write(tmp_path, chosen), "paper")
+    with pytest.raises(ExperimentError, match="layers: stem are not among .*: stem.cells, stage1"):
+        read_experiment(
+            write(tmp_path, text.replace("alpha = 3", 'alpha = 3\nlayers = ["stem"]')), "paper"
+        )
