@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.evaluations.other_images import LACKS, networks_on_sets
 from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import STARS, figure_of_dots
 from pipeline.figures.drawing import with_caveat
-from pipeline.results.conditions import CONDITION, HASHES, conditions, settings
-from pipeline.results.frames import ORDER, network_frame, over_seeds, sort_frame
+from pipeline.results.conditions import CONDITION, settings
+from pipeline.results.frames import ORDER, over_seeds, sort_frame
 from pipeline.results.registry import Compared, Drawing, NothingToShowError, Result, register
 from pipeline.results.rows import read_rows
 from regularized_training.behaviour.consistency import FEWEST_IMAGES, left_out, of_every_two
 from regularized_training.behaviour.network_trials import on_images, right_on_images
 from regularized_training.behaviour.trials import Trials, is_person
 from schemas.evaluation_set import EvaluationSet, ImageNames, ShownImages
-from schemas.evaluations.other_images import OtherImagesAccuracy
 from schemas.psychophysics import Psychophysics
 
 if TYPE_CHECKING:
@@ -31,28 +30,6 @@ SHOWN = ["evaluation_set", "trials", "image_condition"]
 ENDS = ["first", "first_seed", "second", "second_seed"]
 AGREE = ["first_accuracy", "second_accuracy", "observed", "expected", "kappa"]
 BOUNDS = ["kappa_low", "kappa_high"]
-
-
-def networks_on_sets(selection: Selection) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Networks of each evaluation set by condition and seed, with what each answered.
-
-    Yields
-    ------
-    evaluation_set : str
-    networks : DataFrame
-        A row for each, with what tells its condition, ``condition``, a short name for it, ``seed``
-        and ``answers`` (image,), index into the labels of the set.
-    """
-    query = OtherImagesAccuracy.proj("n_images")
-    plan = OtherImagesAccuracy.Plan
-    frame = network_frame(query, plan, selection, ["evaluation_set"], text=("evaluation_set",))
-    frame = frame.assign(condition=conditions(frame) if len(frame) else "")
-    for name, rows in frame.groupby("evaluation_set", sort=True):
-        place = pd.factorize(rows["condition"])[0]
-        rows = rows.iloc[np.argsort(place, kind="stable")]
-        keys = rows[["image_set", *HASHES, "seed", "evaluation_set"]].to_dict("records")
-        answers = [np.asarray((OtherImagesAccuracy & key).fetch1("answers")) for key in keys]
-        yield str(name), rows.assign(answers=pd.Series(answers, rows.index)).reset_index(drop=True)
 
 
 def shown_to_people(evaluation_set: str) -> list[tuple[str, str, Trials]]:
@@ -254,8 +231,8 @@ CONSISTENCY = register(
         read=consistency,
         by_seed=consistency_by_seed,
         table=consistency_table,
-        asked=OtherImagesAccuracy.planned,
-        lacks=("asks for", "test on other images; give it a list [[other_images]]"),
+        evaluation="other_images",
+        lacks=LACKS,
         compared=(Compared("kappa", _measure("error consistency with people")),),
         figures={
             "consistency": Drawing(consistency_figure, "error consistency of networks with people")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import STARS, figure_of_dots
 from pipeline.figures.drawing import with_caveat
-from pipeline.results.conditions import settings
+from pipeline.results.conditions import HASHES, conditions, settings
 from pipeline.results.frames import ORDER, network_frame, over_seeds, sort_frame
 from pipeline.results.registry import Compared, Drawing, Result, register
 from pipeline.results.tables import summary_table
@@ -17,6 +19,8 @@ from schemas.evaluations.other_images import OtherImagesAccuracy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+LACKS = ("asks for", "test on other images; give it a list [[other_images]]")
 
 
 def other_images_by_seed(selection: Selection) -> pd.DataFrame:
@@ -47,6 +51,28 @@ def other_images_by_label(selection: Selection) -> pd.DataFrame:
     return network_frame(query, plan, selection, columns, text=("evaluation_set", "label"))
 
 
+def networks_on_sets(selection: Selection) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Networks of each evaluation set by condition and seed, with what each answered.
+
+    Yields
+    ------
+    evaluation_set : str
+    networks : DataFrame
+        A row for each, with what tells its condition, ``condition``, a short name for it, ``seed``
+        and ``answers`` (image,), index into the labels of the set.
+    """
+    query = OtherImagesAccuracy.proj("n_images")
+    plan = OtherImagesAccuracy.Plan
+    frame = network_frame(query, plan, selection, ["evaluation_set"], text=("evaluation_set",))
+    frame = frame.assign(condition=conditions(frame) if len(frame) else "")
+    for name, rows in frame.groupby("evaluation_set", sort=True):
+        place = pd.factorize(rows["condition"])[0]
+        rows = rows.iloc[np.argsort(place, kind="stable")]
+        keys = rows[["image_set", *HASHES, "seed", "evaluation_set"]].to_dict("records")
+        answers = [np.asarray((OtherImagesAccuracy & key).fetch1("answers")) for key in keys]
+        yield str(name), rows.assign(answers=pd.Series(answers, rows.index)).reset_index(drop=True)
+
+
 def other_images_table(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each set and condition: mean ± SEM over seeds."""
     table = summary_table(frame, {"accuracy": "{:.3f}"})
@@ -73,7 +99,7 @@ OTHER_IMAGES = register(
         by_seed=other_images_by_seed,
         table=other_images_table,
         evaluation="other_images",
-        lacks=("asks for", "test on other images; give it a list [[other_images]]"),
+        lacks=LACKS,
         compared=(
             Compared("accuracy", lambda f: "accuracy on " + f["evaluation_set"].astype(str)),
         ),

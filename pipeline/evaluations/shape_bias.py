@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pipeline.evaluations.consistency import networks_on_sets, shown_to_people
+from pipeline.evaluations.consistency import shown_to_people
+from pipeline.evaluations.other_images import LACKS, networks_on_sets
 from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import STARS, figure_of_dots
 from pipeline.figures.drawing import with_caveat
@@ -18,7 +19,6 @@ from pipeline.results.tables import summary_table
 from regularized_training.behaviour.network_trials import as_trials, on_images
 from regularized_training.behaviour.shape_bias import cues_of, shape_bias
 from schemas.evaluation_set import EvaluationSet, ImageNames
-from schemas.evaluations.other_images import OtherImagesAccuracy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,8 +107,8 @@ SHAPE_BIAS = register(
         read=shape_bias_of_conditions,
         by_seed=shape_bias_by_seed,
         table=shape_bias_table,
-        asked=OtherImagesAccuracy.planned,
-        lacks=("asks for", "test on other images; give it a list [[other_images]]"),
+        evaluation="other_images",
+        lacks=LACKS,
         compared=(
             Compared("shape_bias", lambda f: "shape bias on " + f["evaluation_set"].astype(str)),
         ),
