@@ -21,7 +21,7 @@ from predictive_model.scoring.bootstrap import percentile_intervals
 from predictive_model.scoring.correlation import correlation
 from predictive_model.scoring.regression import RidgePath
 from regularized_training.alignment.gram import Gram, as_gram, require_same_images
-from regularized_training.alignment.pls import KernelPLS
+from regularized_training.alignment.pls import kernel_pls
 
 Method = Literal["pls", "ridge", "linear"]
 Over = Literal["neurons", "images", "splits"]
@@ -293,9 +293,8 @@ def _predictions(
                 f"{n_train} training images and {n_features} features"
             )
         gram = as_gram(features).products
-        for fit, held_out in zip(train, test, strict=True):
-            fitted = KernelPLS.fit(gram[np.ix_(fit, fit)], responses[fit], config.n_components)
-            yield fitted.predict(gram[np.ix_(held_out, fit)]), np.nan
+        said, _ = kernel_pls(gram, responses, train, test, config.n_components)
+        yield from ((of_split, np.nan) for of_split in said)
         return
     x = _explicit(features)
     if config.method == "linear" and x.shape[1] >= n_train:
@@ -349,14 +348,16 @@ def memory_needed(n_images: int, n_neurons: int, config: PredictivityConfig | No
     Examples
     --------
     >>> round(memory_needed(2560, 168) / 1e9, 2)
-    0.25
+    0.2
     """
     config = config or PredictivityConfig()
     n_train = round(config.train_fraction * n_images)
     kept = 2 * config.n_splits * (n_images - n_train + 1) * n_neurons
     if config.method == "pls":
-        # A split's products, centred, on their way there, and vectors of images.
-        at_work = 3 * n_train**2 + 4 * n_train * (n_neurons + 2 * config.n_components)
-        return 8 * (kept + at_work + n_train * (n_images - n_train))
+        # Of all splits responses, what is left of them, their products and one more on its way,
+        # and vectors of images; of one split the products of its test images.
+        vectors = 4 * n_neurons + 3 * config.n_components + 6
+        at_work = config.n_splits * (n_images * vectors + n_neurons**2)
+        return 8 * (2 * kept + at_work + 2 * n_images * (n_images - n_train))
     # The factor, and of a split its features, products, axes and the workspace of the latter.
     return 8 * (kept + 3 * n_images**2 + 7 * n_train**2 + 8 * n_train * n_neurons)

@@ -9,7 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from regularized_training.alignment.gram import Gram, as_gram, require_same_images
+from regularized_training.alignment.gram import (
+    NEGLIGIBLE,
+    Gram,
+    as_gram,
+    require_same_images,
+)
 
 ROUNDING = 1e-12
 
@@ -73,13 +78,25 @@ def procrustes_distance(a: NDArray | Gram, b: NDArray | Gram) -> float:
 
 def _axes(features: NDArray | Gram, whitening: float) -> NDArray[np.float64]:
     """Scores (image, direction) on the principal axes, whitened as far as is asked."""
-    gram = as_gram(features)
-    found = gram.factor
+    if isinstance(features, Gram) or features.shape[1] >= len(features):
+        gram = as_gram(features)
+        found, power = gram.factor, float(np.trace(gram.uncentred()))
+    else:
+        found, power = _few(np.asarray(features, np.float64))
     lengths = np.linalg.norm(found, axis=0)
-    if not len(lengths) or lengths[0] ** 2 <= ROUNDING * np.trace(gram.uncentred()):
+    if not len(lengths) or lengths[0] ** 2 <= ROUNDING * power:
         raise ValueError("features: all images have the same, expected some that differ")
     if whitening == 0:
         return found
     found = found / lengths[0]
     lengths = lengths / lengths[0]
     return found * ((1 - whitening) + whitening / lengths)
+
+
+def _few(features: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Scores on the principal axes, and the sum of squares, of fewer features than images."""
+    if not np.isfinite(features).all():
+        raise ValueError(f"features: {int((~np.isfinite(features)).sum())} are NaN or infinite")
+    axes, lengths, _ = np.linalg.svd(features - features.mean(0), full_matrices=False)
+    kept = lengths**2 > NEGLIGIBLE * lengths[0] ** 2
+    return axes[:, kept] * lengths[kept], float(np.square(features).sum())
