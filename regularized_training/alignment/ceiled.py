@@ -64,8 +64,7 @@ class Ceiling:
 
     @property
     def correlation(self) -> NDArray[np.float64] | None:
-        """Largest correlation to be expected, the root of the reliability; 0 where that is not
-        positive."""
+        """Largest correlation to be expected: the root of the reliability, or 0 if negative."""
         return None if self.reliability is None else np.sqrt(np.maximum(self.reliability, 0))
 
 
@@ -80,7 +79,7 @@ class CeiledScore:
     reliability : float or None
         Median over neurons.
     missing : str
-        Why there is none.
+        Why there is none, or none to divide by.
     """
 
     score: float
@@ -189,8 +188,9 @@ def ceiled(found: Predictivity | float, ceiling: Ceiling) -> CeiledScore:
     """
     if not isinstance(found, Predictivity):
         reliability = ceiling.reliability
-        median = None if reliability is None else float(np.median(reliability))
-        return CeiledScore(float(found), median, ceiling.missing)
+        if reliability is None:
+            return CeiledScore(float(found), None, ceiling.missing)
+        return _beside(float(found), reliability)
     if ceiling.reliability is None:
         return CeiledScore(found.score, None, ceiling.missing)
     n_neurons = found.correlation.shape[1]
@@ -200,7 +200,13 @@ def ceiled(found: Predictivity | float, ceiling: Ceiling) -> CeiledScore:
             "responses"
         )
     constant = [gap.neuron for gap in found.gaps if gap.kind == CONSTANT]
-    return CeiledScore(found.score, float(np.median(np.delete(ceiling.reliability, constant))))
+    return _beside(found.score, np.delete(ceiling.reliability, constant))
+
+
+def _beside(score: float, reliability: NDArray[np.float64]) -> CeiledScore:
+    median = float(np.median(reliability))
+    missing = "" if median > 0 else f"no signal: repeats agree by {median:.2g} only"
+    return CeiledScore(score, median, missing)
 
 
 def ratio_by_neuron(found: Predictivity, ceiling: Ceiling) -> NDArray[np.float64]:

@@ -245,7 +245,7 @@ class BehaviouralConsistency:
     reliability : float or None
         r_tt, of the halves with each other: Brain-Score's ceiling.
     missing : str
-        Why there is none.
+        Why there is none, or none to divide by.
     """
 
     raw: float
@@ -302,7 +302,9 @@ def i2n_consistency(
         halves = [i2n(h.hit_rates(), target, false_alarms) for h in people.halves(rng)]
         raw += [behavioural_correlation(seen, half) for half in halves]
         own.append(behavioural_correlation(*halves))
-    return BehaviouralConsistency(float(np.mean(raw)), float(np.mean(own)))
+    reliability = float(np.mean(own))
+    missing = "" if reliability > 0 else f"no signal: people agree by {reliability:.2g} only"
+    return BehaviouralConsistency(float(np.mean(raw)), reliability, missing)
 
 
 def _less_mean(values: NDArray[np.float64], target: NDArray[np.int64]) -> NDArray[np.float64]:

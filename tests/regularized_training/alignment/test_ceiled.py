@@ -152,6 +152,7 @@ def test_neurons_that_say_nothing_have_no_ratio_and_constant_ones_do_not_count()
     limit = Ceiling(np.array([0.9, 0.8, 0.0, -0.1, 0.0]))
     assert ceiled(found, limit).reliability == pytest.approx(0.4)
     assert np.isnan(ratio_by_neuron(found, limit)).tolist() == [False, False, True, True, True]
-    assert ceiled(0.3, Ceiling(np.zeros(2))).ratio is None
+    nothing = ceiled(0.3, Ceiling(np.zeros(2)))
+    assert nothing.ratio is nothing.explained is None and "repeats agree by 0" in nothing.missing
     with pytest.raises(ValueError, match="of 4 neurons, expected 5"):
         ceiled(found, Ceiling(np.ones(4)))
