@@ -41,7 +41,7 @@ lint: $(DEV_STAMP)  ## style and types
 bench: $(STAMP)  ## compare with named peers; nothing else should run meanwhile
 	$(PIP) -e '.[bench]'
 	@for script in training_throughput joint_step similarity score_intervals noise_evaluation attacks \
-			corruptions manipulations encoder_fit populate_overhead answers response_reading busy_machine image_loading; do \
+			predictivity corruptions manipulations encoder_fit populate_overhead answers response_reading busy_machine image_loading; do \
 		echo; $(BIN)/python -m benchmarks.$$script || exit 1; done
 
 clean:  ## remove the environment and the demo's files

@@ -8,6 +8,7 @@ repeat is missing, so that the numbers of repeats n_i may differ between images.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -211,27 +212,53 @@ def split_half_reliability(
         little signal; 0 for a constant neuron. Its root is the ceiling of the correlation with
         the mean over repeats.
     """
+    trials = checked_trials(trials)
+    # From the smallest value on, so that a constant neuron varies in no half.
+    values = trials.values.astype(np.float64)
+    values -= values.min(0)
+    r = np.zeros(trials.n_neurons)
+    for halves in random_halves(Repeats(values, trials.counts), n_splits=n_splits, seed=seed):
+        r += correlation(*halves) / n_splits
+    return spearman_brown(r, trials.counts)
+
+
+def random_halves(
+    trials: NDArray | Repeats, *, n_splits: int = N_SPLITS, seed: int = 0
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Mean responses (image, neuron) of two random halves of each image's repeats, split by split.
+
+    Where the number of repeats is odd, chance says which half is the larger, image by image.
+
+    Parameters
+    ----------
+    trials, n_splits, seed
+        See :func:`split_half_reliability`.
+    """
     if n_splits < 1:
         raise ValueError(f"n_splits: {n_splits}, expected at least 1")
     trials = checked_trials(trials)
     rng = np.random.default_rng(seed)
-    # From the smallest value on, so that a constant neuron varies in no half.
     n, values = trials.counts, trials.values.astype(np.float64)
-    values -= values.min(0)
     place = np.arange(n.max())
-    r = np.zeros(trials.n_neurons)
     for _ in range(n_splits):
-        # Where the number is odd, chance says which half is the larger: so neither is noisier.
         size = (n + rng.integers(0, 2, len(n))) // 2
         order = np.where(place < n[:, None], rng.random((len(n), len(place))), np.inf).argsort(1)
         rows = trials.starts[:, None] + order
-        halves = (
-            _means_of_rows(values, rows, half)
-            for half in (place < size[:, None], (place >= size[:, None]) & (place < n[:, None]))
-        )
-        r += correlation(*halves) / n_splits
-    smaller, larger = n // 2, n - n // 2
-    k = ((1 / smaller + 1 / larger) / 2).mean() / (1 / n).mean()
+        first, second = place < size[:, None], (place >= size[:, None]) & (place < n[:, None])
+        yield _means_of_rows(values, rows, first), _means_of_rows(values, rows, second)
+
+
+def spearman_brown(r: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Reliability k r / (1 + (k - 1) r) of the mean over repeats, from a correlation r of halves.
+
+    Parameters
+    ----------
+    r : array of any shape
+    counts : (image,) int
+        Repeats of each image, which decide k, see :func:`split_half_reliability`.
+    """
+    smaller, larger = counts // 2, counts - counts // 2
+    k = ((1 / smaller + 1 / larger) / 2).mean() / (1 / counts).mean()
     # Not below the reliability that would make the formula's denominator vanish.
     return np.maximum(k * r / (1 + (k - 1) * np.maximum(r, -1 / k)), -1.0)
 

@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from predictive_model.config import Config
+from regularized_training.alignment.gram import centred
 from regularized_training.lessons.similarity import (
     cosines_of,
     flatten_features,
@@ -171,7 +172,7 @@ def _cosines(
     return [cosines_of(total).cpu().numpy() for total in products]
 
 
-def centred_kernel_alignment(a: NDArray, b: NDArray) -> float:
+def centred_kernel_alignment(a: NDArray, b: NDArray, *, biased: bool = False) -> float:
     """CKA of two kernels (Kornblith et al. 2019), by the unbiased estimate of Song et al. 2012.
 
     HSIC(a, b) / sqrt(HSIC(a, a) HSIC(b, b)) with the diagonals left out, so that its
@@ -181,6 +182,9 @@ def centred_kernel_alignment(a: NDArray, b: NDArray) -> float:
     ----------
     a, b : (n, n)
         Symmetric, n at least 4.
+    biased : bool
+        With the diagonals, as Eq. 1 and 2 of Kornblith et al. 2019 are printed: to compare with
+        published values.
 
     Returns
     -------
@@ -192,11 +196,12 @@ def centred_kernel_alignment(a: NDArray, b: NDArray) -> float:
             f"shapes {a.shape} and {b.shape}: expected two square matrices of a size, of at least "
             f"{FEWEST} stimuli"
         )
-    own = [_unbiased_hsic(kernel, kernel) for kernel in (a, b)]
+    estimate = _biased_hsic if biased else _unbiased_hsic
+    own = [estimate(kernel, kernel) for kernel in (a, b)]
     for kernel, hsic in zip((a, b), own, strict=True):
         if hsic <= ROUNDING * np.square(kernel, dtype=np.float64).sum():
             return 0.0
-    return float(_unbiased_hsic(a, b) / np.sqrt(own[0] * own[1]))
+    return float(estimate(a, b) / np.sqrt(own[0] * own[1]))
 
 
 def _unbiased_hsic(a: NDArray, b: NDArray) -> float:
@@ -207,3 +212,8 @@ def _unbiased_hsic(a: NDArray, b: NDArray) -> float:
     n = len(a)
     total = a.sum() * b.sum() / ((n - 1) * (n - 2))
     return float((a * b).sum() + total - 2 / (n - 2) * (a.sum(0) @ b.sum(0)))
+
+
+def _biased_hsic(a: NDArray, b: NDArray) -> float:
+    """tr(K H L H) of Eq. 1 of Kornblith et al. 2019, without its factor 1 / (n - 1)^2."""
+    return float((centred(np.asarray(a, np.float64)) * centred(np.asarray(b, np.float64))).sum())
