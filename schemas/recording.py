@@ -7,7 +7,7 @@ from typing import Any
 import datajoint as dj
 import numpy as np
 
-from predictive_model.digest import array_digest
+from predictive_model.digest import array_digest, fingerprint
 from predictive_model.recordings.recording import TIERS, Recording, RecordingError, check_name
 from schemas.base import now, schema, transaction
 
@@ -130,6 +130,10 @@ class Scan(dj.Manual):
             r.neuron_ids,
             r.cortical_positions,
         )
+        about = ScanImages.described(r)
+        if about is not None:
+            groups = (about["group_names"], np.asarray(about["image_group"]).tolist())
+            digest = fingerprint(arrays=digest, groups=groups, degrees=r.degrees)
         present = (cls & {"scan": r.name}).to_arrays("digest")
         if len(present):
             if present[0] == digest:
@@ -167,6 +171,8 @@ class Scan(dj.Manual):
         with transaction(cls.connection):
             row["stimulus_set"] = StimulusSet.add(r.images)
             cls.insert1(row)
+            if about is not None:
+                ScanImages.insert1(about)
         return True
 
     @classmethod
@@ -230,6 +236,7 @@ class Scan(dj.Manual):
                 f"scan {row['scan']!r} has no trials here, only an encoder of its neurons"
             )
         images = (StimulusSet & {"stimulus_set": row["stimulus_set"]}).fetch1("images")
+        groups, degrees = ScanImages.of(row["scan"])
         return Recording(
             name=row["scan"],
             images=np.asarray(images),
@@ -246,4 +253,49 @@ class Scan(dj.Manual):
             species=row["species"],
             area=row["area"],
             simulated=bool(row["simulated"]),
+            image_groups=groups,
+            degrees=degrees,
         )
+
+
+@schema
+class ScanImages(dj.Manual):
+    """What a scan's images show, and how large they were shown; no row where neither is known."""
+
+    extends = "Scan"  # goes wherever its scan goes
+
+    definition = """
+        -> Scan
+        ---
+        degrees = null : float64     # of visual angle, that the images are wide
+        n_groups       : int32       # 0 where images have no groups
+        group_names    : json
+        image_group    : <npy@main>  # (n,) which of the names; no rows without groups
+    """
+
+    @classmethod
+    def described(cls, recording: Recording) -> dict[str, Any] | None:
+        """The row of a recording; None where it needs none."""
+        if recording.image_groups is None and recording.degrees is None:
+            return None
+        groups = recording.image_groups
+        shown = np.zeros(0, str) if groups is None else groups
+        names, place = np.unique(shown, return_inverse=True)
+        return dict(
+            scan=recording.name,
+            degrees=recording.degrees,
+            n_groups=len(names),
+            group_names=names.tolist(),
+            image_group=place.astype(np.int64),
+        )
+
+    @classmethod
+    def of(cls, scan: str) -> tuple[np.ndarray | None, float | None]:
+        """Groups of a scan's images, (n,) texts, and their width in degrees; None if not known."""
+        rows = (cls & {"scan": scan}).to_dicts()
+        if not rows:
+            return None, None
+        (row,) = rows
+        if not row["n_groups"]:
+            return None, row["degrees"]
+        return np.array(row["group_names"])[np.asarray(row["image_group"])], row["degrees"]

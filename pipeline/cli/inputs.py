@@ -37,9 +37,9 @@ def import_scan(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="An .npz file of arrays, a Sensorium file tree (folder or .zip), an .nwb file, or "
-            "a folder of such; several at once if you like. With --format of an installed package, "
-            "each is one scan."
+            help="An .npz file of arrays, a Sensorium file tree (folder or .zip), an .nwb file, an "
+            "assembly (.nc), or a folder of such; several at once if you like. With --format of an "
+            "installed package, each is one scan."
         ),
     ],
     name: Annotated[
@@ -50,8 +50,8 @@ def import_scan(
         typer.Option(
             "--format",
             "-f",
-            help="npz, sensorium, nwb, or that of an installed package; what it looks like by "
-            "default.",
+            help="npz, sensorium, nwb, assembly, or that of an installed package; what it looks "
+            "like by default.",
         ),
     ] = None,
     test_images: Annotated[
@@ -64,6 +64,9 @@ def import_scan(
     ] = 1,
     species: Annotated[str, typer.Option(help="For instance: macaque.")] = "",
     area: Annotated[str, typer.Option(help="For instance: V4.")] = "",
+    degrees: Annotated[
+        float | None, typer.Option(help="Degrees of visual angle that the images are wide.")
+    ] = None,
     responses: Annotated[
         str | None, typer.Option(help="NWB: take the responses of this name, or `units`.")
     ] = None,
@@ -95,7 +98,7 @@ def import_scan(
         list[str] | None,
         typer.Option(
             help="Further argument of the format's importer, as NAME=VALUE: a number, true, false, "
-            "other JSON, or else text; repeat it for several. Of npz, sensorium and nwb: "
+            "other JSON, or else text; repeat it for several. Of npz, sensorium, nwb and assembly: "
             "most_missing, negative, new_tiers, and more in docs/recordings.md."
         ),
     ] = None,
@@ -135,6 +138,7 @@ def import_scan(
             area=area,
             nwb=nwb,
             options=options,
+            degrees=degrees,
         )
 
     checked = _check_all(paths, read)

@@ -48,6 +48,8 @@ def write_arrays(recording: Recording, path: Path | str, *, overwrite: bool = Fa
         "species": np.array(r.species) if r.species else None,
         "area": np.array(r.area) if r.area else None,
         "simulated": np.array(True) if r.simulated else None,
+        "image_groups": r.image_groups,
+        "degrees": None if r.degrees is None else np.array(r.degrees),
     }
     given = {name: array for name, array in arrays.items() if array is not None}
     if objects := [name for name, array in given.items() if array.dtype.hasobject]:

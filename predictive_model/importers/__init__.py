@@ -44,8 +44,12 @@ __all__ = [
 ]
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-ENDINGS = {".npz": "npz", ".zip": "sensorium", ".nwb": "nwb"}
-EXPECTED = "an .npz file of arrays, a Sensorium file tree (folder or .zip) or an .nwb file"
+NETCDF3_SIGNATURES = (b"CDF\x01", b"CDF\x02")
+ENDINGS = {".npz": "npz", ".zip": "sensorium", ".nwb": "nwb", ".nc": "assembly"}
+EXPECTED = (
+    "an .npz file of arrays, a Sensorium file tree (folder or .zip), an .nwb file or an assembly "
+    "(.nc)"
+)
 
 
 def recognise_format(path: Path | str) -> str:
@@ -85,8 +89,10 @@ def _by_content(path: Path, ending: str | None) -> str | None:
     """Which of our own formats a file has, if any."""
     with path.open("rb") as file:
         start = file.read(len(HDF5_SIGNATURE))
+    if start.startswith(NETCDF3_SIGNATURES):
+        return "assembly"
     if start == HDF5_SIGNATURE:
-        return "nwb"
+        return "assembly" if ending == "assembly" else "nwb"
     if start.startswith(b"PK") and ending != "npz":
         try:
             with zipfile.ZipFile(path) as archive:
@@ -135,6 +141,7 @@ def scan_recording(
     format: str | None = None,
     nwb: NwbOptions | None = None,
     options: Mapping[str, Any] | None = None,
+    degrees: float | None = None,
     **common: Unpack[Common],
 ) -> tuple[Recording, ScanReport]:
     """Read a recording of any format, and report what is in it; see :func:`read_recording`."""
@@ -150,6 +157,8 @@ def scan_recording(
         )
         # Of our own formats nothing is left to merge: their importers did, to choose tiers.
         recording, merged = _with_pictures_once(recording)
+        if degrees is not None:
+            recording = replace(recording, degrees=degrees)
     except (RecordingError, PartError) as error:
         raise _of_file(path, error) from error
     return recording, report_of(recording, format=format, notes=(*notes, *merged))
@@ -161,6 +170,7 @@ def read_recording(
     format: str | None = None,
     nwb: NwbOptions | None = None,
     options: Mapping[str, Any] | None = None,
+    degrees: float | None = None,
     **common: Unpack[Common],
 ) -> Recording:
     """Read a recording from an ``.npz`` file, a Sensorium file tree, an NWB file, or another.
@@ -169,15 +179,18 @@ def read_recording(
     ----------
     path : Path or str
     format : str, optional
-        ``npz``, ``sensorium`` or ``nwb``, the name of another package's importer, or
-        ``module:object``; what the file looks like by default.
+        ``npz``, ``sensorium``, ``nwb`` or ``assembly``, the name of another package's importer,
+        or ``module:object``; what the file looks like by default.
     nwb : NwbOptions, optional
         What to take from an NWB file; of another format all are at their defaults.
     options : mapping, optional
         Further arguments of the format's importer: fields of
         :class:`~predictive_model.importers.import_options.ImportOptions` and, of array files,
         :class:`~predictive_model.importers.arrays.ArrayOptions`, of file trees
-        :class:`~predictive_model.importers.sensorium.SensoriumOptions`.
+        :class:`~predictive_model.importers.sensorium.SensoriumOptions`, of assemblies
+        :class:`~predictive_model.importers.assembly.AssemblyOptions`.
+    degrees : float, optional
+        Of visual angle, that images are wide; by default as the file says, if it does.
     **common
         See :class:`~predictive_model.importers.importer.Common`.
 
@@ -199,7 +212,9 @@ def read_recording(
     ...     read_recording(f"{folder}/toy.npz").n_neurons
     5
     """
-    return scan_recording(path, format=format, nwb=nwb, options=options, **common)[0]
+    return scan_recording(path, format=format, nwb=nwb, options=options, degrees=degrees, **common)[
+        0
+    ]
 
 
 def describe_recording(
@@ -227,11 +242,21 @@ def describe_recording(
 
 def _with_pictures_once(recording: Recording) -> tuple[Recording, tuple[str, ...]]:
     """The recording, of whichever importer, with each picture under one number."""
-    found = Recorded(recording.images, recording.image_index, recording.responses)
+    found = Recorded(
+        recording.images,
+        recording.image_index,
+        recording.responses,
+        image_groups=recording.image_groups,
+    )
     merge_equal_pictures(found)
     if not found.notes:
         return recording, ()
-    merged = replace(recording, images=found.images, image_index=found.image_index)
+    merged = replace(
+        recording,
+        images=found.images,
+        image_index=found.image_index,
+        image_groups=found.image_groups,
+    )
     return merged, tuple(found.notes)
 
 

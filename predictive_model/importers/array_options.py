@@ -10,7 +10,8 @@ from predictive_model.recordings.checks import RecordingError
 
 REQUIRED = {"images"}
 ONE_OF = ("trials", "responses")
-OF_SCAN = {"neuron_ids", "cortical_positions", "species", "area", "simulated", "image_names"}
+OF_IMAGES = {"image_names", "image_groups", "degrees"}
+OF_SCAN = {"neuron_ids", "cortical_positions", "species", "area", "simulated"} | OF_IMAGES
 OPTIONAL = {"image_index", "behaviour", "behaviour_names", "pupil", "tier"} | OF_SCAN
 KNOWN = REQUIRED | OPTIONAL | set(ONE_OF)
 
@@ -20,7 +21,7 @@ class ArrayOptions(ImportOptions):
 
     Attributes
     ----------
-    images, trials, responses, image_index, behaviour, pupil, tier : str, optional
+    images, trials, responses, image_index, image_groups, behaviour, pupil, tier : str, optional
         Names of the arrays that hold these, where they are called something else, or where there
         are several.
     ignore : str or tuple of str
@@ -33,6 +34,7 @@ class ArrayOptions(ImportOptions):
     trials: str | None = None
     responses: str | None = None
     image_index: str | None = None
+    image_groups: str | None = None
     behaviour: str | None = None
     pupil: str | None = None
     tier: str | None = None

@@ -25,9 +25,10 @@ and, in the second form, if there are any,
 
 ``behaviour`` (trial, k) and ``behaviour_names`` (k,), ``pupil`` (trial, 2), ``tier`` (trial,) of
 ``train``, ``validation`` and ``test``. ``neuron_ids`` (neuron,), ``cortical_positions``
-(neuron, 2 or 3), the texts ``species`` and ``area``, and ``simulated``, true or false, may stand in
-both. What each must hold is said in :class:`~predictive_model.recordings.recording.Recording`, what
-becomes of missing values and equal images in :mod:`~predictive_model.importers.usable`.
+(neuron, 2 or 3), ``image_groups`` (n,), the texts ``species`` and ``area``, the number ``degrees``,
+and ``simulated``, true or false, may stand in both. What each must hold is said in
+:class:`~predictive_model.recordings.recording.Recording`, what becomes of missing values and equal
+images in :mod:`~predictive_model.importers.usable`.
 :class:`~predictive_model.importers.array_options.ArrayOptions` takes arrays of other names.
 
     numpy.savez_compressed("scan.npz", images=images, responses=responses, image_index=shown)
@@ -55,6 +56,7 @@ from predictive_model.importers.usable import usable_recording
 from predictive_model.recordings.recording import Recording, RecordingError
 
 T = TypeVar("T")
+SMALL = {"image_index", "image_groups", "tier", "behaviour_names", "simulated", "degrees"}
 
 
 def read_arrays(
@@ -112,6 +114,7 @@ def scan_arrays(
         neuron_ids=arrays.get("neuron_ids"),
         behaviour_names=_names(arrays.get("behaviour_names")),
         cortical_positions=arrays.get("cortical_positions"),
+        image_groups=arrays.get("image_groups"),
     )
     _leave_out_blank_trials(found)
     return usable_recording(
@@ -120,6 +123,7 @@ def scan_arrays(
         species=_text(arrays, "species"),
         area=_text(arrays, "area"),
         simulated=_truth(arrays, "simulated"),
+        degrees=_number(arrays, "degrees"),
         options=options,
         asked=common,
     )
@@ -156,6 +160,8 @@ def describe_arrays(path: Path | str, *, options: ArrayOptions | None = None) ->
         pupil="pupil" in shapes,
         positions="cortical_positions" in shapes,
         simulated=_truth(small, "simulated"),
+        n_groups=len(np.unique(small.get("image_groups", []))),
+        degrees=_number(small, "degrees"),
     )
 
 
@@ -188,10 +194,7 @@ def _shapes(
                 raise _unreadable(path, error) from error
 
         shapes = {key: of(key, npy.read_header).shape for key in members}
-        small = {
-            key: of(key, npy.read_array)
-            for key in {"image_index", "tier", "behaviour_names", "simulated"} & set(members)
-        }
+        small = {key: of(key, npy.read_array) for key in SMALL & set(members)}
     return shapes, small
 
 
@@ -220,6 +223,15 @@ def _truth(arrays: dict[str, NDArray], key: str) -> bool:
             f"{key}: shape {value.shape} of {value.dtype}, expected one true or false"
         )
     return bool(value)
+
+
+def _number(arrays: dict[str, NDArray], key: str) -> float | None:
+    value = arrays.get(key)
+    if value is None:
+        return None
+    if value.ndim or value.dtype.kind not in "fiu":
+        raise RecordingError(f"{key}: shape {value.shape} of {value.dtype}, expected one number")
+    return float(value)
 
 
 def _are_integers_of_a_byte(images: NDArray) -> bool:

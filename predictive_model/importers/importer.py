@@ -24,6 +24,7 @@ IMPORTERS = Registry(
         "npz": f"{_HERE}.arrays:IMPORTER",
         "sensorium": f"{_HERE}.sensorium:IMPORTER",
         "nwb": f"{_HERE}.nwb:IMPORTER",
+        "assembly": f"{_HERE}.assembly:IMPORTER",
     },
 )
 

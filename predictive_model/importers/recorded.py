@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 # What each axis of each array goes by.
 AXES = {
     "images": ("image", "colour", "row", "column"),
+    "image_groups": ("image",),
     "image_index": ("trial",),
     "responses": ("trial", "neuron"),
     "behaviour": ("trial", "channel of behaviour"),
@@ -45,6 +46,7 @@ class Recorded:
     neuron_ids: NDArray | None = None
     behaviour_names: NDArray | Sequence[str] | None = None
     cortical_positions: NDArray | None = None
+    image_groups: NDArray | None = None
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

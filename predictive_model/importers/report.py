@@ -36,6 +36,10 @@ class ScanReport:
     behaviour : tuple of str
         Names of the behaviour columns.
     pupil, positions, simulated : bool
+    n_groups : int
+        Groups of images; 0 where they have none.
+    degrees : float, optional
+        Of visual angle, that images are wide.
     notes : tuple of str
         What is left out or unusual, in whole sentences.
     """
@@ -52,6 +56,8 @@ class ScanReport:
     pupil: bool = False
     positions: bool = False
     simulated: bool = False
+    n_groups: int = 0
+    degrees: float | None = None
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -66,6 +72,10 @@ class ScanReport:
         ]
         if self.n_repeated is not None:
             parts.append(f"{self.n_repeated} images repeated")
+        if self.n_groups:
+            parts.append(f"{self.n_groups} group{'s' if self.n_groups > 1 else ''} of images")
+        if self.degrees is not None:
+            parts.append(f"{self.degrees:g} degrees wide")
         if self.behaviour:
             parts.append(f"behaviour ({', '.join(self.behaviour)})")
         parts += [
@@ -120,6 +130,8 @@ def report_of(recording: Recording, *, format: str = "", notes: tuple[str, ...] 
         pupil=recording.pupil is not None,
         positions=recording.cortical_positions is not None,
         simulated=recording.simulated,
+        n_groups=0 if recording.image_groups is None else len(np.unique(recording.image_groups)),
+        degrees=recording.degrees,
         notes=(*notes, *_unusual(recording)),
     )
 

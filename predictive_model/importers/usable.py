@@ -25,6 +25,7 @@ def usable_recording(
     species: str = "",
     area: str = "",
     simulated: bool = False,
+    degrees: float | None = None,
     options: ImportOptions | None = None,
     asked: Common | None = None,
 ) -> tuple[Recording, tuple[str, ...]]:
@@ -34,7 +35,7 @@ def usable_recording(
     ----------
     found : Recorded
         The arrays; they are changed.
-    name, species, area, simulated
+    name, species, area, simulated, degrees
         As of :class:`~predictive_model.recordings.recording.Recording`, by what the file says.
     options : ImportOptions, optional
     asked : Common, optional
@@ -87,6 +88,8 @@ def usable_recording(
         species=asked.get("species") or species,
         area=asked.get("area") or area,
         simulated=simulated,
+        image_groups=found.image_groups,
+        degrees=degrees,
     )
     return recording, tuple(found.notes)
 
@@ -97,6 +100,12 @@ def merge_equal_pictures(found: Recorded) -> None:
     kept = first == np.arange(len(first))
     if kept.all():
         return
+    groups, of_first = found.image_groups, first[~kept]
+    if groups is not None and (groups[~kept] != groups[of_first]).any():
+        found.notes.append(
+            f"{int((groups[~kept] != groups[of_first]).sum())} images have the pixels of an image "
+            "of another group, and count to that"
+        )
     found.image_index = first[found.image_index]
     found.keep_images(kept)
     found.notes.append(

@@ -19,6 +19,33 @@ def check_name(name: str) -> None:
         raise RecordingError(f"name: {name!r}, expected only {allowed}")
 
 
+def checked_groups(groups: NDArray, n_images: int) -> NDArray[np.str_]:
+    """Names of the groups of images, (n,) texts, none of them empty."""
+    groups = np.asarray(groups)
+    if groups.shape != (n_images,) or groups.dtype.kind not in "USiu":
+        raise RecordingError(
+            f"image_groups: shape {groups.shape} of {groups.dtype}, expected ({n_images},) names, "
+            "one for each image"
+        )
+    groups = groups.astype(str)
+    if (unnamed := np.flatnonzero(groups == "")).size:
+        raise RecordingError(
+            f"image_groups: {len(unnamed)} images are in none, the first is number {unnamed[0]}; "
+            "name a group for each image"
+        )
+    return groups
+
+
+def checked_degrees(degrees: float) -> float:
+    """A width of images that is an angle."""
+    if not 0 < degrees <= 360:
+        raise RecordingError(
+            f"degrees: {degrees:g}, expected degrees of visual angle that the images are wide, "
+            "above 0 and at most 360"
+        )
+    return float(degrees)
+
+
 def check_images(images: NDArray) -> None:
     """Refuse images that are not (n, channels, height, width) uint8 or finite float32.
 

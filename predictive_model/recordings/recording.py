@@ -15,6 +15,8 @@ from predictive_model.recordings.checks import (
     check_distinct,
     check_images,
     check_name,
+    checked_degrees,
+    checked_groups,
     float_array,
 )
 from predictive_model.recordings.repeats import Repeats
@@ -143,6 +145,10 @@ class Recording:
         Where the neurons are, free text.
     simulated : bool
         True when no animal was involved. It follows every number made from this recording.
+    image_groups : (n,) str, optional
+        What each image shows, such as an object or a category, to draw images evenly from all.
+    degrees : float, optional
+        Of visual angle, that the images are wide.
 
     Raises
     ------
@@ -175,6 +181,8 @@ class Recording:
     species: str = ""
     area: str = ""
     simulated: bool = False
+    image_groups: NDArray[np.str_] | None = None
+    degrees: float | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -239,6 +247,10 @@ class Recording:
                 )
             positions = float_array("cortical_positions", positions, 2, rows="neurons")
             set_(self, "cortical_positions", positions)
+        if self.image_groups is not None:
+            set_(self, "image_groups", checked_groups(self.image_groups, len(images)))
+        if self.degrees is not None:
+            set_(self, "degrees", checked_degrees(self.degrees))
         # An image under two numbers is one image to the tiers.
         picture = equal_pictures(images)[self.image_index]
         tier = assign_tiers(picture) if self.tier is None else np.asarray(self.tier).astype(str)

@@ -92,8 +92,11 @@ def fit_images(images: NDArray, shape: tuple[int, int]) -> NDArray:
     return fit_pictures(images, shape)
 
 
-def fit_pictures(images: NDArray, shape: tuple[int, int]) -> NDArray:
-    """The same as :func:`fit_images`, of pictures of which some may be blank."""
+def fit_pictures(images: NDArray, shape: tuple[int, int], *, grey: bool = True) -> NDArray:
+    """The same as :func:`fit_images`, of pictures of which some may be blank.
+
+    Without ``grey`` those of colour stay so: (n, channels, height, width).
+    """
     if min(shape) < 1:
         raise ValueError(f"shape: {shape}, expected (height, width), each at least 1")
     height, width = images.shape[2:]
@@ -102,10 +105,11 @@ def fit_pictures(images: NDArray, shape: tuple[int, int]) -> NDArray:
     y, x = (height - rows) // 2, (width - columns) // 2
     images = images[:, :, y : y + rows, x : x + columns]
     whole = images.dtype == np.uint8
-    out = np.empty((len(images), 1, *shape), images.dtype)
+    channels = 1 if grey else images.shape[1]
+    out = np.empty((len(images), channels, *shape), images.dtype)
     for start in range(0, len(images), 256):  # bounds the memory of the floats
         part = images[start : start + 256].astype(np.float32)
-        if part.shape[1] == 3:
+        if part.shape[1] > channels:
             part = np.tensordot(part, LUMA, (1, 0))[:, None]
         if part.shape[2:] != tuple(shape):
             part = F.interpolate(

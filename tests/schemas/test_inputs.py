@@ -16,7 +16,7 @@ from predictive_model.recordings.recording import Recording, RecordingError
 from regularized_training.tasks.image_task import ImageTask
 from regularized_training.tasks.labelled_task import TaskError
 from schemas import encoding, training
-from schemas.recording import Scan, StimulusSet
+from schemas.recording import Scan, ScanImages, StimulusSet
 
 pytestmark = pytest.mark.database
 
@@ -43,6 +43,24 @@ def random_task(*, seed: int = 0) -> ImageTask:
     images = rng.integers(0, 256, (12, 3, 8, 8)).astype(np.uint8)
     labels = np.arange(12) % 3
     return ImageTask("letters", images[:9], labels[:9], images[9:], labels[9:], ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("degrees", [None, 8.0])
+@pytest.mark.parametrize("groups", [None, np.array(["bear", "car", "dog"] * 10)])
+def test_groups_and_degrees_belong_to_the_scan(
+    database: Database, groups: Any, degrees: float | None
+) -> None:
+    before = random_recording(image_groups=groups, degrees=degrees)
+    assert Scan.add(before, source="test") and not Scan.add(before, source="test")
+    after = Scan.load({"scan": "scan"})
+    assert after.degrees == degrees
+    if groups is None:
+        assert after.image_groups is None
+    else:
+        assert after.image_groups is not None and after.image_groups.tolist() == groups.tolist()
+    assert len(ScanImages()) == (groups is not None or degrees is not None)
+    with pytest.raises(RecordingError, match="another scan named 'scan'"):
+        Scan.add(replace(before, degrees=3.0), source="test")
 
 
 @pytest.mark.parametrize("extras", [True, False], ids=["with behaviour and pupil", "without"])

@@ -375,3 +375,43 @@ def test_other_files_are_refused(tmp_path):
         archive.writestr("responses", "text")
     with pytest.raises(RecordingError, match="'(images|responses)' is not an array"):
         read_arrays(path)
+
+
+def test_groups_and_degrees_come_back(write):
+    groups = np.array(["bear", "car"] * (N // 2))
+    path = write(**make(image_groups=groups, degrees=np.array(8)))
+    recording = read_arrays(path)
+    assert recording.image_groups.tolist() == groups.tolist() and recording.degrees == 8.0
+    assert read_recording(path, degrees=4).degrees == 4.0
+    said = str(describe_arrays(path))
+    assert "2 groups of images" in said and "8 degrees wide" in said
+
+
+def test_groups_may_be_called_otherwise(write):
+    path = write(**make(object_name=np.arange(N) % 3))
+    recording = read_recording(path, options={"image_groups": "object_name"})
+    assert recording.image_groups.tolist() == [str(i % 3) for i in range(N)]
+
+
+def test_merged_images_keep_the_group_of_the_first(write):
+    given = make(image_groups=np.array(["bear", "car"] * (N // 2)))
+    given["images"][1] = given["images"][0]
+    recording, report = scan_recording(write(**given))
+    assert recording.n_images == N - 1
+    assert recording.image_groups[:3].tolist() == ["bear", "bear", "car"]
+    assert any("1 images have the pixels of an image of another group" in n for n in report.notes)
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"image_groups": np.array(["a"] * (N - 1))}, "image_groups: shape"),
+        ({"image_groups": np.array(["a"] * (N - 1) + [""])}, "1 images are in none"),
+        ({"image_groups": np.zeros(N)}, "expected .* names"),
+        ({"degrees": np.array(0.0)}, "degrees: 0, expected"),
+        ({"degrees": np.ones(2)}, "degrees: shape"),
+    ],
+)
+def test_groups_and_degrees_that_cannot_be_are_refused(write, changes, said):
+    with pytest.raises(RecordingError, match=said):
+        read_arrays(write(**make(**changes)))

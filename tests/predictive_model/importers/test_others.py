@@ -80,7 +80,10 @@ def test_an_importer_that_recognises_nothing_has_to_be_named(path: Path) -> None
     [
         ("mylab_formats:broken", "returned a str, expected"),
         ("mylab_formats:number", "is 3, expected an Importer, or a module with scan"),
-        ("toys", "no part of this name is installed; expected one of npz, sensorium, nwb, toy"),
+        (
+            "toys",
+            "no part of this name is installed; expected one of npz, sensorium, nwb, assembly, toy",
+        ),
     ],
 )
 def test_what_is_no_importer_says_so_with_the_file(path: Path, format: str, message: str) -> None:
