@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from predictive_model.file_kinds import why_unreadable
 from regularized_training.tasks.image_files import luma
-from regularized_training.tasks.image_task import ImageTask, without_test_images
+from regularized_training.tasks.image_task import ImageTask, check_images, without_test_images
 from regularized_training.tasks.labelled_task import TaskError
 
 NEEDED = ("test_images", "test_labels", "classes")
@@ -60,6 +60,7 @@ def read_image_arrays(file: Path, *, grey: bool = False) -> ImageTask:
             "in their order"
         )
     images = found["test_images"]
+    check_images("test_images", images)
     none: dict[str, NDArray[Any]] = {
         "train_images": images[:0],
         "train_labels": np.empty(0, np.int64),

@@ -63,7 +63,7 @@ class ImageTask(LabelledTask):
         self._check_classes()
         for split in self.splits:
             images = np.ascontiguousarray(getattr(self, f"{split}_images"))
-            _check_images(f"{split}_images", images, may_be_none=split == "train")
+            check_images(f"{split}_images", images, may_be_none=split == "train")
             self._check_labels(split, len(images))
             object.__setattr__(self, f"{split}_images", images)
             if images.shape[1:] != self.train_images.shape[1:]:
@@ -112,7 +112,8 @@ def require_no_test_images(task: ImageTask) -> None:
         )
 
 
-def _check_images(field: str, images: NDArray, *, may_be_none: bool) -> None:
+def check_images(field: str, images: NDArray, *, may_be_none: bool = False) -> None:
+    """Refuse images of another shape or type, or none; TaskError begins with the field's name."""
     sizes = images.shape[1:] if may_be_none else images.shape
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in sizes:
         raise TaskError(

@@ -9,7 +9,7 @@ import pytest
 
 from regularized_training.robustness.autoattack.config import AutoAttackConfig
 from regularized_training.robustness.autoattack.ensemble import robust_accuracy
-from tests.real_data.cifar10_networks import Cifar10Network, cifar10_test_images
+from tests.real_data.cifar10 import cifar10_network, cifar10_test_images
 
 EPSILONS = {"Linf": 2 / 255, "L2": 0.5, "L1": 6.0}
 # Robust accuracy that pyautoattack finds on the first 100 test images: one start, seed 0, 20 steps,
@@ -33,7 +33,7 @@ THEIRS = {
 def test_each_attack_finds_what_the_reference_finds(
     data_folder: Path, name: str, norm: Any, attack: Any
 ) -> None:
-    network = Cifar10Network(data_folder / "cifar10_pool", name)
+    network = cifar10_network(data_folder, name)
     images, labels = cifar10_test_images(data_folder / "cifar10_test_lossless", 100)
     config = AutoAttackConfig(
         norm=norm,

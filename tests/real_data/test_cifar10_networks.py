@@ -16,7 +16,7 @@ from regularized_training.robustness.foolbox_compat import foolbox
 from regularized_training.robustness.noise import NoiseConfig, accuracy_under_noise
 from regularized_training.robustness.pgd import attack_in_balls, unit_starts
 from regularized_training.tasks.batches import to_float
-from tests.real_data.cifar10_networks import Cifar10Network, cifar10_test_images
+from tests.real_data.cifar10 import cifar10_network, cifar10_test_images
 
 NAMES = (
     *("resnet20_std", "resnet32_std", "resnet8_mlperf_std", "kw_small_linf8", "oval_base_kw"),
@@ -47,7 +47,7 @@ def test_accuracy_is_the_published_one_without_and_with_noise(
     name: str, data_folder: Path, measured: dict[str, Any], images: Images
 ) -> None:
     """Within .1 points of all 10,000 images; with noise, of 2,000 of them, within 2 or so."""
-    network = Cifar10Network(data_folder / "cifar10_pool", name)
+    network = cifar10_network(data_folder, name)
     pixels, labels = (part[:1000] if name in SLOW else part for part in images)
     with torch.inference_mode():
         parts = torch.from_numpy(pixels).split(500)
@@ -75,7 +75,7 @@ def test_accuracy_under_attack_is_the_published_one(
     images: Images,
 ) -> None:
     """Within 3 points: 20 steps of projected gradient descent on 500 images."""
-    network = Cifar10Network(data_folder / "cifar10_pool", name)
+    network = cifar10_network(data_folder, name)
     pixels, labels = (part[:500] for part in images)
     with without_parameter_gradients(network):
         model = foolbox.PyTorchModel(network, bounds=(0, 1), device="cpu")

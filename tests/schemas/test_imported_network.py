@@ -225,12 +225,12 @@ def test_a_deleted_network_is_taken_anew_and_never_trained() -> None:
     key = (training.TrainedNetwork & name_of("a")).keys()[0]
     before = training.TrainedNetwork.load(key).state_dict()
     deletion.Deletion((training.TrainedNetwork & key,)).execute()
-    assert populate.populate().failures == []
+    populate.compute(key, training.TrainedNetwork)
     after = training.TrainedNetwork.load(key).state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     deletion.Deletion((ImportedNetwork & name_of("a"),)).execute()  # as nobody should
-    (failure,) = populate.populate().failures
-    assert "imported network 'a' was deleted, and nobody can train it here" in failure.message
+    with pytest.raises(RuntimeError, match="'a' was deleted, and nobody can train it here"):
+        populate.compute(key, training.TrainedNetwork)
     taken = {one.table for one in deletion.of_imported_network("b").affected()}
     assert {"TrainedNetwork", "NoiseAccuracy", "TrainingPlan", "ImportedNetwork"} <= taken
     deletion.of_imported_network("b").execute()
