@@ -97,7 +97,8 @@ def shown_to_network(
     size : (int, int)
         Height and width of the network's images.
     degrees, field : float, optional
-        Width of the images, and of the network's field of view; images fill it without both.
+        Width of the images, and of the network's field of view; by default the same for both, so
+        that images are as wide as the network's and keep their proportions.
     scale : (float, float), optional
         Values that are black and white, by default of the set.
     device : str or torch.device
@@ -108,12 +109,10 @@ def shown_to_network(
     (batch, n_channels, *size) float32 Tensor in [0, 1]
     """
     scale = pixel_scale(images) if scale is None else scale
-    placed = degrees is not None and field is not None
+    width, of_network = (1.0, 1.0) if degrees is None or field is None else (degrees, field)
     for part in torch.from_numpy(images).split(batch):
-        seen = as_network_input(part.to(device), n_channels, None if placed else size, scale=scale)
-        if degrees is not None and field is not None:
-            seen = place_in_field(seen, degrees, field, size)
-        yield seen
+        seen = as_network_input(part.to(device), n_channels, None, scale=scale)
+        yield place_in_field(seen, width, of_network, size)
 
 
 def _middle(of_image: int, of_screen: int) -> tuple[slice, slice]:

@@ -209,7 +209,7 @@ def plan_grams(
     --------
     >>> plan = plan_grams({"V1": 100_000, "IT": 25_000}, 2560)
     >>> plan.in_file, round(plan.memory_bytes / 1e9, 1), round(plan.file_bytes / 1e9, 1)
-    (('V1',), 0.6, 1.0)
+    (('V1',), 0.5, 1.0)
     """
     sizes = {layer: 4 * n_images * _padded(n) for layer, n in n_features.items()}
     held, in_file = 0, set()

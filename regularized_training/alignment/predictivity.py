@@ -348,7 +348,7 @@ def memory_needed(n_images: int, n_neurons: int, config: PredictivityConfig | No
     Examples
     --------
     >>> round(memory_needed(2560, 168) / 1e9, 2)
-    0.2
+    0.18
     """
     config = config or PredictivityConfig()
     n_train = round(config.train_fraction * n_images)

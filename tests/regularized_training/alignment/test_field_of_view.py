@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from regularized_training.alignment.field_of_view import place_in_field, shown_to_network
+from regularized_training.teachers.stimuli import prepare_stimuli
 
 
 def test_an_image_of_half_the_field_is_half_as_wide_in_the_middle_of_grey() -> None:
@@ -27,12 +28,11 @@ def test_of_a_wider_image_the_middle_is_seen() -> None:
     torch.testing.assert_close(placed[0, 0], torch.arange(4.0, 12.0).repeat(8, 1))
 
 
-def test_images_that_fill_the_field_are_those_that_are_only_resized() -> None:
+def test_images_without_degrees_are_only_resized() -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 1, 12, 12)).astype(np.uint8)
-    plain = list(shown_to_network(images, 3, (8, 8), batch=2))
-    filling = list(shown_to_network(images, 3, (8, 8), degrees=8, field=8, batch=2))
-    assert [len(part) for part in plain] == [2, 2, 1]
-    torch.testing.assert_close(torch.cat(plain), torch.cat(filling))
+    shown = list(shown_to_network(images, 3, (8, 8), batch=2))
+    assert [len(part) for part in shown] == [2, 2, 1]
+    torch.testing.assert_close(torch.cat(shown), prepare_stimuli(images, 3, (8, 8)))
 
 
 @pytest.mark.parametrize(("degrees", "field"), [(0.0, 8.0), (0.01, 8.0)])
