@@ -224,7 +224,7 @@ def test_a_row_of_other_content_is_refused_or_kept_with_its_parts(
         assert len(experiment.Experiment & plan_key) == 1
         problems = operations.check_database(database).problems
     assert [(p.kind, p.problem) for p in problems] == [
-        ("parts", "has no rows in TrainedNetwork.Epoch")
+        ("parts", "has no rows in TrainedNetwork.Epoch or TrainedNetwork.Imported")
     ]
 
 
