@@ -243,7 +243,7 @@ def test_conditions_are_named_by_what_tells_them_apart() -> None:
 
 NOT_ASKED = (
     *("superclass-errors", "activations", "neural-prediction", "other-images", "people"),
-    *("autoattack", "corruptions", "manipulations"),
+    *("autoattack", "corruptions", "manipulations", "predictivity"),
 )
 # Of what the experiment asks for.
 TABLES = [

@@ -67,6 +67,7 @@ UNPLANNED = (
     "CorruptionAccuracy",
     "ManipulationAccuracy",
     "AutoAttackAccuracy",
+    "ScanPredictivity",
 )
 
 
