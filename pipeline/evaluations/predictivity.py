@@ -110,7 +110,7 @@ def predictivity_table(frame: pd.DataFrame) -> pd.DataFrame:
     return table if table["note"].any() else table.drop(columns="note")
 
 
-def _note(row: dict[str, Any]) -> str:
+def _note(row: dict[Any, Any]) -> str:
     said = [row["no_ceiling"]] if row["no_ceiling"] else []
     if row["taught"]:
         said.append("this scan taught the network")

@@ -244,7 +244,8 @@ def test_conditions_are_named_by_what_tells_them_apart() -> None:
 
 NOT_ASKED = (
     *("superclass-errors", "activations", "neural-prediction", "other-images", "people"),
-    *("autoattack", "corruptions", "manipulations", "consistency", "shape-bias", "soft-labels"),
+    *("autoattack", "corruptions", "manipulations", "predictivity"),
+    *("consistency", "shape-bias", "soft-labels"),
 )
 # Of what the experiment asks for.
 TABLES = [
