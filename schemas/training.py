@@ -23,7 +23,7 @@ from schemas.base import (
 from schemas.checkpoints import checkpoint_path
 from schemas.configurations import read_config
 from schemas.experiment import Seed  # noqa: F401 - named in definitions
-from schemas.images import ImageSet, Superclasses  # noqa: F401 - likewise
+from schemas.images import ImageSet, LabelSet, Superclasses  # noqa: F401 - likewise
 from schemas.imported_network import ImportedNetwork
 from schemas.stored import Attached, read_attached
 from schemas.teaching import Teacher
@@ -110,6 +110,14 @@ class TrainedNetwork(Computed):
             {EPOCH}
         """
 
+    class Labels(dj.Part):
+        """Labels that were learned in place of the right ones."""
+
+        definition = """
+            -> master
+            -> LabelSet
+        """
+
     class Imported(dj.Part):
         """What others trained, of a network that was not trained here."""
 
@@ -170,9 +178,13 @@ class TrainedNetwork(Computed):
         }
         if trained.lesson_state:
             row["lesson"] = Attached("lesson.safetensors", trained.lesson_to_bytes())
+        labels = trained.config.labels
         return Found(
             row,
-            {"Epoch": [_epoch_row(record) for record in trained.history]},
+            {
+                "Epoch": [_epoch_row(record) for record in trained.history],
+                "Labels": [{"label_set": labels}] if labels else [],
+            },
             device=device,
             origins=parts,
             seconds=trained.seconds,

@@ -115,16 +115,9 @@ def of_soft_labels(image_set: str) -> Deletion:
 
 
 def of_labels(image_set: str, name: str) -> Deletion:
-    """A label set, and the networks that learned it, whose settings name it by its content."""
+    """A label set, and the networks that learned it."""
     this = _named(LabelSet & {"image_set": image_set}, "label_set", name)
-    configs = TrainingConfig.proj("config").to_dicts()
-    digest = this.fetch1("digest")
-    learned = [
-        {"training_hash": row["training_hash"], "image_set": image_set}
-        for row in configs
-        if row["config"].get("labels_digest") == digest
-    ]
-    networks = (TrainedNetwork & learned).keys() if learned else []
+    networks = (TrainedNetwork & (TrainedNetwork.Labels & this.proj()).proj()).keys()
     return Deletion((*([TrainedNetwork & networks] if networks else []), this))
 
 

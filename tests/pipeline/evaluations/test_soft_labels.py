@@ -131,6 +131,8 @@ def test_networks_learn_labels_of_people_and_are_tested_by_the_right_ones(
     task = few_digits().with_label_sets({"worst": worst})
     described = TrainingConfig.model_validate(config)
     here = train(task, NetworkConfig(width=2), described, key["seed"])
+    learned = training.TrainedNetwork.Labels.proj().to_dicts()
+    assert learned == [{**key, "label_set": "worst"}]
     found = (training.TrainedNetwork.Epoch & key).fetch1("task_loss", "test_accuracy")
     assert found == pytest.approx((here.history[0].task_loss, here.history[0].test_accuracy))
     frame = results.accuracy()
