@@ -54,6 +54,8 @@ def predictivity_by_seed(selection: Selection) -> pd.DataFrame:
     pairs = zip(frame["scan_group"], frame["scan"], strict=True)
     taught = np.array([pair in members for pair in pairs], bool)
     label = frame["scan"].astype(str) + ", " + frame["metric"].astype(str)
+    few = frame["judging"].map({"all": "", "repeated": ", repeated", "test": ", test images"})
+    label += few.fillna("").astype(str)
     return frame.assign(
         judge=numbered(label, frame[["scan", *KEYS]]),
         area=frame["scan"].map(area).astype(object),

@@ -151,6 +151,8 @@ def score_by_scan(
 def images_that_judge(scan: Recording, config: ScanPredictivityConfig) -> NDArray[np.int64]:
     """Numbers of a scan's images by which networks are judged.
 
+    For RSA without those to which all neurons respond alike, as where all are silent.
+
     Raises
     ------
     ValueError
@@ -166,6 +168,8 @@ def images_that_judge(scan: Recording, config: ScanPredictivityConfig) -> NDArra
         images = scan.images_of("test")
     else:
         images = np.flatnonzero(n_shown >= (2 if config.images == "repeated" else 1))
+    if config.metric == "rsa":  # no correlation is defined with a pattern without contrast
+        images = images[np.ptp(scan.grouped_trials(images).mean(), axis=1) > 0]
     if len(images) < FEWEST:
         raise ValueError(
             f"images: {len(images)} of scan {scan.name!r} are {config.images}, expected at least "
@@ -246,7 +250,10 @@ def _ceiling(shown: Repeats, config: ScanPredictivityConfig) -> Ceiling:
     trials = None if n_once else shown
     if config.regression is not None:
         return neuron_ceiling(trials, seed=config.seed)
-    return metric_ceiling(lambda a, b: _similarity(a, b, config), trials, seed=config.seed)
+    try:
+        return metric_ceiling(lambda a, b: _similarity(a, b, config), trials, seed=config.seed)
+    except ValueError as error:  # of a half in which neurons are silent
+        return Ceiling(None, f"halves of the repeats cannot be compared: {error}")
 
 
 def _interval(
@@ -254,8 +261,14 @@ def _interval(
 ) -> tuple[float, float]:
     """By leaving out neurons: one that is drawn twice adds nothing to what they span."""
 
+    def similarity(kept: NDArray[np.bool_]) -> float:
+        try:
+            return _similarity(gram, means[:, kept], config)
+        except ValueError:  # to some image none of these neurons responds
+            return np.nan
+
     def similarities(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.array([[_similarity(gram, means[:, kept > 0], config)] for kept in weights])
+        return np.array([[similarity(kept > 0)] for kept in weights])
 
     low, high = jackknife_intervals(
         similarities, means.shape[1], n_resamples=config.n_resamples, seed=config.seed

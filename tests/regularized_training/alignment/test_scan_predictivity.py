@@ -123,6 +123,18 @@ def test_images_shown_once_have_not_the_ceiling_of_others() -> None:
     assert judged(some, "stage3", n_components=5, images="test").n_images == 40
 
 
+def test_rsa_leaves_out_images_to_which_neurons_are_silent() -> None:
+    values = np.array(brain().responses)
+    values[brain().image_index == 7] = 0
+    silent = replace(brain(), responses=values)
+    assert judged(silent, "stage3", metric="rsa").n_images == N - 1
+    few = (silent.image_index == 9) & (np.arange(len(values)) % REPEATS > 0)
+    values[few] = 0
+    found = judged(replace(brain(), responses=values), "stage3", metric="rsa")
+    assert found.n_images == N - 1 and np.isfinite(found.interval).all()
+    assert found.reliability is None and "halves of the repeats" in found.best.score.missing
+
+
 def test_groups_are_in_every_split_by_their_share() -> None:
     groups = np.where(np.arange(N) < 20, "rare", "common")
     scan = replace(brain(), image_groups=groups)
