@@ -68,6 +68,7 @@ UNPLANNED = (
     "CorruptionAccuracy",
     "ManipulationAccuracy",
     "AutoAttackAccuracy",
+    "WhiteBoxAccuracy",
 )
 
 
