@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
     from matplotlib.figure import Figure
@@ -94,7 +94,7 @@ class _Results:
     """Results as frames, each by its name: ``results.noise("li2019", scale="small")``.
 
     ``results.noise_by_seed`` has a row for each network. All take ``experiment``, ``scale`` and
-    ``user``, by default every experiment.
+    ``user``, by default every experiment; ``white_box_correlation`` takes ``hardened`` besides.
     """
 
     def __dir__(self) -> list[str]:
@@ -115,10 +115,13 @@ class _Results:
         read = known[name]
 
         def results(
-            experiment: str | None = None, scale: str | None = None, user: str | None = None
+            experiment: str | None = None,
+            scale: str | None = None,
+            user: str | None = None,
+            **further: Any,
         ) -> pd.DataFrame:
             require_active()
-            return read(Selection(experiment, scale, user))
+            return read(Selection(experiment, scale, user), **further)
 
         results.__name__, results.__doc__ = name, read.__doc__
         return results
@@ -156,12 +159,14 @@ def draw(
     *,
     user: str | None = None,
     scan: str | None = None,
+    hardened: Sequence[str] = (),
 ) -> None:
     """Draw a figure into a file, as ``neuroteach figure`` does."""
     from pipeline import figures
     from pipeline.experiments.selection import Selection
 
-    figures.draw(name, Path(path), Selection(experiment, scale, user), scan=scan)
+    selection = Selection(experiment, scale, user)
+    figures.draw(name, Path(path), selection, scan=scan, hardened=hardened)
 
 
 def figure(
@@ -171,12 +176,14 @@ def figure(
     *,
     user: str | None = None,
     scan: str | None = None,
+    hardened: Sequence[str] = (),
 ) -> Figure:
     """The same figure of matplotlib, to be changed or shown."""
     from pipeline import figures
     from pipeline.experiments.selection import Selection
 
-    return figures.figure(name, Selection(experiment, scale, user), scan=scan)
+    selection = Selection(experiment, scale, user)
+    return figures.figure(name, selection, scan=scan, hardened=hardened)
 
 
 def caveat(experiment: str | None = None, scale: str | None = None, user: str | None = None) -> str:

@@ -18,6 +18,10 @@ User = Annotated[
 ]
 Printed = Annotated[Format, typer.Option("--format", "-f", help="How it is printed.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to a file instead.")]
+Hardened = Annotated[
+    list[str] | None,
+    typer.Option(help="An imported network that was trained on adversarial images; repeatable."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")]
 CheckOnly = Annotated[bool, typer.Option("--dry-run", help="Check and report only.")]
 # Which encoder of a scan that has several.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.lazy import CONTEXT, LazyGroup, as_command
-from pipeline.cli.options import Experiment, Output, Printed, Scale, User
+from pipeline.cli.options import Experiment, Hardened, Output, Printed, Scale, User
 from pipeline.cli.printing import Format, err, plain, print_frame
 from pipeline.cli.session import Session, reporting_errors
 
@@ -48,20 +48,18 @@ def _results() -> None:
 
 
 def _printing(result: Result) -> Any:
-    @reporting_errors
-    def command(
-        experiment: Experiment = None,
-        scale: Scale = None,
-        user: User = None,
-        format: Printed = Format.table,
-        output: Output = None,
+    def printed(
+        of: tuple[str | None, str | None, str | None],
+        format: Format,
+        output: Path | None,
+        **further: Any,
     ) -> None:
         from pipeline.experiments.selection import Selection
         from pipeline.results.encoders import caveat
 
-        selection = Selection(experiment, scale, user)
+        selection = Selection(*of)
         with Session():
-            frame = result.read(selection)
+            frame = result.read(selection, **further)
             if frame.empty:
                 err.print(plain(result.why_nothing(selection)))
                 if format is Format.table and output is None:
@@ -73,7 +71,28 @@ def _printing(result: Result) -> Any:
             frame, format, output, title=result.heading(frame), caveat=said, table=result.table
         )
 
-    return command
+    @reporting_errors
+    def command(
+        experiment: Experiment = None,
+        scale: Scale = None,
+        user: User = None,
+        format: Printed = Format.table,
+        output: Output = None,
+    ) -> None:
+        printed((experiment, scale, user), format, output)
+
+    @reporting_errors
+    def command_of_hardened(
+        experiment: Experiment = None,
+        scale: Scale = None,
+        user: User = None,
+        hardened: Hardened = None,
+        format: Printed = Format.table,
+        output: Output = None,
+    ) -> None:
+        printed((experiment, scale, user), format, output, hardened=tuple(hardened or ()))
+
+    return command_of_hardened if result.takes_hardened else command
 
 
 def _figure_names(incomplete: str) -> list[str]:
@@ -95,6 +114,7 @@ def figure(
     scan: Annotated[
         str | None, typer.Option(help="Only this scan, in a figure of encoders.")
     ] = None,
+    hardened: Hardened = None,
 ) -> None:
     """Draw a figure.
 
@@ -115,5 +135,6 @@ def figure(
     if output is None:
         raise typer.BadParameter("name a file to draw it into", param_hint="--output")
     with Session():
-        figures.draw(name, output, Selection(experiment, scale, user), scan=scan)
+        selection = Selection(experiment, scale, user)
+        figures.draw(name, output, selection, scan=scan, hardened=tuple(hardened or ()))
     err.print(f"wrote {output}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def figure(name: str, selection: Selection, *, scan: str | None = None) -> Figure:
+def figure(
+    name: str, selection: Selection, *, scan: str | None = None, hardened: Sequence[str] = ()
+) -> Figure:
     """A figure, to be changed, shown or saved.
 
     Raises
@@ -28,16 +31,24 @@ def figure(name: str, selection: Selection, *, scan: str | None = None) -> Figur
     NothingToShowError
         If the results are not there yet.
     ValueError
-        If there is no such figure, or a scan is named for one that is not of encoders.
+        If there is no such figure, a scan is named for one that is not of encoders, or hardened
+        networks for one that does not tell them apart.
     """
-    _check(name, scan)
+    _check(name, scan, hardened)
     import matplotlib
 
     with matplotlib.rc_context(STYLE):
-        return figures()[name](selection, scan)
+        return figures()[name](selection, scan, hardened)
 
 
-def draw(name: str, path: Path, selection: Selection, *, scan: str | None = None) -> None:
+def draw(
+    name: str,
+    path: Path,
+    selection: Selection,
+    *,
+    scan: str | None = None,
+    hardened: Sequence[str] = (),
+) -> None:
     """Draw a figure into a file; its ending says which format.
 
     Raises
@@ -45,23 +56,24 @@ def draw(name: str, path: Path, selection: Selection, *, scan: str | None = None
     NothingToShowError
         If the results are not there yet.
     ValueError
-        If there is no such figure, the file's ending is not a format of figures, or a scan is
-        named for a figure that is not of encoders.
+        If there is no such figure, the file's ending is not a format of figures, a scan is named
+        for a figure that is not of encoders, or hardened networks for one that does not tell them
+        apart.
     """
-    _check(name, scan)
+    _check(name, scan, hardened)
     import matplotlib
     from matplotlib.figure import Figure
 
     formats = Figure().canvas.get_supported_filetypes()
     if path.suffix.lstrip(".").lower() not in formats:
         raise ValueError(f"{path}: ending {path.suffix!r}, expected one of {', '.join(formats)}")
-    drawn = figure(name, selection, scan=scan)
+    drawn = figure(name, selection, scan=scan, hardened=hardened)
     with matplotlib.rc_context(STYLE):
         path.parent.mkdir(parents=True, exist_ok=True)
         drawn.savefig(path)
 
 
-def _check(name: str, scan: str | None) -> None:
+def _check(name: str, scan: str | None, hardened: Sequence[str]) -> None:
     known = figures()
     if name not in known:
         raise ValueError(f"figure: {name!r}, expected one of {', '.join(sorted(known))}")
@@ -70,6 +82,12 @@ def _check(name: str, scan: str | None) -> None:
         raise ValueError(
             f"scan: {scan!r}, but the figure {name!r} is of all scans; leave it out, or draw "
             f"one of {', '.join(of_encoders)}"
+        )
+    telling = sorted(n for n, drawing in known.items() if drawing.takes_hardened)
+    if hardened and name not in telling:
+        raise ValueError(
+            f"hardened: {', '.join(hardened)}, but the figure {name!r} does not tell hardened "
+            f"networks apart; leave it out, or draw one of {', '.join(telling)}"
         )
 
 

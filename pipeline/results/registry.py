@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GROUP = "neuroteach.results"
-Read = Callable[[Selection], "pd.DataFrame"]
+Read = Callable[..., "pd.DataFrame"]
 PLAN_FIRST = "nothing planned yet; run `neuroteach experiment add`"
 
 
@@ -53,18 +53,25 @@ class Drawing:
     question : str
         What it shows.
     of_encoders : bool
+    takes_hardened : bool
+        Whether it is told which imported networks are hardened, see :class:`Result`.
     """
 
     draw: Callable[..., Figure] | str
     question: str
     of_encoders: bool = False
+    takes_hardened: bool = False
 
-    def __call__(self, selection: Selection, scan: str | None = None) -> Figure:
+    def __call__(
+        self, selection: Selection, scan: str | None = None, hardened: Sequence[str] = ()
+    ) -> Figure:
         """Draw it."""
         draw = self.draw
         if isinstance(draw, str):
             module, _, name = draw.partition(":")
             draw = getattr(importlib.import_module(module), name)
+        if self.takes_hardened:
+            return draw(selection, hardened)
         return draw(selection, scan) if self.of_encoders else draw(selection)
 
 
@@ -95,6 +102,12 @@ class Result:
         Of an experiment whose plan is empty: "asks for", "attack; give it a list [[attacks]]". By
         default that its file lacks the settings of the evaluation, or else that it trains no
         network.
+    why : callable, optional
+        Called with a selection of which all was planned: why there are no rows; by default that
+        nothing is computed yet.
+    takes_hardened : bool
+        Whether `read` takes ``hardened`` too: names of imported networks that were trained on
+        adversarial images, which their files do not tell.
     compared : tuple of Compared
         Columns of the frame by seed in which conditions are compared.
     figures : dict of str to Drawing
@@ -116,6 +129,8 @@ class Result:
     evaluation: str | None = None
     asked: Callable[[Any], Any] | None = None
     lacks: tuple[str, str] | None = None
+    why: Callable[[Selection], str] | None = None
+    takes_hardened: bool = False
     compared: tuple[Compared, ...] = ()
     figures: Mapping[str, Drawing] = field(default_factory=dict)
     further: Mapping[str, Read] = field(default_factory=dict)
@@ -142,6 +157,8 @@ class Result:
             name = selection.experiment
             who = f"experiment {name} {verb} no" if name else f"no experiment {verb} a"
             return f"{who} {what}"
+        if self.why is not None:
+            return self.why(selection)
         return "nothing computed yet; run `neuroteach populate`"
 
     def _lacks(self) -> tuple[str, str]:

@@ -1,7 +1,9 @@
 """Foolbox's projected gradient descent, with a ball of its own size around each image.
 
 Foolbox takes one radius for all images of a call. Here it is a tensor that spreads over an image,
-in the two places where it counts: where to start, and how far to go. All else is Foolbox's own.
+in the two places where it counts: where to start, and how far to go. Gradients may be means over
+passes through a network with noise of its own. All else is Foolbox's own, but for the L1 ball:
+Foolbox shrinks a perturbation to it, here the closest point is taken.
 """
 
 from __future__ import annotations
@@ -13,17 +15,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from regularized_training.robustness.autoattack.geometry import into_ball
 from regularized_training.robustness.foolbox_compat import eagerpy as ep
 from regularized_training.robustness.foolbox_compat import foolbox
 from regularized_training.robustness.noise import unit_noise
 
 
 class _InBalls(foolbox.attacks.gradient_descent_base.BaseGradientDescent):
-    """Starts in each image's own ball."""
+    """Starts in each image's own ball, and follows the mean gradient of several passes."""
 
-    def __init__(self, start: Tensor | None, **settings: Any) -> None:
+    def __init__(self, start: Tensor | None, *, eot: int = 1, **settings: Any) -> None:
         super().__init__(random_start=start is not None, **settings)
-        self.start = start
+        self.start, self.eot = start, eot
+
+    def value_and_grad(self, loss_fn: Any, x: ep.Tensor) -> tuple[ep.Tensor, ep.Tensor]:
+        """Means over passes: expectation over transformations, Athalye et al. 2018."""
+        value, gradient = super().value_and_grad(loss_fn, x)
+        for _ in range(self.eot - 1):
+            further = super().value_and_grad(loss_fn, x)
+            value, gradient = value + further[0], gradient + further[1]
+        return value / self.eot, gradient / self.eot
 
     def get_random_start(self, x0: ep.Tensor, epsilon: Any) -> ep.Tensor:
         """The point of the ball of radius 1, in that of each image."""
@@ -48,7 +59,15 @@ class L2InBalls(_InBalls, foolbox.attacks.L2ProjectedGradientDescentAttack):
         return x0 + (x - x0) * ep.astensor(shrunk)
 
 
-PGD_ATTACKS = {"L2": L2InBalls, "Linf": LinfInBalls}
+class L1InBalls(_InBalls, foolbox.attacks.L1ProjectedGradientDescentAttack):
+    """L1; a step is along the gradient, scaled to its length in L1."""
+
+    def project(self, x: ep.Tensor, x0: ep.Tensor, epsilon: Any) -> ep.Tensor:
+        """The closest point in the ball, with pixels in 0 to 1."""
+        return ep.astensor(into_ball(x.raw, x0.raw, epsilon.flatten(), "L1"))
+
+
+PGD_ATTACKS: dict[str, Any] = {"L2": L2InBalls, "Linf": LinfInBalls, "L1": L1InBalls}
 
 
 def attack_in_balls(
@@ -58,9 +77,10 @@ def attack_in_balls(
     radii: Tensor,
     *,
     norm: str,
-    step_size: float,
+    step_size: float | Tensor,
     steps: int,
     start: Tensor | None = None,
+    eot: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Attack images by projected gradient descent, each within a radius of its own.
 
@@ -71,12 +91,15 @@ def attack_in_balls(
     labels : (n,) Tensor
         Their classes; any other answer is adversarial.
     radii : (n,) Tensor
-    norm : {"L2", "Linf"}
-    step_size : float
-        Length of a step.
+    norm : {"L2", "Linf", "L1"}
+    step_size : float or (n,) Tensor
+        Length of a step, for all images or for each.
     steps : int
     start : (n, channels, height, width) Tensor, optional
         Where to start from, in a ball of radius 1 (:func:`unit_starts`); at the image by default.
+    eot : int
+        Passes through a network with noise of its own that gradients are averaged over, and logits
+        where success is judged.
 
     Returns
     -------
@@ -85,12 +108,19 @@ def attack_in_balls(
     success : (n,) bool Tensor
         Whether they are adversarial.
     """
-    attack = PGD_ATTACKS[norm](start, abs_stepsize=step_size, steps=steps)
+    if isinstance(step_size, Tensor):
+        length: Any = ep.astensor(step_size.to(images.dtype).view(-1, 1, 1, 1))
+    else:
+        length = step_size
+    attack = PGD_ATTACKS[norm](start, abs_stepsize=length, steps=steps, eot=eot)
     sizes: Any = radii.to(images.dtype).view(-1, 1, 1, 1)  # Foolbox's types know of numbers only
     attacked = attack.run(model, images, foolbox.Misclassification(labels), epsilon=sizes)
     attacked = attack.project(ep.astensor(attacked), ep.astensor(images), sizes).raw
     with torch.no_grad():
-        return attacked, model(attacked).argmax(1) != labels
+        logits = model(attacked)
+        for _ in range(eot - 1):
+            logits = logits + model(attacked)
+        return attacked, logits.argmax(1) != labels
 
 
 def unit_starts(index: NDArray[np.int64], shape: tuple[int, ...], seed: int, norm: str) -> Tensor:

@@ -126,6 +126,7 @@ def test_everything_planned_is_computed_and_nothing_else() -> None:
         "AdversarialDistance": (12, 12),
         "AttackChecks": (12, 12),
         "AutoAttackAccuracy": (0, 0),
+        "WhiteBoxAccuracy": (0, 0),
         "OtherImagesAccuracy": (0, 0),
         "SoftLabelScores": (0, 0),
     }
@@ -246,6 +247,7 @@ NOT_ASKED = (
     *("superclass-errors", "activations", "neural-prediction", "other-images", "people"),
     *("autoattack", "corruptions", "manipulations", "predictivity"),
     *("consistency", "shape-bias", "soft-labels"),
+    *("white-box", "white-box-correlation"),
 )
 # Of what the experiment asks for.
 TABLES = [

@@ -20,7 +20,7 @@ def size(change: Tensor, norm: str) -> Tensor:
     return flat.norm(dim=1) if norm == "L2" else flat.abs().sum(1)
 
 
-def into_ball(images: Tensor, origin: Tensor, epsilon: float, norm: str) -> Tensor:
+def into_ball(images: Tensor, origin: Tensor, epsilon: float | Tensor, norm: str) -> Tensor:
     """Points of balls around images, with pixels in 0 to 1.
 
     The closest one for L-inf and L1; for L2 the closest of the ball, cut to what pixels can be,
@@ -30,26 +30,29 @@ def into_ball(images: Tensor, origin: Tensor, epsilon: float, norm: str) -> Tens
     ----------
     images, origin : (n, channels, height, width) Tensor
         `origin` in [0, 1].
-    epsilon : float
-        Radius.
+    epsilon : float or (n,) Tensor
+        Radius, of all balls or of each.
     norm : {"Linf", "L2", "L1"}
     """
     change = images - origin
+    radii = torch.as_tensor(epsilon, dtype=images.dtype, device=images.device).view(-1, 1, 1, 1)
     if norm == "Linf":
-        change = change.clamp(-epsilon, epsilon)
+        change = change.clamp(-radii, radii)
     elif norm == "L2":
-        shrunk = (epsilon / size(change, "L2").clamp(min=1e-12)).clamp(max=1)
-        change = change * shrunk.view(-1, 1, 1, 1)
+        longer = size(change, "L2").clamp(min=1e-12).view(-1, 1, 1, 1)
+        change = change * (radii / longer).clamp(max=1)
     else:
-        change = _into_l1_ball(change.flatten(1), origin.flatten(1), epsilon).view_as(origin)
+        flat = _into_l1_ball(change.flatten(1), origin.flatten(1), radii.flatten(1).double())
+        change = flat.view_as(origin)
     return (origin + change).clamp(0, 1)
 
 
-def _into_l1_ball(change: Tensor, origin: Tensor, epsilon: float) -> Tensor:
+def _into_l1_ball(change: Tensor, origin: Tensor, epsilon: Tensor) -> Tensor:
     """Proposition 2.1 of Croce and Hein 2021: sign(u) min(max(|u| - lambda, 0), room).
 
     The lengths sum to epsilon, or lambda is 0. Their sum falls with lambda in straight pieces,
-    which meet where a length becomes 0 and where it becomes what the pixel has room for.
+    which meet where a length becomes 0 and where it becomes what the pixel has room for. Radii are
+    (n, 1) or (1, 1).
     """
     length = change.abs().double()
     room = torch.where(change > 0, 1 - origin, origin).double()

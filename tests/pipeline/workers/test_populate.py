@@ -69,6 +69,7 @@ UNPLANNED = (
     "ManipulationAccuracy",
     "AutoAttackAccuracy",
     "ScanPredictivity",
+    "WhiteBoxAccuracy",
 )
 
 
