@@ -103,10 +103,10 @@ def white_box_correlation(selection: Selection, hardened: Sequence[str] = ()) ->
         For each judge, attack and strength the correlation ``r`` over ``n`` networks with its 95 %
         interval by Fisher's transformation, from ``low`` to ``high``, and ``p`` of a two-tailed
         t-test. ``accuracy`` is white-box accuracy as it is, over clean accuracy, or ``given
-        clean``: the partial correlation given clean accuracy z,
-        r_xy.z = (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2)). ``networks`` are all, or, where some are hardened, those that are not. Without rows where
-        fewer than four networks have both measures (five for the partial correlation), or one of
-        them is the same for all.
+        clean``: the partial correlation r_xy.z given clean accuracy z, which is
+        (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2)). ``networks`` are all, or, where some
+        are hardened, those that are not. Without rows where fewer than four networks have both
+        measures (five for the partial correlation), or one of them is the same for all.
     """
     rows = []
     for names, pool in white_box_and_predictivity(selection, hardened).groupby(POOL, sort=False):
