@@ -246,7 +246,7 @@ def test_conditions_are_named_by_what_tells_them_apart() -> None:
 NOT_ASKED = (
     *("superclass-errors", "activations", "neural-prediction", "other-images", "people"),
     *("autoattack", "corruptions", "manipulations", "consistency", "shape-bias", "soft-labels"),
-    *("white-box", "white-box-correlation"),
+    *("white-box", "white-box-correlation", "composite"),
 )
 # Of what the experiment asks for.
 TABLES = [
