@@ -247,7 +247,7 @@ NOT_ASKED = (
     *("superclass-errors", "activations", "neural-prediction", "other-images", "people"),
     *("autoattack", "corruptions", "manipulations", "predictivity"),
     *("consistency", "shape-bias", "soft-labels"),
-    *("white-box", "white-box-correlation"),
+    *("white-box", "white-box-correlation", "composite"),
 )
 # Of what the experiment asks for.
 TABLES = [

@@ -12,6 +12,7 @@ import pytest
 from neuroteach import results
 from pipeline.database.opening import Database
 from pipeline.evaluations import white_box_correlation as tested
+from pipeline.evaluations.composite import COMPOSITE
 from pipeline.evaluations.white_box import MEAN
 from pipeline.experiments.adding import add_experiment
 from pipeline.experiments.file import ExperimentSettings
@@ -140,6 +141,11 @@ def test_a_pool_is_planned_computed_and_correlated(database: Database, tmp_path:
     images = np.random.default_rng(0).integers(0, 256, (40, 1, 12, 12)).astype(np.uint8)
     values = images.reshape(40, -1)[:, :5].astype(np.float32)
     Scan.add(Recording("v1", images, np.arange(40), values, area="V1"), source="test")
+    trials = np.repeat(values, 4, 0) + np.random.default_rng(1).normal(0, 9, (160, 5))
+    shown = np.repeat(np.arange(40), 4)
+    tier = np.where(shown < 10, "test", "train")
+    repeated = Recording("v4", images, shown, trials.astype(np.float32), tier=tier, area="V4")
+    Scan.add(repeated, source="test")
     described = tiny_experiment().model_dump(mode="json", exclude_unset=True)
     hardened = {"method": "pgd", "epsilon": 0.01, "steps": 1}
     entries: list[dict[str, Any]] = [
@@ -149,14 +155,26 @@ def test_a_pool_is_planned_computed_and_correlated(database: Database, tmp_path:
     described |= {"recordings": [], "network": {"width": 2}, "noise": [], "teachers": entries}
     weak = {"n_images": "all", "steps": 2, "radii": {"Linf": 0.02}, "strengths": [1]}
     judge = {"scan": "v1", "layers": ["stage1"], "n_components": 2, "n_splits": 2}
-    described |= {"white_box": weak, "predictivity": judge}
+    described |= {"white_box": weak, "predictivity": [judge, {**judge, "scan": "v4"}]}
     assert add_experiment(ExperimentSettings.model_validate(described), name="p", scale="smoke")
     nothing_yet = tested.CORRELATION.why_nothing(Selection("p"))
     assert nothing_yet.startswith("white-box accuracy of 0 networks, predictivity of 0")
     assert populate.populate(Selection("p")).failures == []
     both = results.white_box_and_predictivity("p")
-    assert len(both) == 5 and both["hardened"].sum() == 1 and set(both["measure"]) == {"score"}
-    found = results.white_box_correlation("p").set_index(["networks", "accuracy"])
+    assert len(both) == 10 and both["hardened"].sum() == 2
+    measures = both.drop_duplicates("judge").set_index("judge")["measure"].to_dict()
+    assert measures == {"v1, pls": "score", "v4, pls": "explained"}
+    found = results.white_box_correlation("p")
+    found = found[found["measure"] == "score"].set_index(["networks", "accuracy"])
     assert found.loc[("all", "white-box"), "n"] == 5
     assert found.loc[("without hardened", "white-box"), "n"] == 4
     draw("white-box-correlation", tmp_path / "f.png", Selection("p"))
+
+    ranked = results.composite("p")
+    assert ranked["rank"].tolist() == [1, 2, 3, 4, 5] and set(ranked["parts"]) == {"v4, pls"}
+    stored = results.predictivity_by_seed("p").dropna(subset=["explained"])
+    positive = stored["explained"].where(stored["score"] > 0, 0)
+    np.testing.assert_allclose(sorted(ranked["score"]), sorted(positive), atol=1e-6)
+    with pytest.raises(ValueError, match="parts: v1, pls, expected regressions with a ceiling"):
+        results.composite("p", parts=["v1, pls"])
+    assert len(COMPOSITE.table(ranked)) == 5  # type: ignore[misc]
