@@ -27,7 +27,8 @@ from schemas.catalogue import Catalogue
 pytestmark = [pytest.mark.database, pytest.mark.xdist_group("version3")]
 
 FIXTURE = Path(__file__).resolve().parents[2] / "fixtures" / "version3"
-LATER = (  # columns of results
+LATER = (
+    "imported_network",  # columns of results
     "distorted",
     "statistics",
     "part",
