@@ -13,7 +13,6 @@ from pipeline.experiments.selection import Selection
 from pipeline.results.conditions import CONDITION, HASHES, conditions
 from pipeline.results.registry import Result, register
 from schemas.evaluations.base import EVALUATIONS
-from schemas.evaluations.predictivity import ScanPredictivity
 
 NETWORK = ["image_set", *HASHES, "seed"]
 VALUES = ["score", "low", "high", "rank", "rank_low", "rank_high", "first"]
@@ -83,8 +82,9 @@ def composite(selection: Selection, parts: Sequence[str] = ()) -> pd.DataFrame:
 def _arrays(key: Any, scan: str, settings: str) -> dict[str, Any]:
     """Correlations and reliabilities of one network."""
     of_network = dict(zip(NETWORK, key, strict=True))
+    judged: Any = EVALUATIONS["predictivity"]()
     row: dict[str, Any] = (
-        ScanPredictivity & of_network & {"scan": scan, "predictivity_hash": settings}
+        judged & of_network & {"scan": scan, "predictivity_hash": settings}
     ).fetch1()
     return row
 
