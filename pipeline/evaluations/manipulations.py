@@ -153,7 +153,9 @@ def examples_figure(selection: Selection) -> Figure:
         config = read_config(ManipulationConfig, row["config"], row["needs"])
         images, labels = ImageSet.images_of({"image_set": image_set}, config.part)
         made = example_pictures(images, labels, config)
-        sheets += [(f"{image_set}: {name.replace('_', ' ')}", at) for name, at in made.items()]
+        sheets += [
+            (f"{image_set}: {name.replace('_', ' ')}", made[name]) for name in RANK if name in made
+        ]
     figure = new_figure((7.5, 0.7 + 1.15 * len(sheets)))
     axes = figure.subplots(len(sheets), 1, squeeze=False)[:, 0]
     for ax, (title, at) in zip(axes, sheets, strict=True):

@@ -90,13 +90,15 @@ def show_pictures(
     """Pictures beside each other, (height, width, 1 or 3) each, and perhaps a word below each."""
     import numpy as np
 
-    _, width, channels = pictures[0].shape
-    row = np.concatenate(list(pictures), axis=1)
+    height, width, channels = pictures[0].shape
+    gap = np.full((height, max(1, width // 16), channels), 255, np.uint8)
+    row = np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], axis=1)
     ax.imshow(row.squeeze(2) if channels == 1 else row, cmap="gray", vmin=0, vmax=255)
     if not below:
         ax.set_axis_off()
         return
-    ax.set_xticks([width * (place + 0.5) - 0.5 for place in range(len(pictures))], below)
+    centres = (width - 1) / 2 + np.arange(len(pictures)) * (width + gap.shape[1])
+    ax.set_xticks(centres, below)
     ax.set_yticks([])
     ax.tick_params(length=0, labelsize=7)
     for side in ax.spines.values():
