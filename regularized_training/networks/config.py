@@ -61,8 +61,9 @@ class NetworkConfig(Config):
     weights_digest: str = added("", since="0.2.0", pattern=rf"^([0-9a-f]{{{DIGITS}}})?$")
     options: dict[str, JsonValue] = added({}, since="0.2.0")
     low_pass: float = added(0.0, since="0.2.0", ge=0, le=100)
-    mean: tuple[float, ...] = added((), since="0.2.0")
-    std: tuple[float, ...] = added((), since="0.2.0")
+    # Not strict: a list of JSON, which a validator has looked at before, is taken for Python's.
+    mean: tuple[float, ...] = added((), since="0.2.0", strict=False)
+    std: tuple[float, ...] = added((), since="0.2.0", strict=False)
 
     @model_validator(mode="before")
     @classmethod
