@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
 from predictive_model.config import Config, added
 from regularized_training.networks.registry import check_architecture, library_of
@@ -17,14 +17,6 @@ from regularized_training.networks.registry import check_architecture, library_o
 WEIGHTS_FILES = (".safetensors", ".pth", ".pt")
 GIVEN = ("n_channels", "n_classes", "width", "weights")  # to a builder, so no options
 DIGITS = 16
-
-
-def _as_tuple(value: Any) -> Any:
-    """A list as JSON has it, which is taken for Python's once a validator has seen all settings."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-Constants = Annotated[tuple[float, ...], BeforeValidator(_as_tuple)]
 
 
 class NetworkConfig(Config):
@@ -69,8 +61,8 @@ class NetworkConfig(Config):
     weights_digest: str = added("", since="0.2.0", pattern=rf"^([0-9a-f]{{{DIGITS}}})?$")
     options: dict[str, JsonValue] = added({}, since="0.2.0")
     low_pass: float = added(0.0, since="0.2.0", ge=0, le=100)
-    mean: Constants = added((), since="0.2.0")
-    std: Constants = added((), since="0.2.0")
+    mean: tuple[float, ...] = added((), since="0.2.0")
+    std: tuple[float, ...] = added((), since="0.2.0")
 
     @model_validator(mode="before")
     @classmethod
@@ -115,6 +107,12 @@ class NetworkConfig(Config):
         if self.weights_digest:
             del described["weights"]
         return described
+
+    @field_validator("mean", "std", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: Any) -> Any:
+        """Take lists: where all settings were looked at before, those of JSON are Python's."""
+        return tuple(value) if isinstance(value, list) else value
 
 
 def is_file_name(weights: str) -> bool:
