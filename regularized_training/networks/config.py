@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
 from predictive_model.config import Config, added
 from regularized_training.networks.registry import STEMS, check_architecture, library_of
@@ -124,6 +124,12 @@ class NetworkConfig(Config):
         if self.weights_digest:
             del described["weights"]
         return described
+
+    @field_validator("mean", "std", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: Any) -> Any:
+        """Take lists: where all settings were looked at before, those of JSON are Python's."""
+        return tuple(value) if isinstance(value, list) else value
 
 
 def is_file_name(weights: str) -> bool:
