@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pipeline.experiments.selection import Selection
-from pipeline.figures.curves import error_bars, styled
-from pipeline.figures.drawing import from_zero, legend_below, new_figure, with_caveat
+from pipeline.figures.curves import error_bars, figure_of_attacks
+from pipeline.figures.drawing import with_caveat
 from pipeline.results.conditions import numbered
 from pipeline.results.frames import (
     ORDER,
@@ -78,32 +78,15 @@ def _shown(counts: pd.Series) -> pd.Series:
 def autoattack_figure(selection: Selection) -> Figure:
     """Robust accuracy against the ball's radius; at 0 that of the same images without an attack."""
     frame = AUTOATTACK.frame(selection)
-    panels = list(frame.groupby(["image_set", "attack_name"], sort=False))
-    figure = new_figure((max(6.6, 0.6 + 3.9 * len(panels)), 4.4))
-    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-    for ax, ((image_set, name), group) in zip(axes, panels, strict=True):
-        for label, line, rows in styled(group):
-            clean = rows.iloc[[0]]
-            sem = pd.concat([clean["clean_accuracy_sem"], rows["robust_accuracy_sem"]])
-            ax.errorbar(
-                [0.0, *rows["epsilon"]],
-                [*clean["clean_accuracy"], *rows["robust_accuracy"]],
-                yerr=sem.fillna(0),
-                label=label,
-                **line,
-                marker="o",
-                markersize=3,
-                linewidth=1.2,
-                capsize=2,
-            )
-        ax.set_xlabel("radius of the ball (pixels in 0 to 1)")
-        from_zero(ax)
-        ax.set_title(f"{image_set}, {name}", fontsize=9)
-    axes[0].set_ylabel("robust accuracy")
-    legend_below(figure, *axes)
+    groups = frame.groupby(["image_set", "attack_name"], sort=False)
     title = f"Robust accuracy against an ensemble of attacks; {error_bars(frame)}"
-    figure.suptitle(with_caveat(title, selection), fontsize=9)
-    return figure
+    return figure_of_attacks(
+        [(f"{image_set}, {name}", rows) for (image_set, name), rows in groups],
+        "robust_accuracy",
+        "epsilon",
+        ("radius of the ball (pixels in 0 to 1)", "robust accuracy"),
+        with_caveat(title, selection),
+    )
 
 
 AUTOATTACK = register(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pipeline.experiments.selection import Selection
-from pipeline.figures.curves import error_bars, styled
-from pipeline.figures.drawing import from_zero, legend_below, new_figure, with_caveat
+from pipeline.figures.curves import error_bars, figure_of_attacks
+from pipeline.figures.drawing import with_caveat
 from pipeline.results.conditions import numbered
 from pipeline.results.frames import (
     ORDER,
@@ -99,31 +99,16 @@ def white_box_table(frame: pd.DataFrame) -> pd.DataFrame:
 def white_box_figure(selection: Selection) -> Figure:
     """Accuracy against the strength of attacks; at 0 that of the same images without one."""
     frame = WHITE_BOX.frame(selection)
-    panels = list(frame.groupby(["image_set", "attack", "norm"], sort=False))
-    figure = new_figure((max(6.6, 0.6 + 3.1 * len(panels)), 4.4))
-    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
-    for ax, ((image_set, attack, norm), group) in zip(axes, panels, strict=True):
-        for label, line, rows in styled(group):
-            clean = rows.iloc[[0]]
-            ax.errorbar(
-                [0.0, *rows["attack_strength"]],
-                [*clean["clean_accuracy"], *rows["accuracy"]],
-                yerr=pd.concat([clean["clean_accuracy_sem"], rows["accuracy_sem"]]).fillna(0),
-                label=label,
-                **line,
-                marker="o",
-                markersize=3,
-                linewidth=1.2,
-                capsize=2,
-            )
-        ax.set_xlabel("strength (published radius: 1)")
-        from_zero(ax)
-        ax.set_title(f"{image_set}, {attack}\n{norm}", fontsize=8)
-    axes[0].set_ylabel("accuracy under attack")
-    legend_below(figure, *axes)
+    groups = frame.groupby(["image_set", "attack", "norm"], sort=False)
+    panels = [(f"{images}, {attack}\n{norm}", rows) for (images, attack, norm), rows in groups]
     title = f"Accuracy under weak white-box attacks; {error_bars(frame)}"
-    figure.suptitle(with_caveat(title, selection), fontsize=9)
-    return figure
+    return figure_of_attacks(
+        panels,
+        "accuracy",
+        "attack_strength",
+        ("strength (published radius: 1)", "accuracy under attack"),
+        with_caveat(title, selection),
+    )
 
 
 WHITE_BOX = register(

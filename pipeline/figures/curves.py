@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pipeline.figures.drawing import colour_map, new_figure
+from pipeline.figures.drawing import colour_map, from_zero, legend_below, new_figure
 from pipeline.results.conditions import CONDITION, conditions
 
 if TYPE_CHECKING:
@@ -128,6 +128,53 @@ def figure_of_dots(
         dots(ax, rows, value)
         ax.set_title(name, fontsize=9)
     axes[-1].set_xlabel(label)
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def figure_of_attacks(
+    panels: Sequence[tuple[str, pd.DataFrame]],
+    value: str,
+    at: str,
+    labels: tuple[str, str],
+    title: str,
+) -> Figure:
+    """Accuracy against how strong attacks are, panels beside each other; at 0 without an attack.
+
+    Parameters
+    ----------
+    panels : sequence of (str, DataFrame)
+        Title of each panel, and its rows over seeds, with ``clean_accuracy`` beside the value and
+        with standard errors of both.
+    value, at : str
+        Columns of the two axes.
+    labels : (str, str)
+        Of the horizontal and of the vertical axis.
+    title : str
+        Of the whole.
+    """
+    figure = new_figure((max(6.6, 0.6 + 3.5 * len(panels)), 4.4))
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for ax, (name, group) in zip(axes, panels, strict=True):
+        for label, line, rows in styled(group):
+            clean = rows.iloc[[0]]
+            sem = pd.concat([clean["clean_accuracy_sem"], rows[f"{value}_sem"]])
+            ax.errorbar(
+                [0.0, *rows[at]],
+                [*clean["clean_accuracy"], *rows[value]],
+                yerr=sem.fillna(0),
+                label=label,
+                **line,
+                marker="o",
+                markersize=3,
+                linewidth=1.2,
+                capsize=2,
+            )
+        ax.set_xlabel(labels[0])
+        from_zero(ax)
+        ax.set_title(name, fontsize=9)
+    axes[0].set_ylabel(labels[1])
+    legend_below(figure, *axes)
     figure.suptitle(title, fontsize=9)
     return figure
 
