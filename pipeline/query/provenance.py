@@ -309,7 +309,8 @@ class _Tree:
         links = []
         for part in (t for t in tables_here().values() if t.master == node.table):
             rows = self.rows(part.name, node.key)
-            node.parts[part.name.removeprefix(f"{node.table}.")] = len(rows)
+            if rows:
+                node.parts[part.name.removeprefix(f"{node.table}.")] = len(rows)
             if all(parent == node.table for parent, _ in _references(part.name)):
                 continue
             for row in rows:

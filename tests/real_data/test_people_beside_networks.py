@@ -29,7 +29,7 @@ from regularized_training.behaviour.trial_files import read_trials
 from regularized_training.behaviour.trials import Trials
 from regularized_training.tasks.evaluation_files import read_evaluation_set
 from regularized_training.tasks.evaluation_set import EvaluationSet
-from tests.real_data.cifar10_networks import Cifar10Network, cifar10_test_images
+from tests.real_data.cifar10 import cifar10_network, cifar10_test_images
 
 FIRST = 2000
 
@@ -122,7 +122,7 @@ def test_cross_entropy_to_people(
     images, _ = cifar10_test_images(data_folder / "cifar10_test_lossless", FIRST)
     people = people_of_cifar10(data_folder)
     people = SoftLabels(people.counts[:FIRST], people.labels[:FIRST])
-    network = Cifar10Network(data_folder / "cifar10_pool", name)
+    network = cifar10_network(data_folder, name)
     scores = score_beside_people(network, images, people, SoftLabelsConfig())
     assert scores.people_entropy == pytest.approx(0.150217, abs=1e-6)
     found = (scores.cross_entropy, scores.label_loss, scores.accuracy)

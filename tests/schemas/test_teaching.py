@@ -123,6 +123,7 @@ def test_everything_planned_is_computed_and_nothing_else() -> None:
         "ManipulationAccuracy": (0, 0),
         "LayerSimilarity": (12, 12),
         "NeuralPrediction": (0, 0),
+        "ScanPredictivity": (0, 0),
         "AdversarialDistance": (12, 12),
         "AttackChecks": (12, 12),
         "AutoAttackAccuracy": (0, 0),

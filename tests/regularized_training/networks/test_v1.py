@@ -289,7 +289,7 @@ def test_it_stands_before_the_networks_of_others_that_say_where() -> None:
         (
             {"replaces": ["first"]},
             {"normalised": False},
-            "v1: given, but .*Others does not begin with .*Normalise, which standardises",
+            "v1: given, but .*Others does not begin with .*Normalise, which that is for",
         ),
     ],
 )
