@@ -79,7 +79,7 @@ def test_a_network_that_nobody_taught_has_no_scan() -> None:
     tree = provenance("TrainedNetwork", ["teacher = none", "seed = 0"])
     assert not find(tree, "Scan")
     (group,) = find(tree, "ScanGroup")
-    assert (group.parts, group.sources) == ({"Member": 0, "Source": 0}, [])
+    assert (group.parts, group.sources) == ({}, [])
 
 
 def test_a_key_as_datajoint_and_pandas_have_it_selects_the_row() -> None:
