@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.evaluations.predictivity import predictivity_by_seed
 from pipeline.evaluations.white_box import MEAN, white_box_by_seed
 from pipeline.experiments.selection import Selection
-from pipeline.figures.drawing import new_figure, with_caveat
+from pipeline.figures.drawing import name_dots, new_figure, with_caveat
 from pipeline.results.conditions import CONDITION, HASHES, conditions
 from pipeline.results.registry import Drawing, NothingToShowError, Result, register
 from schemas.evaluations.base import EVALUATIONS
@@ -219,8 +219,7 @@ def _scatter(ax: Any, pool: pd.DataFrame) -> None:
             **{"markerfacecolor": face, "color": "#0072B2", "markersize": 5, "label": label},
         )
     x, y = pool["predictivity"].to_numpy(float), pool["white_box_accuracy"].to_numpy(float)
-    for place in zip(x, y, pool["network"], strict=True):
-        ax.annotate(place[2], place[:2], (4, 2), textcoords="offset points", fontsize=6)
+    name_dots(ax, x, y, pool["network"])
     slope, at_0 = np.polyfit(x, y, 1)
     ends = np.array([x.min(), x.max()])
     ax.plot(ends, slope * ends + at_0, color="#666666", linewidth=1)

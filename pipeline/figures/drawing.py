@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.experiments.selection import Selection
@@ -60,6 +60,13 @@ def legend_below(figure: Figure, *axes: Any, columns: int | None = None) -> None
         frameon=False,
         fontsize=8,
     )
+
+
+def name_dots(ax: Any, x: Iterable[float], y: Iterable[float], names: Iterable[str]) -> None:
+    """A name beside each dot, with room for that of the last one."""
+    for *place, name in zip(x, y, names, strict=True):
+        ax.annotate(name, place, (4, 2), textcoords="offset points", fontsize=6)
+    ax.margins(x=0.15)
 
 
 def log_scales(ax: Any) -> None:
