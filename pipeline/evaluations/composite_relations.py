@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.evaluations.accuracy import accuracy_by_seed
 from pipeline.evaluations.composite import COMPOSITE, composite
 from pipeline.experiments.selection import Selection
-from pipeline.figures.drawing import name_dots, new_figure, with_caveat
+from pipeline.figures.drawing import name_dots, new_panels, with_caveat
 from pipeline.results.conditions import CONDITION, HASHES, conditions
 from pipeline.results.registry import Drawing, NothingToShowError, Result, register
 from schemas.evaluations.base import EVALUATIONS
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 KEYS = ["image_set", *HASHES]  # of a network, whatever its seed
 FEWEST = 4  # networks of a pool
+PANELS = 4  # of a figure, in a row
 MEASURES = {"accuracy": "accuracy on test images", "simplicity": "1 / ln(longest path)"}
 STATISTICS = ["r", "low", "high", "p", "n"]
 AVERAGED = ["score", "low", "high", "accuracy"]
@@ -138,10 +139,8 @@ def _figure(selection: Selection, measure: str) -> Figure:
     said = composite_relations(selection)
     said = said[said["measure"] == measure].set_index("image_set")
     pools = list(networks.groupby("image_set", sort=False))
-    figure = new_figure((max(4.4, 3.9 * len(pools)), 4.3))
-    for ax, (image_set, pool) in zip(
-        figure.subplots(1, len(pools), squeeze=False)[0], pools, strict=True
-    ):
+    figure, axes = new_panels(len(pools), PANELS, (max(4.4, 3.9 * min(len(pools), PANELS)), 4.3))
+    for ax, (image_set, pool) in zip(axes, pools, strict=True):
         x, y = pool[measure].to_numpy(float), pool["score"].to_numpy(float)
         reach = np.abs(pool[["low", "high"]].to_numpy(float).T - y)
         ax.errorbar(x, y, yerr=reach, fmt="o", color="#0072B2", ecolor="#BBBBBB", markersize=5)

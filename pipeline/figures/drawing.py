@@ -23,6 +23,24 @@ def new_figure(size: tuple[float, float]) -> Figure:
     return Figure(figsize=size, layout="constrained")
 
 
+def new_panels(n: int, in_a_row: int, size: tuple[float, float]) -> tuple[Figure, list[Any]]:
+    """A figure of so many panels, some in a row and the others below; `size` is a row's, in inches.
+
+    Returns
+    -------
+    figure : Figure
+    axes : list of Axes
+        As many as asked for.
+    """
+    columns = min(n, in_a_row)
+    rows = -(-n // columns)
+    figure = new_figure((size[0], rows * size[1]))
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for ax in axes[n:]:
+        ax.remove()
+    return figure, axes[:n]
+
+
 def colour_map(name: str) -> Colormap:
     """Colours from matplotlib."""
     from matplotlib import colormaps
