@@ -136,8 +136,8 @@ def predictivity_figure(selection: Selection) -> Figure:
     for ax, ((_, setting), rows) in zip(axes, panels, strict=True):
         _bars(ax, rows)
         first = rows.iloc[0]
-        said = [f"{first['area']}, {int(first['n_neurons'])} neurons", str(first["judge"])]
-        ax.set_title("\n".join([*said, *([setting] if setting else [])]), fontsize=8)
+        said = [f"{first['area']}, {int(first['n_neurons'])} neurons", first["judge"], setting]
+        ax.set_title("\n".join(str(part) for part in said if part), fontsize=8)
     title = "Neural predictivity; whiskers: 95 % over neurons; lines: ceilings"
     figure.suptitle(with_caveat(title, selection), fontsize=9)
     return figure
