@@ -117,14 +117,14 @@ def white_box_accuracy(
         for part in in_batches(chosen, config.batch_size):
             x = to_float(torch.from_numpy(images[part]).to(device))
             y = torch.from_numpy(labels[part]).to(device)
-            rows = (asked.logits(x).argmax(1) == y).nonzero()[:, 0]
+            correct = asked.logits(x).argmax(1) == y
             stands = np.zeros((*radii.shape, len(part)), bool)
-            of_batch = rows.cpu().numpy()
-            if len(rows):
+            of_batch = correct.cpu().numpy()
+            if of_batch.any():
                 stands[..., of_batch] = _attacked(
-                    model, x[rows], y[rows], part[of_batch], norms, radii, config, eot
+                    model, x[correct], y[correct], part[of_batch], norms, radii, config, eot
                 )
-            right.append(np.isin(np.arange(len(part)), of_batch))
+            right.append(of_batch)
             withstood.append(stands)
     return WhiteBoxAccuracy(
         index=chosen,
