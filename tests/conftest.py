@@ -8,7 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
@@ -17,6 +17,7 @@ from pipeline.database.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.database.opening import Database
+    from tests.schema_pool import SchemaPool
     from tests.tiny_experiment import Worker
 
 DATA_VARIABLE = "NEUROTEACH_DATA"
@@ -131,53 +132,47 @@ def settings(new_settings: Callable[[Path], Settings], tmp_path: Path) -> Settin
 
 
 @pytest.fixture(scope="session")
-def declarations(
+def schema_pool(
     new_settings: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[Settings], None]:
-    """Declares all tables in a schema by the statements that declared them in the first one.
+) -> Iterator[SchemaPool]:
+    """Schemas with all tables, for tests that are not about how tables are made."""
+    from tests.schema_pool import SchemaPool
 
-    To the server that is a tenth of the work of opening an empty database.
-    """
-    from pipeline.database.connection import Connection
-    from pipeline.database.opening import connect, open_database
+    pool = SchemaPool(new_settings(tmp_path_factory.mktemp("declared")))
+    yield pool
+    pool.close()
 
-    first = new_settings(tmp_path_factory.mktemp("declared"))
-    sent: list[bytes] = []
-    query = Connection.query
 
-    def recording(self: Connection, sql: str, args: Any = (), *more: Any, **options: Any) -> Any:
-        done = query(self, sql, args, *more, **options)
-        if sql.split(maxsplit=1)[0].upper() in ("CREATE", "ALTER", "COMMENT", "INSERT"):
-            sent.append(self._conn.cursor().mogrify(sql, args or None))
-        return done
+@pytest.fixture(scope="session")
+def new_tables(
+    new_settings: Callable[[Path], Settings], schema_pool: SchemaPool
+) -> Callable[[Path], Settings]:
+    """Makes settings as `new_settings` does, with all tables in their schema, and no rows."""
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Connection, "query", recording)
-        open_database(first).close()
-    script = b";\n".join(sent)
+    def made(home: Path) -> Settings:
+        settings = new_settings(home)
+        schema_pool.declare(settings)
+        return settings
 
-    def declare(settings: Settings) -> None:
-        connection = connect(settings)
-        names = (name.schema_name.encode() for name in (first, settings))
-        with connection._conn.cursor() as cursor:
-            cursor.execute(script.replace(*names))
-        connection._conn.commit()
-        connection.close()
-
-    return declare
+    return made
 
 
 @pytest.fixture
-def database(settings: Settings, declarations: Callable[[Settings], None]) -> Iterator[Database]:
-    """An open database without any rows; its schema is dropped afterwards."""
+def with_tables(settings: Settings, schema_pool: SchemaPool) -> Iterator[Settings]:
+    """The test's `settings`, with all tables in their schema, and no rows."""
+    schema_pool.declare(settings)
+    yield settings
+    schema_pool.take_back(settings)
+
+
+@pytest.fixture
+def database(with_tables: Settings) -> Iterator[Database]:
+    """An open database without any rows."""
     from pipeline.database.opening import open_database
 
-    declarations(settings)
-    with open_database(settings) as opened:
-        try:
-            yield opened
-        finally:
-            opened.connection.query(f'DROP SCHEMA "{settings.schema_name}" CASCADE')
+    opened = open_database(with_tables)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")

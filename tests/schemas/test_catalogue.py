@@ -126,21 +126,18 @@ def test_origins_of_columns_are_known(database: Database) -> None:
     assert lineage == f"{database.settings.schema_name}.scan_group.scan_group"
 
 
-def test_few_statements_open_a_database_and_say_how_far_it_is(settings: Settings) -> None:
-    open_database(settings).close()
-    with statements() as asked, open_database(settings):
+def test_few_statements_open_a_database_and_say_how_far_it_is(with_tables: Settings) -> None:
+    with statements() as asked, open_database(with_tables):
         assert len(asked) <= 40
         assert not tables.all_tables()[0]()
     with statements() as asked:
-        result = CliRunner().invoke(app, ["status"], env=environment(settings))
+        result = CliRunner().invoke(app, ["status"], env=environment(with_tables))
     assert (result.exit_code, result.stderr.splitlines()[1:]) == (
         0,
         ["scans: none yet", "image sets: none yet"],
     )
     assert 0 < len(asked) <= 80
     assert "Reliability" in result.stdout
-    with open_database(settings) as database:
-        database.connection.query(f'DROP SCHEMA "{settings.schema_name}" CASCADE')
 
 
 def test_few_statements_add_an_experiment_of_550_trainings(database: Database) -> None:

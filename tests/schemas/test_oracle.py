@@ -48,9 +48,9 @@ def oracle_settings(stimuli: str, **changes: Any) -> ExperimentSettings:
 
 @pytest.fixture(scope="module")
 def opened(
-    new_settings: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
+    new_tables: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Database]:
-    with open_database(new_settings(tmp_path_factory.mktemp("oracle"))) as database:
+    with open_database(new_tables(tmp_path_factory.mktemp("oracle"))) as database:
         import_encoders()
         key = TaskStimuli.add("digits", SHAPE)
         add_experiment(oracle_settings(key), name="lab", scale="smoke")

@@ -35,12 +35,12 @@ HEIGHT, WIDTH = RECIPE.image_shape[1:]
 
 
 @pytest.fixture
-def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(with_tables: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A command with an empty database, which knows the recipe of a small network."""
     monkeypatch.setitem(published.RECIPES, "small", RECIPE)
-    monkeypatch.setenv("NEUROTEACH_HOME", str(settings.home))
-    monkeypatch.setenv("NEUROTEACH_DATABASE", settings.database)
-    monkeypatch.setenv("NEUROTEACH_SCHEMA", settings.schema_name)
+    monkeypatch.setenv("NEUROTEACH_HOME", str(with_tables.home))
+    monkeypatch.setenv("NEUROTEACH_DATABASE", with_tables.database)
+    monkeypatch.setenv("NEUROTEACH_SCHEMA", with_tables.schema_name)
     monkeypatch.setenv("NEUROTEACH_DEVICE", "cpu")
 
     def invoke(*arguments: object) -> Result:

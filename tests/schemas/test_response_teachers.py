@@ -51,9 +51,9 @@ def settings_of(stimuli: str, **changes: Any) -> ExperimentSettings:
 
 @pytest.fixture(scope="module")
 def opened(
-    new_settings: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
+    new_tables: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Database]:
-    with open_database(new_settings(tmp_path_factory.mktemp("responses"))) as database:
+    with open_database(new_tables(tmp_path_factory.mktemp("responses"))) as database:
         recording.Scan.add(tiny_recording(), source="test")
         add_experiment(settings_of(import_encoders()), name="lab", scale="smoke")
         done = populate.populate(Selection("lab"))

@@ -176,12 +176,12 @@ def test_a_file_of_pairs_or_of_a_matrix_is_read(tmp_path: Path) -> None:
         read_rsm(tmp_path / "missing.npz")
 
 
-def test_the_command_line_imports_an_rsm_once(settings: Settings, tmp_path: Path) -> None:
+def test_the_command_line_imports_an_rsm_once(with_tables: Settings, tmp_path: Path) -> None:
     file = tmp_path / "v1.npz"
     np.savez(file, images=STIMULI, pairs=PAIRS, distances=DISTANCES)
     run = CliRunner()
     said = [
-        run.invoke(app, ["import", "rsm", str(file)], env=environment(settings)).stderr
+        run.invoke(app, ["import", "rsm", str(file)], env=environment(with_tables)).stderr
         for _ in range(2)
     ]
     assert said[0].split("\n")[:2] == ["40 stimuli, 260 of 780 pairs known", "imported"]

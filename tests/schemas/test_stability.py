@@ -64,9 +64,9 @@ SCANS = {
 
 @pytest.fixture(scope="module")
 def opened(
-    new_settings: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
+    new_tables: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Database]:
-    with open_database(new_settings(tmp_path_factory.mktemp("stability"))) as database:
+    with open_database(new_tables(tmp_path_factory.mktemp("stability"))) as database:
         for scan in SCANS.values():
             recording.Scan.add(scan, source="test")
         training.ImageSet.add(few_digits(), source="test")

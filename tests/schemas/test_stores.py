@@ -31,15 +31,13 @@ pytestmark = pytest.mark.database
 
 
 @pytest.fixture(params=["folder", "s3"])
-def opened(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Database]:
+def opened(request: pytest.FixtureRequest, with_tables: Settings) -> Iterator[Database]:
     """An open database whose store is a folder, and one whose store is in a bucket."""
-    if request.param == "s3":
-        settings = request.getfixturevalue("settings_with_bucket")
-    with open_database(settings) as database:
-        try:
-            yield database
-        finally:
-            database.connection.query(f'DROP SCHEMA "{settings.schema_name}" CASCADE')
+    in_bucket = request.param == "s3"
+    with open_database(
+        request.getfixturevalue("settings_with_bucket") if in_bucket else with_tables
+    ) as database:
+        yield database
 
 
 @pytest.fixture

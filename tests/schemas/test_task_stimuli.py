@@ -49,23 +49,23 @@ def test_stimuli_are_made_of_a_set_once_and_go_with_it(database: Database) -> No
     assert len(StimulusSet()) == 2
 
 
-def test_a_command_makes_them(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_makes_them(with_tables: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (
-        ("HOME", settings.home),
-        ("DATABASE", settings.database),
-        ("SCHEMA", settings.schema_name),
+        ("HOME", with_tables.home),
+        ("DATABASE", with_tables.database),
+        ("SCHEMA", with_tables.schema_name),
     ):
         monkeypatch.setenv(f"NEUROTEACH_{name}", str(value))
 
     def run(*arguments: object) -> Result:
         return CliRunner().invoke(app, ["import", "stimuli", *map(str, arguments)])
 
-    with open_database(settings):
+    with open_database(with_tables):
         ImageSet.add(few_digits(), source="test")
     size = ("--height", 18, "--width", 32)
     made = run("--from-images", "digits", *size, "--name", "mine")
     assert made.exit_code == 0, made.stderr
-    with open_database(settings):
+    with open_database(with_tables):
         assert StimulusName.key_of("mine") == made.stdout.strip()
     for arguments, said in (
         ((), "expected SOURCE or --from-images"),

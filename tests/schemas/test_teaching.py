@@ -90,9 +90,9 @@ def import_encoders() -> str:
 
 @pytest.fixture(scope="module")
 def opened(
-    new_settings: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
+    new_tables: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Database]:
-    with open_database(new_settings(tmp_path_factory.mktemp("teaching"))) as database:
+    with open_database(new_tables(tmp_path_factory.mktemp("teaching"))) as database:
         add_experiment(settings_of(import_encoders()), name="lab", scale="smoke")
         done = populate.populate(Selection("lab"))
         assert done.failures == []

@@ -30,11 +30,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 @pytest.fixture
-def run_with_database(run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run_with_database(run: Run, with_tables: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The same with an empty database."""
-    monkeypatch.setenv("NEUROTEACH_HOME", str(settings.home))
-    monkeypatch.setenv("NEUROTEACH_DATABASE", settings.database)
-    monkeypatch.setenv("NEUROTEACH_SCHEMA", settings.schema_name)
+    monkeypatch.setenv("NEUROTEACH_HOME", str(with_tables.home))
+    monkeypatch.setenv("NEUROTEACH_DATABASE", with_tables.database)
+    monkeypatch.setenv("NEUROTEACH_SCHEMA", with_tables.schema_name)
     monkeypatch.setenv("NEUROTEACH_DEVICE", "cpu")
     return run
 

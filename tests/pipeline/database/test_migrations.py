@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -39,9 +38,9 @@ def columns(table: Any, database: Database) -> set[str]:
 
 
 @pytest.fixture
-def old(settings: Settings) -> Iterator[Settings]:
+def old(with_tables: Settings) -> Settings:
     """A database with rows, made to look as before there were versions."""
-    with open_database(settings) as database:
+    with open_database(with_tables) as database:
         plan()
         populate.populate(Selection("tiny"))
         put_back_to_version_3(database)
@@ -62,9 +61,7 @@ def old(settings: Settings) -> Iterator[Settings]:
         query(f"ALTER TABLE {workers} DROP COLUMN pid_space")
         query(f"ALTER TABLE {workers} ALTER COLUMN worker TYPE char(32)")
         query(f"DROP TABLE {SchemaVersion().full_table_name}")
-    yield settings
-    with open_database(settings) as database:
-        database.connection.query(f'DROP SCHEMA "{settings.schema_name}" CASCADE')
+    return with_tables
 
 
 def upgrade(settings: Settings, *options: str) -> str:

@@ -53,10 +53,10 @@ RESULTS = {
 
 @pytest.fixture(scope="class")
 def restored(
-    new_settings: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
+    new_tables: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Database]:
     """The whole database, from a backup of version 3."""
-    settings = new_settings(tmp_path_factory.mktemp("version3"))
+    settings = new_tables(tmp_path_factory.mktemp("version3"))
     with open_database(settings) as database:
         operations.restore_database(database, FIXTURE / "backup.zip")
         yield database
@@ -128,9 +128,9 @@ class TestABackupOfVersion3:
 
 
 def test_a_database_of_version_3_is_brought_up_to_date(
-    new_settings: Callable[[Path], Settings], tmp_path: Path
+    new_tables: Callable[[Path], Settings], tmp_path: Path
 ) -> None:
-    settings = new_settings(tmp_path)
+    settings = new_tables(tmp_path)
     with open_database(settings) as database:
         operations.restore_database(database, FIXTURE / "backup.zip")
         put_back_to_version_3(database)
@@ -168,9 +168,9 @@ STEPS = (  # in their order
 
 
 def test_an_upgrade_killed_before_any_step_is_completed_by_the_next(
-    new_settings: Callable[[Path], Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    new_tables: Callable[[Path], Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = new_settings(tmp_path)
+    settings = new_tables(tmp_path)
     with open_database(settings) as database:
         operations.restore_database(database, FIXTURE / "backup.zip")
         # A group that the migration has to make.
@@ -203,10 +203,10 @@ def test_an_upgrade_killed_before_any_step_is_completed_by_the_next(
 
 
 def test_an_upgrade_that_was_stopped_is_backed_up_and_restored(
-    new_settings: Callable[[Path], Settings], tmp_path: Path
+    new_tables: Callable[[Path], Settings], tmp_path: Path
 ) -> None:
     """Tables of this version that say they are of version 3."""
-    stopped, empty = new_settings(tmp_path / "stopped"), new_settings(tmp_path / "empty")
+    stopped, empty = new_tables(tmp_path / "stopped"), new_tables(tmp_path / "empty")
     with open_database(stopped) as database:
         operations.restore_database(database, FIXTURE / "backup.zip")
         versions = f'"{stopped.schema_name}".schema_version'
@@ -279,9 +279,9 @@ def put_back_to_version_3(database: Database) -> None:
 
 
 def test_an_experiment_of_version_3_is_imported(
-    new_settings: Callable[[Path], Settings], tmp_path: Path
+    new_tables: Callable[[Path], Settings], tmp_path: Path
 ) -> None:
-    settings = new_settings(tmp_path)
+    settings = new_tables(tmp_path)
     with open_database(settings) as database:
         operations.import_archive(database, FIXTURE / "tiny.zip")
         assert not results.noise("tiny", "smoke").empty

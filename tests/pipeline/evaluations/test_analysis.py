@@ -78,10 +78,10 @@ def study(**changes: Any) -> ExperimentSettings:
 
 @pytest.fixture(scope="class")
 def populated(
-    new_settings: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
+    new_tables: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
     """The finished study, for every test of the class."""
-    with open_database(new_settings(tmp_path_factory.mktemp("labels"))):
+    with open_database(new_tables(tmp_path_factory.mktemp("labels"))):
         training.ImageSet.add(grouped_digits(), source="test")
         Rsm.add("v1", v1(), source="test")
         assert add_experiment(study(), name="labels", scale="smoke")

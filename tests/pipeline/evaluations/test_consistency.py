@@ -71,9 +71,9 @@ def asked(*sets: str) -> ExperimentSettings:
 
 @pytest.fixture(scope="module")
 def opened(
-    new_settings: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
+    new_tables: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Database]:
-    with open_database(new_settings(tmp_path_factory.mktemp("consistency"))) as database:
+    with open_database(new_tables(tmp_path_factory.mktemp("consistency"))) as database:
         training.ImageSet.add(few_digits(), source="test")
         images = conflicts()
         EvaluationSet.add(images, source="test")

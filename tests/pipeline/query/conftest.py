@@ -16,9 +16,9 @@ from tests.tiny_experiment import plan
 
 @pytest.fixture(scope="package")
 def home(
-    new_settings: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
+    new_tables: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
 ) -> Settings:
-    return new_settings(tmp_path_factory.mktemp("query"))
+    return new_tables(tmp_path_factory.mktemp("query"))
 
 
 @pytest.fixture(scope="package")

@@ -29,15 +29,14 @@ pytestmark = pytest.mark.database
 
 
 @pytest.fixture
-def computed(settings: Settings, last_opened: list[Database]) -> Iterator[Database]:
+def computed(with_tables: Settings, last_opened: list[Database]) -> Iterator[Database]:
     """Two computed networks in a database of their own, which is the only open one."""
     while last_opened:
         last_opened.pop().close()
-    with open_database(settings) as database:
+    with open_database(with_tables) as database:
         plan(teachers=("none", "neural_model"))
         populate()
         yield database
-        database.connection.query(f'DROP SCHEMA "{settings.schema_name}" CASCADE')
 
 
 def command(settings: Settings, *words: str, typed: str = "") -> tuple[int, str]:

@@ -13,9 +13,9 @@ from tests.pipeline.transfer.content import Made, drop, fill, opened, restore
 
 
 @pytest.fixture(scope="session")
-def filled(new_settings: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def filled(new_tables: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A database that no test changes."""
-    settings = new_settings(tmp_path_factory.mktemp("filled"))
+    settings = new_tables(tmp_path_factory.mktemp("filled"))
     with opened(settings):
         fill()
     yield settings
@@ -31,16 +31,15 @@ def saved(filled: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def empty(settings: Settings) -> Iterator[Settings]:
+def empty(with_tables: Settings) -> Settings:
     """Another home, store and schema."""
-    yield settings
-    drop(settings)
+    return with_tables
 
 
 @pytest.fixture(scope="session")
-def untouched(new_settings: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def untouched(new_tables: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """An empty database, in which nothing is ever written."""
-    settings = new_settings(tmp_path_factory.mktemp("untouched"))
+    settings = new_tables(tmp_path_factory.mktemp("untouched"))
     yield settings
     drop(settings)
 

@@ -17,7 +17,7 @@ from pipeline.transfer.objects import ObjectStore
 from schemas import encoding, experiment, recording
 from tests.tiny_experiment import plan
 
-Made = Callable[[Path], Settings]  # what the fixture new_settings is
+Made = Callable[[Path], Settings]  # what the fixtures new_settings and new_tables are
 OWN = {"schema_version", "worker", "fit_progress", "training_progress"}  # of each database
 
 

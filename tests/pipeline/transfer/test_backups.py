@@ -45,10 +45,10 @@ VERSION_3 = Path(__file__).resolve().parents[2] / "fixtures" / "version3" / "bac
 
 
 def test_a_restored_database_is_the_one_that_was_saved(
-    filled: Settings, saved: Path, new_settings: Made, tmp_path: Path
+    filled: Settings, saved: Path, new_tables: Made, tmp_path: Path
 ) -> None:
     """In the very schema that was wiped, so that nothing is renamed."""
-    mine = new_settings(tmp_path)
+    mine = new_tables(tmp_path)
     with opened(mine) as database:
         fill()
         file = tmp_path / "all.zip"
@@ -244,14 +244,14 @@ def test_rows_of_an_earlier_version_get_the_defaults_of_their_new_columns(
 
 
 def test_images_by_reference_and_evaluation_sets_are_restored_where_the_files_are(
-    empty: Settings, new_settings: Made, tmp_path: Path
+    empty: Settings, new_tables: Made, tmp_path: Path
 ) -> None:
     images = tmp_path / "images"
     task = find_pictures(write_pictures(images / "few"), shape=PictureShape(size=16))
     answers = EvaluationImages(
         "few-val", np.zeros((2, 3, 8, 8), np.uint8), np.array([0, 1]), ("cat", "dog")
     )
-    mine = new_settings(tmp_path / "mine").model_copy(update={"images": images})
+    mine = new_tables(tmp_path / "mine").model_copy(update={"images": images})
     file = tmp_path / "all.zip"
     with opened(mine) as database:
         ImageSet.add(task, source="few")

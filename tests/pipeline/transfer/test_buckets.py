@@ -38,7 +38,7 @@ def in_bucket(empty: Settings, object_store: str) -> Settings:
 
 
 def test_a_bucket_and_a_folder_hold_the_same(
-    filled: Settings, in_bucket: Settings, new_settings: Made, tmp_path: Path
+    filled: Settings, in_bucket: Settings, new_tables: Made, tmp_path: Path
 ) -> None:
     operations.copy_database(filled, in_bucket)
     assert content_of(in_bucket) == content_of(filled)
@@ -61,7 +61,7 @@ def test_a_bucket_and_a_folder_hold_the_same(
         assert operations.restore_database(database, file).objects == 2
         assert operations.check_database(database).problems == []
     assert content_of(in_bucket) == content_of(filled)
-    back = new_settings(tmp_path / "back")
+    back = new_tables(tmp_path / "back")
     try:
         operations.copy_database(in_bucket, back)
         assert content_of(back) == content_of(filled)

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.database
 
 
 def test_a_copy_to_a_second_server_and_back_is_the_same(
-    filled: Settings, new_settings: Made, tmp_path: Path
+    filled: Settings, new_tables: Made, tmp_path: Path
 ) -> None:
     from pipeline.database.embedded import EmbeddedPostgres
 
@@ -39,7 +39,7 @@ def test_a_copy_to_a_second_server_and_back_is_the_same(
         schema_name="elsewhere",
         device="cpu",
     )
-    back = new_settings(tmp_path / "back")
+    back = new_tables(tmp_path / "back")
     try:
         out = operations.copy_database(filled, there)
         assert content_of(there) == content_of(filled)
@@ -67,10 +67,10 @@ def test_a_copy_within_the_store_has_objects_of_its_own(filled: Settings, empty:
 
 
 def test_a_table_that_only_the_source_has_stays_there_unless_it_has_rows(
-    restored: Settings, new_settings: Made, tmp_path: Path
+    restored: Settings, new_tables: Made, tmp_path: Path
 ) -> None:
     """As one of a package that was installed there once."""
-    target = new_settings(tmp_path / "target")
+    target = new_tables(tmp_path / "target")
     stray = f'"{restored.schema_name}".stray'
     with opened(restored) as database:
         database.connection.query(f"CREATE TABLE {stray} (number int PRIMARY KEY)")

@@ -36,9 +36,9 @@ pytestmark = pytest.mark.database
 
 
 @pytest.fixture(scope="module")
-def laboratory(new_settings: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def laboratory(new_tables: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A database with two finished experiments, one of which is to be passed on."""
-    settings = new_settings(tmp_path_factory.mktemp("laboratory"))
+    settings = new_tables(tmp_path_factory.mktemp("laboratory"))
     with opened(settings):
         plan(teachers=("none", "neural_model"))
         plan("other", teachers=("neural_data",), seeds=(7,))

@@ -75,9 +75,9 @@ UNPLANNED = (
 
 @pytest.fixture(scope="class")
 def opened(
-    new_settings: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
+    new_tables: Callable[[Path], Settings], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Database]:
-    with open_database(new_settings(tmp_path_factory.mktemp("tiny"))) as database:
+    with open_database(new_tables(tmp_path_factory.mktemp("tiny"))) as database:
         yield database
 
 
