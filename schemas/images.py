@@ -101,6 +101,24 @@ class ImageSet(dj.Manual):
         return True
 
     @classmethod
+    def named(cls, image_set: str) -> Any:
+        """The row of an image set, as a query.
+
+        Raises
+        ------
+        LookupError
+            If there is no such image set.
+        """
+        row = cls & {"image_set": image_set}
+        if not row:
+            known = ", ".join(sorted(cls.to_arrays("image_set"))) or "none"
+            raise LookupError(
+                f"image set: {image_set} is not in the database, which has {known}; add it with "
+                "`neuroteach import images`"
+            )
+        return row
+
+    @classmethod
     def images_of(
         cls, key: Mapping[str, Any], part: ImagePart
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -246,14 +264,7 @@ class LabelSet(dj.Manual):
         TaskError
             If labels are not of its training images, or it has others of a name.
         """
-        key = {"image_set": image_set}
-        known = sorted(ImageSet.to_arrays("image_set"))
-        if image_set not in known:
-            raise LookupError(
-                f"image_set: {image_set} is not in the database, which has "
-                f"{', '.join(known) or 'none'}; add it with `neuroteach import images`"
-            )
-        right, classes = (ImageSet & key).fetch1("train_labels", "classes")
+        right, classes = ImageSet.named(image_set).fetch1("train_labels", "classes")
         right = np.asarray(right)
         present = cls.digests(image_set)
         rows = []
@@ -268,7 +279,7 @@ class LabelSet(dj.Manual):
             if name not in present:
                 rows.append(
                     {
-                        **key,
+                        "image_set": image_set,
                         "label_set": name,
                         "error_rate": float((labels != right).mean()),
                         "source": source[:255],

@@ -152,7 +152,8 @@ class ImportedNetwork(dj.Manual):
         LookupError
             If the database has none of a name.
         """
-        rows = {row["imported_network"]: row for row in cls.names()}
+        known = cls.proj("imported_network", "network_hash").to_dicts()
+        rows = {row["imported_network"]: row for row in known}
         if missing := [name for name in names if name not in rows]:
             raise LookupError(
                 f"imported_networks: {', '.join(missing)} not in the database, which has "
@@ -161,12 +162,6 @@ class ImportedNetwork(dj.Manual):
             )
         columns = ("network_hash", "training_hash")
         return [{column: rows[name][column] for column in columns} for name in names]
-
-    @classmethod
-    def names(cls) -> list[dict[str, Any]]:
-        """Name, network and training of all."""
-        rows: list[dict[str, Any]] = cls.proj("imported_network", "network_hash").to_dicts()
-        return rows
 
 
 def _require_same(

@@ -42,14 +42,7 @@ class SoftLabels(dj.Manual):
         TaskError
             If they are not of its test images, or it has others.
         """
-        key = {"image_set": image_set}
-        known = sorted(ImageSet.to_arrays("image_set"))
-        if image_set not in known:
-            raise LookupError(
-                f"image_set: {image_set} is not in the database, which has "
-                f"{', '.join(known) or 'none'}; add it with `neuroteach import images`"
-            )
-        labels, classes = (ImageSet & key).fetch1("test_labels", "classes")
+        labels, classes = ImageSet.named(image_set).fetch1("test_labels", "classes")
         expected = (len(labels), len(classes))
         if answers.counts.shape != expected or not np.array_equal(answers.labels, labels):
             raise TaskError(
@@ -57,6 +50,7 @@ class SoftLabels(dj.Manual):
                 f"the labels of the test images of {image_set!r}, in their order"
             )
         digest = labels_digest(answers.counts)
+        key = {"image_set": image_set}
         present = (cls & key).to_arrays("digest")
         if len(present):
             if present[0] == digest:

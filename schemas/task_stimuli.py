@@ -77,13 +77,7 @@ class TaskStimuli(dj.Manual):
         """
         from regularized_training.tasks.as_stimuli import task_stimuli
 
-        if not ImageSet & {"image_set": image_set}:
-            known = ", ".join(sorted(ImageSet.to_arrays("image_set"))) or "none"
-            raise LookupError(
-                f"image set: {image_set} is not in the database, which has {known}; add it with "
-                "`neuroteach import images`"
-            )
-        task = ImageSet.load({"image_set": image_set})
+        task = ImageSet.load(ImageSet.named(image_set).fetch1("KEY"))
         if not isinstance(task, ImageTask):
             raise TaskError(
                 f"image set: {image_set}, whose pictures stay in files; import those that are to "

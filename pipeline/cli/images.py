@@ -200,13 +200,7 @@ def _answerable(found: EvaluationSet, image_set: str) -> EvaluationSet:
     from schemas.images import ImageSet
 
     with Session():
-        known = sorted(ImageSet.to_arrays("image_set"))
-        if image_set not in known:
-            raise LookupError(
-                f"image_set: {image_set} is not in the database, which has "
-                f"{', '.join(known) or 'none'}; add it with `neuroteach import images`"
-            )
-        classes = (ImageSet & {"image_set": image_set}).fetch1("classes")
+        classes = ImageSet.named(image_set).fetch1("classes")
     few = found.answerable(outputs_among(classes))
     n_left, n_categories = len(found.images) - len(few.images), len(found.label_names)
     err.print(

@@ -105,11 +105,5 @@ def _of_set(image_set: str, part: str) -> tuple[Any, tuple[str, ...]]:
 
     from schemas.images import ImageSet
 
-    known = sorted(ImageSet.to_arrays("image_set"))
-    if image_set not in known:
-        raise LookupError(
-            f"image_set: {image_set} is not in the database, which has "
-            f"{', '.join(known) or 'none'}; add it with `neuroteach import images`"
-        )
-    labels, classes = (ImageSet & {"image_set": image_set}).fetch1(f"{part}_labels", "classes")
+    labels, classes = ImageSet.named(image_set).fetch1(f"{part}_labels", "classes")
     return np.asarray(labels), tuple(classes)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.evaluations.predictivity import predictivity_by_seed
 from pipeline.experiments.selection import Selection
-from pipeline.results.conditions import CONDITION, HASHES, conditions
-from pipeline.results.registry import Result, register
+from pipeline.results.conditions import CONDITION, NETWORK, conditions
+from pipeline.results.registry import POPULATE_FIRST, Result, register
 from schemas.evaluations.base import EVALUATIONS
 
-NETWORK = ["image_set", *HASHES, "seed"]
 VALUES = ["score", "low", "high", "rank", "rank_low", "rank_high", "first"]
 
 
@@ -57,18 +55,22 @@ def composite(selection: Selection, parts: Sequence[str] = ()) -> pd.DataFrame:
     frames = []
     for _, pool in ceiled.groupby("image_set", sort=False):
         wide = pool[pool["judge"].isin(names)].pivot(
-            index=NETWORK, columns="judge", values="predictivity_hash"
+            index=NETWORK, columns="judge", values="explained"
         )
         wide = wide.reindex(columns=names).dropna()
         if wide.empty:
             continue
         measured = {}
         for name in names:
-            scan = str(pool.loc[pool["judge"] == name, "scan"].iloc[0])
-            rows = [_arrays(key, scan, one) for key, one in wide[name].items()]
-            reliability = np.asarray(rows[0]["reliabilities"], np.float64)
-            of_all = np.stack([np.asarray(row["correlations"], np.float64) for row in rows])
-            measured[name] = Part(of_all, reliability)
+            judge = pool.loc[pool["judge"] == name, ["scan", "predictivity_hash"]].iloc[0]
+            judged_by = EVALUATIONS["predictivity"]() & judge.to_dict()
+            rows = judged_by.proj("correlations", "reliabilities").to_dicts()
+            by_network = {tuple(row[column] for column in NETWORK): row for row in rows}
+            of_all = [by_network[network]["correlations"] for network in wide.index]
+            measured[name] = Part(
+                np.stack([np.asarray(one, np.float64) for one in of_all]),
+                np.asarray(by_network[wide.index[0]]["reliabilities"], np.float64),
+            )
         found = of_parts(measured)
         values = pd.DataFrame({name: getattr(found, name) for name in VALUES}, index=wide.index)
         about = pool[[*CONDITION, "seed"]].drop_duplicates(NETWORK)
@@ -77,16 +79,6 @@ def composite(selection: Selection, parts: Sequence[str] = ()) -> pd.DataFrame:
     frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
     order = ["image_set", "rank"]
     return frame.assign(parts="; ".join(names)).sort_values(order).reset_index(drop=True)
-
-
-def _arrays(key: Any, scan: str, settings: str) -> dict[str, Any]:
-    """Correlations and reliabilities of one network."""
-    of_network = dict(zip(NETWORK, key, strict=True))
-    judged: Any = EVALUATIONS["predictivity"]()
-    row: dict[str, Any] = (
-        judged & of_network & {"scan": scan, "predictivity_hash": settings}
-    ).fetch1()
-    return row
 
 
 def composite_table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -113,7 +105,7 @@ def composite_table(frame: pd.DataFrame) -> pd.DataFrame:
 def why_none(selection: Selection) -> str:
     """What is missing of a composite score."""
     if predictivity_by_seed(selection).empty:
-        return "nothing computed yet; run `neuroteach populate`"
+        return POPULATE_FIRST
     return (
         "no network has a ceiled score of every scan: it takes regressions (pls, ridge) on scans "
         "with repeats, in lists [[predictivity]]"

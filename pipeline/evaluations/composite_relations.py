@@ -12,7 +12,7 @@ from pipeline.evaluations.accuracy import accuracy_by_seed
 from pipeline.evaluations.composite import COMPOSITE, composite
 from pipeline.experiments.selection import Selection
 from pipeline.figures.drawing import name_dots, new_panels, with_caveat
-from pipeline.results.conditions import CONDITION, HASHES, conditions
+from pipeline.results.conditions import ANY_SEED, CONDITION, NETWORK, conditions
 from pipeline.results.registry import Drawing, NothingToShowError, Result, register
 from schemas.evaluations.base import EVALUATIONS
 from schemas.training import TrainedNetwork
@@ -20,7 +20,6 @@ from schemas.training import TrainedNetwork
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-KEYS = ["image_set", *HASHES]  # of a network, whatever its seed
 FEWEST = 4  # networks of a pool
 PANELS = 4  # of a figure, in a row
 MEASURES = {"accuracy": "accuracy on test images", "simplicity": "1 / ln(longest path)"}
@@ -45,13 +44,13 @@ def composite_and_network(selection: Selection, parts: Sequence[str] = ()) -> pd
         Without a path for a network that cannot be traced.
     """
     scores = composite(selection, parts)
-    accuracy = accuracy_by_seed(selection)[[*KEYS, "seed", "test_accuracy"]]
-    both = scores.merge(accuracy.rename(columns={"test_accuracy": "accuracy"}), on=[*KEYS, "seed"])
-    groups = both.groupby(KEYS, sort=False)
+    accuracy = accuracy_by_seed(selection)[[*NETWORK, "test_accuracy"]]
+    both = scores.merge(accuracy.rename(columns={"test_accuracy": "accuracy"}), on=NETWORK)
+    groups = both.groupby(ANY_SEED, sort=False)
     means = groups[AVERAGED].mean().assign(n_seeds=groups.size()).reset_index()
-    about = both[[*CONDITION, "seed"]].drop_duplicates(KEYS)
-    found = means.merge(about, on=KEYS)
-    paths = [_longest_path(row) for row in found[[*KEYS, "seed"]].to_dict("records")]
+    about = both[[*CONDITION, "seed"]].drop_duplicates(ANY_SEED)
+    found = means.merge(about, on=ANY_SEED)
+    paths = [_longest_path(row) for row in found[NETWORK].to_dict("records")]
     found = found.assign(longest_path=pd.Series(paths, found.index, dtype=float))
     return found.assign(
         simplicity=1 / np.log(found["longest_path"].where(found["longest_path"] > 1)),
@@ -116,7 +115,7 @@ def why_none(selection: Selection) -> str:
     scores = composite(selection)
     if scores.empty:
         return COMPOSITE.why_nothing(selection)
-    n = int(scores.drop_duplicates(KEYS).groupby("image_set").size().max())
+    n = int(scores.drop_duplicates(ANY_SEED).groupby("image_set").size().max())
     if n >= FEWEST:
         return f"{n} networks with a composite score, of which accuracy and path are all the same"
     return f"{n} networks with a composite score, expected at least {FEWEST} of one image set"

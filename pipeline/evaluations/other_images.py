@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import STARS, figure_of_dots
 from pipeline.figures.drawing import with_caveat
-from pipeline.results.conditions import HASHES, conditions, settings
+from pipeline.results.conditions import NETWORK, conditions, settings
 from pipeline.results.frames import ORDER, network_frame, over_seeds, sort_frame
 from pipeline.results.registry import Compared, Drawing, Result, register
 from pipeline.results.tables import summary_table
@@ -68,8 +68,10 @@ def networks_on_sets(selection: Selection) -> Iterator[tuple[str, pd.DataFrame]]
     for name, rows in frame.groupby("evaluation_set", sort=True):
         place = pd.factorize(rows["condition"])[0]
         rows = rows.iloc[np.argsort(place, kind="stable")]
-        keys = rows[["image_set", *HASHES, "seed", "evaluation_set"]].to_dict("records")
-        answers = [np.asarray((OtherImagesAccuracy & key).fetch1("answers")) for key in keys]
+        stored = (OtherImagesAccuracy & {"evaluation_set": name}).proj("answers").to_dicts()
+        answered = {tuple(row[column] for column in NETWORK): row["answers"] for row in stored}
+        keys = rows[NETWORK].itertuples(index=False, name=None)
+        answers = [np.asarray(answered[key]) for key in keys]
         yield str(name), rows.assign(answers=pd.Series(answers, rows.index)).reset_index(drop=True)
 
 

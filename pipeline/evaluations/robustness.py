@@ -13,7 +13,7 @@ from pipeline.evaluations.noise import noise_by_seed
 from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import STARS, dots, figure_of_dots, height, styled
 from pipeline.figures.drawing import legend_below, new_figure, with_caveat
-from pipeline.results.conditions import CONDITION, HASHES, settings
+from pipeline.results.conditions import CONDITION, NETWORK, settings
 from pipeline.results.frames import ORDER, over_seeds, sort_frame
 from pipeline.results.registry import Compared, Drawing, NothingToShowError, Result, register
 from pipeline.results.rows import read_rows
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 # What has to be alike in a network and in those that it is measured by.
 ALIKE = ["image_set", "alike"]
 NOT_ALIKE = ("regularizer", "distorted", "hardened", "low_pass")  # what they may differ in
-NETWORK = ["image_set", *HASHES, "seed"]
 SCORES = ("robustness", "mce", "relative_mce")
 OF_REGRESSION = [
     *("image_set", "architecture", "network_width", "to"),

@@ -12,14 +12,13 @@ from pipeline.evaluations.predictivity import predictivity_by_seed
 from pipeline.evaluations.white_box import MEAN, white_box_by_seed
 from pipeline.experiments.selection import Selection
 from pipeline.figures.drawing import name_dots, new_panels, with_caveat
-from pipeline.results.conditions import CONDITION, HASHES, conditions
+from pipeline.results.conditions import ANY_SEED, CONDITION, NETWORK, conditions
 from pipeline.results.registry import Drawing, NothingToShowError, Result, register
 from schemas.evaluations.base import EVALUATIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NETWORK = ["image_set", *HASHES]
 POOL = ["image_set", "judge", "measure", "attack", "attack_strength"]
 FEWEST = 4  # networks of a pool
 PANELS = 4  # of the figure, in a row
@@ -63,15 +62,15 @@ def white_box_and_predictivity(selection: Selection, hardened: Sequence[str] = (
         measure=np.where(ceiled, "explained", "score"),
     )
     both = attacked.merge(
-        judged[[*NETWORK, "seed", "judge", "area", "measure", "predictivity"]],
-        on=[*NETWORK, "seed"],
+        judged[[*NETWORK, "judge", "area", "measure", "predictivity"]],
+        on=NETWORK,
     ).rename(columns={"accuracy": "white_box_accuracy"})
     clean = both["clean_accuracy"].where(both["clean_accuracy"] > 0)
     both = both.assign(relative_accuracy=both["white_box_accuracy"] / clean)
-    groups = both.groupby([*NETWORK, *POOL[1:], "white_box_hash"], sort=False)
+    groups = both.groupby([*ANY_SEED, *POOL[1:], "white_box_hash"], sort=False)
     means = groups[MEASURES].mean().assign(n_seeds=groups.size()).reset_index()
     about = both[[*dict.fromkeys([*CONDITION, "judge", "area"])]]
-    found = means.merge(about.drop_duplicates([*NETWORK, "judge"]), on=[*NETWORK, "judge"])
+    found = means.merge(about.drop_duplicates([*ANY_SEED, "judge"]), on=[*ANY_SEED, "judge"])
     known = set(found["imported_network"]) - {""}
     if len(found) and (unknown := sorted(set(hardened) - known)):
         raise ValueError(
@@ -147,7 +146,7 @@ def why_none(selection: Selection) -> str:
     """What is missing of a correlation."""
     attacked, judged = white_box_by_seed(selection), predictivity_by_seed(selection)
     n_attacked, n_judged = (
-        len(frame[NETWORK].drop_duplicates()) if len(frame) else 0 for frame in (attacked, judged)
+        len(frame[ANY_SEED].drop_duplicates()) if len(frame) else 0 for frame in (attacked, judged)
     )
     both = white_box_and_predictivity(selection)
     n_both = int(both.groupby(POOL).size().max()) if len(both) else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,11 @@ from pipeline.experiments.entries import Source
 from pipeline.experiments.file import ExperimentSettings
 from pipeline.experiments.selection import Selection
 from predictive_model.recordings.recording import check_name
-from regularized_training.networks.compared import compared_layers
 from regularized_training.oracle_config import OracleConfig
 from schemas import base, encoding, experiment, recording, tables, teaching, training
 from schemas.base import now, transaction
 from schemas.evaluations.base import EVALUATIONS, part_of
+from schemas.images import LabelSet
 from schemas.imported_network import ImportedNetwork
 from schemas.task_stimuli import TaskStimuli
 
@@ -232,8 +231,9 @@ def _check_images(settings: ExperimentSettings) -> None:
         for entry in settings.teachers
         if isinstance(entry.oracle, OracleConfig)
     ]
+    digests = LabelSet.digests(settings.images)
     for one in trainings:
-        planning.with_digest(one, settings.images)
+        planning.with_digest(one, settings.images, digests)
         part = "training without validation" if one.hold_out_validation else "training"
         asked += [("training.n_train", one.n_train, part), ("training.n_test", one.n_test, "test")]
     for name, asked_for in settings.evaluations.items():
@@ -266,9 +266,9 @@ def _check_imported(settings: ExperimentSettings) -> None:
         imported = ImportedNetwork.load(key)
         try:
             network = imported.for_task(classes, tuple(shape), str(settings.images))
-            for one in chain.from_iterable(settings.evaluations.values()):
-                if layer := getattr(one, "layer", None):
-                    compared_layers(imported.config, (layer,), built=network)
+            for entry, asked_for in settings.evaluations.items():
+                for one in asked_for:
+                    EVALUATIONS[entry].check_network(one, imported.config, built=network)
         except ValueError as error:
             raise ExperimentError(f"imported_networks: {name}: {error}") from error
 

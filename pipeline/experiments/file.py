@@ -178,7 +178,7 @@ class ExperimentSettings(Config):
     @property
     def networks(self) -> list[NetworkConfig]:
         """Every network that is trained, once."""
-        every = [network for _, network, _ in self.all_trainings]
+        every = [entry.built(one) for entry in self.teachers for one, _ in self.variations]
         return list({config_hash(network): network for network in every}.values())
 
     @model_validator(mode="after")

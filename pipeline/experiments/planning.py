@@ -92,17 +92,25 @@ def _group_of(entry: TeacherEntry, groups: Mapping[str, str]) -> str:
     return groups[RECORDINGS if entry.source is None else entry.source]
 
 
-def with_digest(config: TrainingConfig, image_set: str | None) -> TrainingConfig:
+def with_digest(
+    config: TrainingConfig, image_set: str, digests: Mapping[str, str]
+) -> TrainingConfig:
     """The same training, which says by their content which labels it learns.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+    image_set : str
+    digests : dict of str to str
+        Of its label sets, by their names.
 
     Raises
     ------
     ExperimentError
         If the image set has no such labels, or others than it says.
     """
-    if config.labels is None or image_set is None:
+    if config.labels is None:
         return config
-    digests = images.LabelSet.digests(image_set)
     if config.labels not in digests:
         raise ExperimentError(
             f"training.labels: {config.labels!r} is no label set of image set {image_set!r}, which "
@@ -121,6 +129,8 @@ def _plan_trainings(
     settings: ExperimentSettings, key: Mapping[str, str], groups: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """Plan teachers and trainings with them, one for each variant, strength and seed."""
+    assert settings.images is not None
+    digests = images.LabelSet.digests(settings.images)
     teachers, networks, configs = [], [], []
     plans, trainings = [], []
     for entry in settings.teachers:
@@ -136,7 +146,9 @@ def _plan_trainings(
             network_row = training.NetworkConfig.row(entry.built(network))
             networks.append(network_row)
             for config in entry.trainings(variant):
-                config_row = training.TrainingConfig.row(with_digest(config, settings.images))
+                config_row = training.TrainingConfig.row(
+                    with_digest(config, settings.images, digests)
+                )
                 configs.append(config_row)
                 trainings += [
                     {

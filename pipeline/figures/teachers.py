@@ -10,7 +10,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from pipeline.experiments.selection import Selection
 from pipeline.figures.drawing import with_caveat
 from pipeline.results import arrays as result_arrays
-from pipeline.results.registry import PLAN_FIRST, NothingToShowError
+from pipeline.results.registry import PLAN_FIRST, POPULATE_FIRST, NothingToShowError
 from regularized_training.teachers.structure import spectrum
 from schemas.experiment import Experiment
 from schemas.teacher_plan import TeacherPlan
@@ -27,7 +27,7 @@ def _why_none(selection: Selection) -> str:
     if not TeacherPlan & selection.experiments:
         name = selection.experiment
         return f"experiment {name} has no teacher" if name else "no experiment has a teacher"
-    return "nothing computed yet; run `neuroteach populate`"
+    return POPULATE_FIRST
 
 
 def teachers_figure(selection: Selection) -> Figure:

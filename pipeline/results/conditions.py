@@ -47,6 +47,8 @@ MOST_NAMED = 4  # settings that a label says; of more, a number must tell apart
 # Settings that may have any value, which does not tell of what it is.
 OF_ANY_VALUE = ("options", "weights", "weights_digest", "labels")
 HASHES = ["network_hash", "teacher_hash", "scan_group", "training_hash"]
+ANY_SEED = ["image_set", *HASHES]  # key of a trained network, whatever its seed
+NETWORK = [*ANY_SEED, "seed"]  # key of a trained network
 
 
 def conditions(frame: pd.DataFrame) -> pd.Series[str]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 GROUP = "neuroteach.results"
 Read = Callable[..., "pd.DataFrame"]
 PLAN_FIRST = "nothing planned yet; run `neuroteach experiment add`"
+POPULATE_FIRST = "nothing computed yet; run `neuroteach populate`"
 
 
 class NothingToShowError(LookupError):
@@ -159,7 +160,7 @@ class Result:
             return f"{who} {what}"
         if self.why is not None:
             return self.why(selection)
-        return "nothing computed yet; run `neuroteach populate`"
+        return POPULATE_FIRST
 
     def _lacks(self) -> tuple[str, str]:
         if self.lacks is not None:

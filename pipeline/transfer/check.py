@@ -30,12 +30,12 @@ ORPHAN_AGE = timedelta(hours=1)
 REMOTE_THREADS = 4 * THREADS
 # Parts that wholes are never without; of a network it is one of two.
 _ALWAYS = (
-    "SharedCore.Member",
-    "TrainedNetwork.Epoch or TrainedNetwork.Imported",
-    "NoiseAccuracy.Level",
-    "AttackChecks.Check",
-    "LayerSimilarity.Layer",
-    "AdversarialDistance.Image",
+    ("SharedCore.Member",),
+    ("TrainedNetwork.Epoch", "TrainedNetwork.Imported"),
+    ("NoiseAccuracy.Level",),
+    ("AttackChecks.Check",),
+    ("LayerSimilarity.Layer",),
+    ("AdversarialDistance.Image",),
 )
 
 
@@ -219,8 +219,8 @@ def _without_parts(connection: Any, tables: list[Table]) -> Iterator[Problem]:
     """Wholes that have lost all of their parts."""
     quote = connection.adapter.quote_identifier
     by_name = {table.name: table for table in tables}
-    for name in _ALWAYS:
-        parts = [by_name[one] for one in name.split(" or ") if one in by_name]
+    for names in _ALWAYS:
+        parts = [by_name[name] for name in names if name in by_name]
         if not parts:
             continue
         master = by_name[str(parts[0].master)]
@@ -237,7 +237,7 @@ def _without_parts(connection: Any, tables: list[Table]) -> Iterator[Problem]:
         ).fetchall()
         for values in found:
             row = described(master, dict(zip(master.key, values, strict=True)))
-            yield Problem("parts", "", f"has no rows in {name}", row)
+            yield Problem("parts", "", f"has no rows in {' or '.join(names)}", row)
 
 
 def _refuse_if_computing(connection: Any, schema: str) -> None:

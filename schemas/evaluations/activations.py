@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from schemas.base import Found
 from schemas.evaluations.base import Evaluation, Settings, Subject
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from regularized_training.networks.config import NetworkConfig as NetworkSettings
 
 
 class LayerActivations(
@@ -34,13 +39,13 @@ class LayerActivations(
     """
 
     @classmethod
-    def check(cls, settings: Sequence[Any], experiment: Any) -> None:
-        """Raise a ValueError if a network of the experiment lacks the layer."""
+    def check_network(
+        cls, settings: Any, network: NetworkSettings, built: nn.Module | None = None
+    ) -> None:
+        """Raise a ValueError if a network lacks the layer."""
         from regularized_training.networks.compared import compared_layers
 
-        for network in experiment.networks:
-            for one in settings:
-                compared_layers(network, (one.layer,))
+        compared_layers(network, (settings.layer,), built=built)
 
     @classmethod
     def images_needed(cls, settings: Any) -> Mapping[str, int | None]:

@@ -35,6 +35,8 @@ from schemas.training import (
 if TYPE_CHECKING:
     from torch import nn
 
+    from regularized_training.networks.config import NetworkConfig
+
 EVALUATIONS: dict[str, type[Evaluation]] = {}
 LEARNED = (
     "part: validation, but the network was trained on these images too, so that they would say "
@@ -235,6 +237,15 @@ class Evaluation(Computed):
     @classmethod
     def check(cls, settings: Sequence[Any], experiment: Any) -> None:
         """Raise a ValueError if settings of an experiment file do not go with the rest of it."""
+        for network in experiment.networks:
+            for one in settings:
+                cls.check_network(one, network)
+
+    @classmethod
+    def check_network(
+        cls, settings: Any, network: NetworkConfig, built: nn.Module | None = None
+    ) -> None:
+        """Raise a ValueError if a network, perhaps built already, lacks a layer of the settings."""
 
     @classmethod
     def images_needed(cls, settings: Any) -> Mapping[str, int | None]:
@@ -250,7 +261,15 @@ class Evaluation(Computed):
         assert cls.settings is not None
         rows = [cls.settings.row(one) for one in settings]
         key = cls.settings.key
-        return rows, [{**t, key: row[key]} for row in rows for t in asked.trainings]
+        beside = [
+            {key: row[key], **cls.key_beside(one)} for row, one in zip(rows, settings, strict=True)
+        ]
+        return rows, [{**training, **one} for one in beside for training in asked.trainings]
+
+    @classmethod
+    def key_beside(cls, settings: Any) -> Mapping[str, Any]:
+        """Key of what settings name among the tables `asked_beside`."""
+        return {}
 
     def fetch(self, key: dict[str, Any]) -> tuple[Any, ...]:
         """Settings."""

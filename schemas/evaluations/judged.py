@@ -44,12 +44,13 @@ class Judged(Evaluation):
 
     @classmethod
     def check(cls, settings: Sequence[Any], experiment: Any) -> None:
-        """Raise a ValueError if the experiment has no such teacher."""
+        """Raise a ValueError if the experiment has no such teacher, or a network lacks a layer."""
         if settings and cls.judged_by not in [entry.kind for entry in experiment.teachers]:
             raise ValueError(
                 f"{cls.entry()}: {cls.judges_what} {cls.judged_by} teachers, of which there is "
                 f"none; add one, or leave out the table [{cls.entry()}]"
             )
+        super().check(settings, experiment)
 
     @classmethod
     def rows_asked(

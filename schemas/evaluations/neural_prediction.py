@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schemas.base import Found
 from schemas.evaluations.base import Settings, Subject
@@ -11,6 +10,11 @@ from schemas.evaluations.judged import Judged
 from schemas.teacher_plan import ScanGroup, TeacherConfig  # noqa: F401 - named in definitions
 from schemas.teaching import Teacher  # noqa: F401 - likewise
 from schemas.training import ImageSet
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from regularized_training.networks.config import NetworkConfig as NetworkSettings
 
 
 class NeuralPrediction(
@@ -40,14 +44,13 @@ class NeuralPrediction(
     """
 
     @classmethod
-    def check(cls, settings: Sequence[Any], experiment: Any) -> None:
-        """Raise a ValueError if there are no responses to predict, or a network lacks the layer."""
+    def check_network(
+        cls, settings: Any, network: NetworkSettings, built: nn.Module | None = None
+    ) -> None:
+        """Raise a ValueError if a network lacks the layer."""
         from regularized_training.networks.compared import compared_layers
 
-        super().check(settings, experiment)
-        for network in experiment.networks:
-            for one in settings:
-                compared_layers(network, (one.layer,))
+        compared_layers(network, (settings.layer,), built=built)
 
     def evaluate(self, subject: Subject, settings: Any, device: str) -> Found:
         """Predict from one network."""

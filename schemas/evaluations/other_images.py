@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datajoint as dj
@@ -69,14 +69,12 @@ class OtherImagesAccuracy(
                 f"{', '.join(sorted(known)) or 'none'}; add it with `neuroteach import "
                 "evaluation-set`"
             )
-        assert cls.settings is not None
-        key, configs, plans = cls.settings.key, [], []
-        for one in settings:
-            row = cls.settings.row(one)
-            configs.append(row)
-            beside = {key: row[key], "evaluation_set": one.set}
-            plans += [{**training, **beside} for training in asked.trainings]
-        return configs, plans
+        return super().rows_asked(settings, asked)
+
+    @classmethod
+    def key_beside(cls, settings: Any) -> Mapping[str, Any]:
+        """The set."""
+        return {"evaluation_set": settings.set}
 
     def evaluate(self, subject: Subject, settings: Any, device: str) -> Found:
         """Test one network."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datajoint as dj
 
@@ -13,6 +13,9 @@ from schemas.configurations import read_config
 from schemas.evaluations.base import Asked, Evaluation, Settings, Subject
 from schemas.recording import Scan, ScanImages
 from schemas.training import ImageSet, NetworkConfig
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class ScanPredictivity(
@@ -76,13 +79,13 @@ class ScanPredictivity(
         return super().key_source & Scan.proj()
 
     @classmethod
-    def check(cls, settings: Sequence[Any], experiment: Any) -> None:
+    def check_network(
+        cls, settings: Any, network: NetworkSettings, built: nn.Module | None = None
+    ) -> None:
         """Raise a ValueError if a network lacks a layer."""
         from regularized_training.networks.compared import compared_layers
 
-        for network in experiment.networks:
-            for one in settings:
-                compared_layers(network, one.layers)
+        compared_layers(network, settings.layers, built=built)
 
     @classmethod
     def images_needed(cls, settings: Any) -> Mapping[str, int | None]:
@@ -104,8 +107,6 @@ class ScanPredictivity(
         """
         known = set((Scan & "n_trials > 0").to_arrays("scan"))
         wide = set((ScanImages & "degrees IS NOT NULL").to_arrays("scan"))
-        assert cls.settings is not None
-        key, configs, plans = cls.settings.key, [], []
         for one in settings:
             if one.scan not in known:
                 raise LookupError(
@@ -119,11 +120,12 @@ class ScanPredictivity(
                     f"{one.scan} were shown is not known; leave it out, or import the scan with "
                     "--degrees"
                 )
-            row = cls.settings.row(one)
-            configs.append(row)
-            beside = {key: row[key], "scan": one.scan}
-            plans += [{**training, **beside} for training in asked.trainings]
-        return configs, plans
+        return super().rows_asked(settings, asked)
+
+    @classmethod
+    def key_beside(cls, settings: Any) -> Mapping[str, Any]:
+        """The scan."""
+        return {"scan": settings.scan}
 
     def evaluate(self, subject: Subject, settings: Any, device: str) -> Found:
         """Judge one network."""

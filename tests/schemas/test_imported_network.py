@@ -78,13 +78,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def opened(
-    new_settings: Callable[[Path], Settings],
-    declarations: Callable[[Settings], None],
+    new_tables: Callable[[Path], Settings],
     folder: Path,
 ) -> Iterator[Database]:
-    settings = new_settings(folder)
-    declarations(settings)
-    with open_database(settings) as database:
+    with open_database(new_tables(folder)) as database:
         training.ImageSet.add(few_images(), source="test")
         for seed, name in enumerate("ab"):
             added = ImportedNetwork.add(
@@ -190,6 +187,10 @@ def test_importing_again_changes_nothing_and_another_is_refused(folder: Path) ->
             "imported_networks: a: layers: stage4 are not",
         ),
         (
+            {"activations": None, "predictivity": [{"scan": "v4", "layers": ["stage4"]}]},
+            "imported_networks: a: layers: stage4 are not",
+        ),
+        (
             {"teachers": ["none"], "training": {}, "seeds": [0], "activations": None},
             "'few' has test images alone",
         ),
@@ -239,16 +240,13 @@ def test_a_deleted_network_is_taken_anew_and_never_trained() -> None:
 
 
 def test_another_laboratory_gets_them(
-    new_settings: Callable[[Path], Settings],
-    declarations: Callable[[Settings], None],
+    new_tables: Callable[[Path], Settings],
     opened: Database,
     archive: Path,
     tmp_path: Path,
 ) -> None:
     opened.close()  # the last to use it
-    settings = new_settings(tmp_path)
-    declarations(settings)
-    with open_database(settings) as other:
+    with open_database(new_tables(tmp_path)) as other:
         operations.import_archive(other, archive)
         assert set(conditions(results.noise("others"))) == {"a", "b"}
         assert operations.check_database(other).problems == []

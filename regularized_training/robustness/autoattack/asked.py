@@ -37,13 +37,13 @@ class AskedNetwork:
 
     Parameters
     ----------
-    network : nn.Module
+    network : callable
         Takes images in [0, 1]; its parameters need no gradients meanwhile.
     eot : int
         k; 1 for a network without noise.
     """
 
-    def __init__(self, network: nn.Module, eot: int = 1) -> None:
+    def __init__(self, network: Callable[[Tensor], Tensor], eot: int = 1) -> None:
         self.network, self.eot = network, eot
 
     def logits(self, images: Tensor) -> Tensor:
