@@ -122,9 +122,9 @@ def _conditions_of(keys: pd.DataFrame) -> pd.DataFrame:
     imported = [config.get("kind") == IMPORTED for config in found["training_config"]]
     # A network that was imported has a name, and no setting that tells it from those trained here.
     trained = [
-        {} if elsewhere else {**_shown(network), **config}
+        {} if elsewhere else {**network, **config}
         for elsewhere, network, config in zip(
-            imported, found["network_config"], found["training_config"], strict=True
+            imported, in_words(list(found["network_config"])), found["training_config"], strict=True
         )
     ]
     names = [
@@ -148,10 +148,19 @@ def _conditions_of(keys: pd.DataFrame) -> pd.DataFrame:
     ).drop(columns=["teacher_config", "training_config", "network_config"])
 
 
-def _shown(network: Mapping[str, Any]) -> dict[str, Any]:
-    """A network's settings, those of a V1 block in its own words."""
-    v1 = network.get("v1")
-    return dict(network) if v1 is None else {**network, "v1": str(V1Config.model_validate(v1))}
+def in_words(networks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Settings of networks, V1 blocks as a person would say them, as far as the blocks differ."""
+    blocks = [
+        str(V1Config.model_validate(network["v1"])).split(", ") if network.get("v1") else []
+        for network in networks
+    ]
+    alike = set[str]().union(*blocks).intersection(*(block for block in blocks if block))
+    shown = []
+    for network, block in zip(networks, blocks, strict=True):
+        differing = [part for part in block if part not in alike]
+        said = {"v1": ", ".join([*block[:1], *differing])} if block else {}
+        shown.append({**network, **said})
+    return shown
 
 
 def _learned_instead(config: Mapping[str, Any]) -> str:
