@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.evaluations.accuracy import accuracy_by_seed
 from pipeline.evaluations.composite import COMPOSITE, composite
 from pipeline.experiments.selection import Selection
-from pipeline.figures.drawing import name_dots, new_panels, with_caveat
+from pipeline.figures.drawing import beside_dots, name_dots, new_panels, with_caveat
 from pipeline.results.conditions import ANY_SEED, CONDITION, NETWORK, conditions
 from pipeline.results.registry import Drawing, NothingToShowError, Result, register
 from schemas.evaluations.base import EVALUATIONS
@@ -139,11 +139,12 @@ def _figure(selection: Selection, measure: str) -> Figure:
     said = said[said["measure"] == measure].set_index("image_set")
     pools = list(networks.groupby("image_set", sort=False))
     figure, axes = new_panels(len(pools), PANELS, (max(4.4, 3.9 * min(len(pools), PANELS)), 4.3))
+    written = beside_dots(figure, networks["network"])
     for ax, (image_set, pool) in zip(axes, pools, strict=True):
         x, y = pool[measure].to_numpy(float), pool["score"].to_numpy(float)
         reach = np.abs(pool[["low", "high"]].to_numpy(float).T - y)
         ax.errorbar(x, y, yerr=reach, fmt="o", color="#0072B2", ecolor="#BBBBBB", markersize=5)
-        name_dots(ax, x, y, pool["network"])
+        name_dots(ax, x, y, pool["network"].map(written))
         ax.set_xlabel(MEASURES[measure], fontsize=8)
         ax.set_ylabel("composite score", fontsize=8)
         title = str(image_set)

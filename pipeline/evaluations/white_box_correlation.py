@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.evaluations.predictivity import predictivity_by_seed
 from pipeline.evaluations.white_box import MEAN, white_box_by_seed
 from pipeline.experiments.selection import Selection
-from pipeline.figures.drawing import name_dots, new_panels, with_caveat
+from pipeline.figures.drawing import beside_dots, name_dots, new_panels, with_caveat
 from pipeline.results.conditions import ANY_SEED, CONDITION, NETWORK, conditions
 from pipeline.results.registry import Drawing, NothingToShowError, Result, register
 from schemas.evaluations.base import EVALUATIONS
@@ -189,10 +189,11 @@ def white_box_correlation_figure(selection: Selection, hardened: Sequence[str] =
     panels = list(found[found["accuracy"] == WHITE_BOX].groupby(POOL, sort=False))
     size = (max(4.4, 3.9 * min(len(panels), PANELS)), 4.3)
     figure, axes = new_panels(len(panels), PANELS, size)
+    written = beside_dots(figure, both["network"])
     for ax, (names, said) in zip(axes, panels, strict=True):
         about = dict(zip(POOL, names, strict=True))
         pool = both[(both[POOL] == pd.Series(about)).all(axis=1)]
-        _scatter(ax, pool)
+        _scatter(ax, pool, pool["network"].map(written))
         strength = f"{about['attack_strength']:g} x published radii"
         ax.set_xlabel(f"{about['judge']}: {LABELS[str(about['measure'])]}", fontsize=8)
         ax.set_ylabel(f"accuracy, {about['attack']}, {strength}", fontsize=8)
@@ -209,7 +210,7 @@ def _said(row: Mapping[Any, Any]) -> str:
     return f"{of}r = {row['r']:.2f} {interval}, p = {row['p']:.2g}, n = {row['n']}"
 
 
-def _scatter(ax: Any, pool: pd.DataFrame) -> None:
+def _scatter(ax: Any, pool: pd.DataFrame, names: pd.Series[str]) -> None:
     """Dots, open ones of hardened networks, with their names and the line through all."""
     for is_hardened, some in pool.groupby("hardened"):
         face = "none" if is_hardened else "#0072B2"
@@ -219,7 +220,7 @@ def _scatter(ax: Any, pool: pd.DataFrame) -> None:
             **{"markerfacecolor": face, "color": "#0072B2", "markersize": 5, "label": label},
         )
     x, y = pool["predictivity"].to_numpy(float), pool["white_box_accuracy"].to_numpy(float)
-    name_dots(ax, x, y, pool["network"])
+    name_dots(ax, x, y, names)
     slope, at_0 = np.polyfit(x, y, 1)
     ends = np.array([x.min(), x.max()])
     ax.plot(ends, slope * ends + at_0, color="#666666", linewidth=1)

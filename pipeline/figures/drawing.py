@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.ticker import MaxNLocator
     from numpy.typing import NDArray
 
+LONGEST_BESIDE = 22  # letters of a name beside a dot
+
 
 def new_figure(size: tuple[float, float]) -> Figure:
     """An empty figure, its size in inches; imports matplotlib, which takes a second."""
@@ -78,6 +80,30 @@ def legend_below(figure: Figure, *axes: Any, columns: int | None = None) -> None
         frameon=False,
         fontsize=8,
     )
+
+
+def beside_dots(figure: Figure, names: Iterable[str]) -> dict[str, str]:
+    """What to write beside the dot of each name: itself, or where names are long a number.
+
+    Numbers are explained below the figure.
+    """
+    from matplotlib.lines import Line2D
+
+    different = list(dict.fromkeys(names))
+    longest = max(map(len, different), default=0)
+    if longest <= LONGEST_BESIDE:
+        return {name: name for name in different}
+    numbers = {name: str(number) for number, name in enumerate(different, 1)}
+    figure.legend(
+        handles=[Line2D([], [], linestyle="none") for _ in numbers],
+        labels=[f"{number}  {name}" for name, number in numbers.items()],
+        loc="outside lower center",
+        ncols=max(1, int(figure.get_figwidth() / (0.3 + 0.055 * longest))),
+        handlelength=0,
+        frameon=False,
+        fontsize=7,
+    )
+    return numbers
 
 
 def name_dots(ax: Any, x: Iterable[float], y: Iterable[float], names: Iterable[str]) -> None:
