@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from pipeline.figures.drawing import (
     with_caveat,
 )
 from pipeline.results.conditions import HASHES, numbered
+from pipeline.results.foreseen import Foreseen, each_level
 from pipeline.results.frames import (
     ORDER,
     network_frame,
@@ -167,6 +169,16 @@ def examples_figure(selection: Selection) -> Figure:
     return figure
 
 
+def _foreseen(evaluation: str, settings: Any) -> list[Mapping[str, Any]]:
+    return [
+        row
+        for kind in settings.kinds
+        for row in each_level(
+            "severity", settings.severities, corruption=kind, category=CATEGORY_OF[kind]
+        )
+    ]
+
+
 CORRUPTIONS = register(
     Result(
         name="corruptions",
@@ -178,6 +190,9 @@ CORRUPTIONS = register(
         table=corruptions_table,
         evaluation="corruptions",
         compared=(Compared("accuracy", lambda frame: "accuracy, " + frame["name"]),),
+        foreseen=Foreseen(
+            _foreseen, "severity", over=("corruption", "category"), read=corruptions_by_severity
+        ),
         figures={
             "corruptions": Drawing(corruptions_figure, "accuracy against severity of corruptions"),
             "corruption-examples": Drawing(examples_figure, "corruptions of an image, a sheet"),
