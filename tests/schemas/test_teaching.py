@@ -249,6 +249,7 @@ NOT_ASKED = (
     *("autoattack", "corruptions", "manipulations", "predictivity"),
     *("consistency", "shape-bias", "soft-labels"),
     *("white-box", "white-box-correlation", "composite"),
+    "hypotheses",
 )
 # Of what the experiment asks for.
 TABLES = [
