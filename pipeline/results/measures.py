@@ -179,7 +179,9 @@ def _rows(result: Result, asked: Mapping[str, Sequence[Any]]) -> list[Row]:
             rows = [{"part": part_of(one), **row} for row in rows]
             if name == result.evaluation and result.foreseen is not None:
                 rows = [{declared.key: config_hash(one), **row} for row in rows]
-            found += [row for row in rows if row not in found]
+            if result.foreseen is not None:
+                rows = [row for row in rows if row not in found]
+            found += rows
     return found or [{}]
 
 
@@ -229,3 +231,8 @@ def _require_one_kind(
                 f"of: {name} is {' and '.join(map(str, values))}, expected one of them; choose it "
                 f'by of = {{ {name} = "{values[0]}" }} (measure {hypothesis.measure})'
             )
+    if foreseen is None and len(rows) > 1:
+        raise ExperimentError(
+            f"measure: {hypothesis.measure} is asked for {len(rows)} times, and no column of the "
+            "frame tells which is which; ask for it once"
+        )

@@ -250,6 +250,14 @@ def test_what_is_not_measured_is_refused_before_anything_is_written() -> None:
     for change, message in WRONG:
         with pytest.raises(ExperimentError, match=message):
             add_experiment(settings(BETTER | change), name="study", scale="smoke")
+    attacks = [{"method": "pgd", "norm": norm, "n_images": 20} for norm in ("L2", "Linf")]
+    distance = BETTER | {"measure": "adversarial.median_correct", "of": {}, "level": None}
+    with pytest.raises(ExperimentError, match="of: norm is L2 and Linf, expected one of them"):
+        add_experiment(settings(distance, attacks=attacks), name="study", scale="smoke")
+    one = attacks[0] | {"n_images": 9}
+    distance["of"] = {"norm": "L2"}
+    with pytest.raises(ExperimentError, match="of: attack_hash is .* and .*, expected one"):
+        add_experiment(settings(distance, attacks=[*attacks, one]), name="study", scale="smoke")
     assert not experiment.Experiment() and not experiment.Hypothesis()
 
 
