@@ -254,9 +254,20 @@ def frozen(
 
 
 def digest(content: Mapping[str, Any]) -> str:
-    """SHA-256 of what was frozen, as canonical JSON."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    """SHA-256 of what was frozen, as canonical JSON.
+
+    Databases may write a number otherwise, as 1e20 without its exponent; whole ones are integers.
+    """
+    text = json.dumps(_with_integers(content), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _with_integers(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {name: _with_integers(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_with_integers(value) for value in content]
+    return int(content) if isinstance(content, float) and content.is_integer() else content
 
 
 def _deciding(described: Mapping[str, Any]) -> dict[str, Any]:

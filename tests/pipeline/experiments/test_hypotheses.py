@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.experiments.content import ExperimentError
 from pipeline.experiments.file import ExperimentSettings, read_experiment
-from pipeline.experiments.hypotheses import Hypothesis, said_of, trained
+from pipeline.experiments.hypotheses import Hypothesis, digest, said_of, trained
 
 FILE = """
 title = "a study"
@@ -128,6 +128,13 @@ def test_names_are_distinct_and_networks_are_trained(tmp_path: Path) -> None:
     one = Hypothesis(**ONE, first="none", second="shuffle")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no network is trained"):
         ExperimentSettings.model_validate({**content, "hypotheses": [one]})
+
+
+def test_a_digest_does_not_depend_on_how_a_database_writes_numbers_and_names() -> None:
+    then = {"rate": 1e20, "levels": [0.0, 0.1], "of": {"a": 1, "b": True}}
+    now = {"of": {"b": True, "a": 1.0}, "levels": [0, 0.1], "rate": 10**20}
+    assert digest(then) == digest(now)
+    assert digest(then) != digest(then | {"levels": [0.0, 0.2]})
 
 
 def test_levels_are_those_of_the_file() -> None:
