@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.database.connection import one_line
 from pipeline.experiments.content import ExperimentError
 from pipeline.experiments.file import ExperimentSettings
 from pipeline.experiments.hypotheses import Hypothesis, changed, said_of
@@ -153,7 +154,7 @@ def _of_experiment(found: Mapping[str, Any], peek: bool) -> list[dict[str, Any]]
         try:
             read = one.measure.read
         except (ExperimentError, ValueError) as error:  # as of a package that is gone
-            rows.append(_about(one, found) | {"verdict": INCOMPLETE, "missing": str(error)})
+            rows.append(_about(one, found) | {"verdict": INCOMPLETE, "missing": one_line(error)})
             continue
         if read not in frames:
             frames[read] = read(Selection(**key))
