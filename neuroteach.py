@@ -94,7 +94,8 @@ class _Results:
     """Results as frames, each by its name: ``results.noise("li2019", scale="small")``.
 
     ``results.noise_by_seed`` has a row for each network. All take ``experiment``, ``scale`` and
-    ``user``, by default every experiment; ``white_box_correlation`` takes ``hardened`` besides.
+    ``user``, by default every experiment; ``white_box_correlation`` takes ``hardened`` besides,
+    ``hypotheses`` takes ``peek``.
     """
 
     def __dir__(self) -> list[str]:

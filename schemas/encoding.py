@@ -101,12 +101,16 @@ class FitConfig(dj.Lookup):
             n_scans=len(names),
             scans=names,
         )
-        if names:
-            row["fit_hash"] = config_hash(
-                {"kind": "FitConfig", **config.described(), "scans": names}
-            )
+        row["fit_hash"] = cls.key_of(config, scans)
         cls.insert1(row, skip_duplicates=True)
         return str(row["fit_hash"])
+
+    @staticmethod
+    def key_of(config: FitSettings, scans: Sequence[str] = ()) -> str:
+        """The hash of a configuration, with the scans that share a core."""
+        if not scans:
+            return config_hash(config)
+        return config_hash({"kind": "FitConfig", **config.described(), "scans": sorted(scans)})
 
     @classmethod
     def add_imported(cls, recipe: str, sha256: str, statistics: Normalisation) -> str:

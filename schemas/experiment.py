@@ -30,6 +30,23 @@ class Experiment(dj.Manual):
 
 
 @schema
+class Hypothesis(dj.Manual):
+    """What was expected of an experiment when it was added, before there were results."""
+
+    definition = """
+        -> Experiment
+        hypothesis : varchar(64)
+        ---
+        place      : int16         # among those of its experiment
+        content    : json          # itself, its conditions' keys, and the experiment's settings
+        digest     : char(64)      # SHA-256 of the content
+        frozen     : datetime      # UTC
+        peeked = null  : datetime  # UTC: first looked at before all seeds were there
+        peeked_by = "" : varchar(64) # user of the database
+    """
+
+
+@schema
 class Seed(dj.Manual):
     """Seeds in use."""
 

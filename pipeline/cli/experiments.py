@@ -99,6 +99,58 @@ def experiment_show(
         sys.stdout.write(json.dumps(settings, indent=1) + "\n")
 
 
+@experiment_app.command("power")
+@reporting_errors
+def experiment_power(
+    name: Annotated[
+        str,
+        typer.Argument(help="An experiment file, one in the database, or a published study."),
+    ],
+    scale: Annotated[
+        str | None,
+        typer.Option("--scale", "-s", help="By default small, or its only one."),
+    ] = None,
+    power: Annotated[
+        float, typer.Option(help="How often the smallest effect of interest is to be found.")
+    ] = 0.8,
+    pilot: Annotated[
+        str | None, typer.Option(help="An experiment whose networks say how seeds differ.")
+    ] = None,
+    pilot_scale: Annotated[str | None, typer.Option(help="Which scale of the pilot.")] = None,
+    sd: Annotated[
+        float | None, typer.Option(help="Standard deviation of the paired differences.")
+    ] = None,
+    format: Printed = Format.table,
+    output: Output = None,
+) -> None:
+    """Estimate how many seeds each hypothesis of an experiment takes.
+
+    Example: `neuroteach experiment power study.toml --pilot li2019 --pilot-scale small`
+    """
+    from pathlib import Path
+
+    from pipeline.experiments.file import read_experiment
+    from pipeline.experiments.selection import Selection
+    from pipeline.experiments.studies import default_scale, experiment_file
+    from pipeline.results.power import planned_settings, power_of_hypotheses, power_table
+
+    with Session():
+        settings = None if Path(name).suffix == ".toml" else planned_settings(name, scale)
+        if settings is None:
+            path = experiment_file(name)
+            settings = read_experiment(path, scale or default_scale(path))
+        frame = power_of_hypotheses(
+            settings,
+            power=power,
+            pilot=None if pilot is None else Selection(pilot, pilot_scale),
+            sd=sd,
+        )
+    title = (
+        f"Seeds for a power of {power:g}: an effect of the smallest size supported, none refuted"
+    )
+    print_frame(frame, format, output, title=title, table=power_table)
+
+
 @experiment_app.command("priority")
 @reporting_errors
 def experiment_priority(

@@ -22,6 +22,12 @@ Hardened = Annotated[
     list[str] | None,
     typer.Option(help="An imported network that was trained on adversarial images; repeatable."),
 ]
+Peek = Annotated[
+    bool,
+    typer.Option(
+        "--peek", help="Show those of which seeds are missing too, and mark them for ever."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")]
 CheckOnly = Annotated[bool, typer.Option("--dry-run", help="Check and report only.")]
 # Which encoder of a scan that has several.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.lazy import CONTEXT, LazyGroup, as_command
-from pipeline.cli.options import Experiment, Hardened, Output, Printed, Scale, User
+from pipeline.cli.options import Experiment, Hardened, Output, Peek, Printed, Scale, User
 from pipeline.cli.printing import Format, err, plain, print_frame
 from pipeline.cli.session import Session, reporting_errors
 
@@ -92,6 +92,19 @@ def _printing(result: Result) -> Any:
     ) -> None:
         printed((experiment, scale, user), format, output, hardened=tuple(hardened or ()))
 
+    @reporting_errors
+    def command_of_peek(
+        experiment: Experiment = None,
+        scale: Scale = None,
+        user: User = None,
+        peek: Peek = False,
+        format: Printed = Format.table,
+        output: Output = None,
+    ) -> None:
+        printed((experiment, scale, user), format, output, peek=peek)
+
+    if result.takes_peek:
+        return command_of_peek
     return command_of_hardened if result.takes_hardened else command
 
 

@@ -13,6 +13,7 @@ from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import styled
 from pipeline.figures.drawing import legend_below, log_scales, new_figure, with_caveat
 from pipeline.results.conditions import HASHES, numbered
+from pipeline.results.foreseen import Foreseen
 from pipeline.results.frames import (
     ORDER,
     network_frame,
@@ -198,6 +199,7 @@ ADVERSARIAL = register(
             Compared("median", _measured("all images")),
             Compared("median_correct", _measured("correct images")),
         ),
+        foreseen=Foreseen(lambda _, s: [{"method": s.method, "norm": s.norm}]),
         figures={
             "adversarial": Drawing(adversarial_figure, "distance against the attacker's queries"),
         },

@@ -10,6 +10,7 @@ from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import error_bars, figure_of_attacks
 from pipeline.figures.drawing import with_caveat
 from pipeline.results.conditions import numbered
+from pipeline.results.foreseen import Foreseen, each_level
 from pipeline.results.frames import (
     ORDER,
     network_frame,
@@ -111,6 +112,7 @@ AUTOATTACK = register(
                 ),
             ),
         ),
+        foreseen=Foreseen(lambda _, s: each_level("epsilon", s.epsilons, norm=s.norm), "epsilon"),
         figures={
             "autoattack": Drawing(autoattack_figure, "robust accuracy against the ball's radius"),
         },

@@ -13,6 +13,7 @@ from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import STARS, figure_of_dots
 from pipeline.figures.drawing import with_caveat
 from pipeline.results.conditions import CONDITION, settings
+from pipeline.results.foreseen import Foreseen
 from pipeline.results.frames import ORDER, over_seeds, sort_frame
 from pipeline.results.registry import Compared, Drawing, NothingToShowError, Result, register
 from pipeline.results.rows import read_rows
@@ -234,6 +235,7 @@ CONSISTENCY = register(
         evaluation="other_images",
         lacks=LACKS,
         compared=(Compared("kappa", _measure("error consistency with people")),),
+        foreseen=Foreseen(lambda _, s: [{"evaluation_set": s.set}]),
         figures={
             "consistency": Drawing(consistency_figure, "error consistency of networks with people")
         },

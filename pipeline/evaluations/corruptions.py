@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -15,7 +16,8 @@ from pipeline.figures.drawing import (
     show_pictures,
     with_caveat,
 )
-from pipeline.results.conditions import HASHES, numbered
+from pipeline.results.conditions import NETWORK, numbered
+from pipeline.results.foreseen import Foreseen, each_level
 from pipeline.results.frames import (
     ORDER,
     network_frame,
@@ -32,7 +34,6 @@ from schemas.evaluations.corruptions import CorruptionAccuracy
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-KEYS = ["image_set", *HASHES]
 RANK = {name: place for place, name in enumerate(ALL)}
 VALUES = ["accuracy", "confidence", "calibration_error", "clean_accuracy"]
 COLUMNS = 5  # panels beside each other
@@ -64,7 +65,7 @@ def corruptions_by_severity(selection: Selection) -> pd.DataFrame:
 def corruptions_by_seed(selection: Selection) -> pd.DataFrame:
     """The same, means over severities: a row per network and corruption."""
     frame = corruptions_by_severity(selection)
-    key = [*KEYS, "seed", "name"]
+    key = [*NETWORK, "name"]
     means = frame.groupby(key, sort=False)[VALUES].mean().reset_index()
     about = frame.drop(columns=["severity", *VALUES]).drop_duplicates(key)
     return about.merge(means, on=key)
@@ -167,6 +168,16 @@ def examples_figure(selection: Selection) -> Figure:
     return figure
 
 
+def _foreseen(evaluation: str, settings: Any) -> list[Mapping[str, Any]]:
+    return [
+        row
+        for kind in settings.kinds
+        for row in each_level(
+            "severity", settings.severities, corruption=kind, category=CATEGORY_OF[kind]
+        )
+    ]
+
+
 CORRUPTIONS = register(
     Result(
         name="corruptions",
@@ -178,6 +189,9 @@ CORRUPTIONS = register(
         table=corruptions_table,
         evaluation="corruptions",
         compared=(Compared("accuracy", lambda frame: "accuracy, " + frame["name"]),),
+        foreseen=Foreseen(
+            _foreseen, "severity", over=("corruption", "category"), read=corruptions_by_severity
+        ),
         figures={
             "corruptions": Drawing(corruptions_figure, "accuracy against severity of corruptions"),
             "corruption-examples": Drawing(examples_figure, "corruptions of an image, a sheet"),

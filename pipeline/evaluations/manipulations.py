@@ -18,6 +18,7 @@ from pipeline.figures.drawing import (
     with_caveat,
 )
 from pipeline.results.conditions import numbered
+from pipeline.results.foreseen import Foreseen, each_level
 from pipeline.results.frames import (
     ORDER,
     network_frame,
@@ -176,6 +177,14 @@ MANIPULATIONS = register(
         table=manipulations_table,
         evaluation="manipulations",
         compared=(Compared("accuracy", lambda frame: "accuracy, " + frame["name"]),),
+        foreseen=Foreseen(
+            lambda _, s: [
+                row
+                for name, levels in s.levels.items()
+                for row in each_level("level", levels, manipulation=name)
+            ],
+            "level",
+        ),
         figures={
             "manipulations": Drawing(
                 manipulations_figure, "accuracy and entropy on manipulated images, beside people"

@@ -10,6 +10,7 @@ from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import error_bars, styled
 from pipeline.figures.drawing import from_zero, legend_below, new_figure, with_caveat
 from pipeline.results.conditions import network_names, numbered, settings
+from pipeline.results.foreseen import Foreseen, each_level
 from pipeline.results.frames import (
     ORDER,
     network_frame,
@@ -197,6 +198,9 @@ NOISE = register(
         evaluation="noise",
         lacks=("tests", "network under noise; give it teachers, and no empty list noise"),
         compared=(Compared("accuracy", lambda frame: "accuracy, " + frame["noise_name"]),),
+        foreseen=Foreseen(
+            lambda _, s: each_level("level", s.levels, noise=s.kind, clamped=s.clamp), "level"
+        ),
         figures={
             "noise": Drawing(noise_figure, "accuracy against the level of noise"),
             "calibration": Drawing(calibration_figure, "confidence under noise"),

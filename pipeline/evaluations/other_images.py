@@ -12,6 +12,7 @@ from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import STARS, figure_of_dots
 from pipeline.figures.drawing import with_caveat
 from pipeline.results.conditions import NETWORK, conditions, settings
+from pipeline.results.foreseen import Foreseen
 from pipeline.results.frames import ORDER, network_frame, over_seeds, sort_frame
 from pipeline.results.registry import Compared, Drawing, Result, register
 from pipeline.results.tables import summary_table
@@ -105,6 +106,7 @@ OTHER_IMAGES = register(
         compared=(
             Compared("accuracy", lambda f: "accuracy on " + f["evaluation_set"].astype(str)),
         ),
+        foreseen=Foreseen(lambda _, s: [{"evaluation_set": s.set}]),
         figures={"other-images": Drawing(other_images_figure, "accuracy on other images")},
         further={"other_images_by_label": other_images_by_label},
     )

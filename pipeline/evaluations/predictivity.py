@@ -11,6 +11,7 @@ from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import styled
 from pipeline.figures.drawing import new_panels, with_caveat
 from pipeline.results.conditions import numbered, settings
+from pipeline.results.foreseen import Foreseen
 from pipeline.results.frames import ORDER, network_frame, over_seeds, sort_frame
 from pipeline.results.registry import Compared, Drawing, Result, register
 from pipeline.results.rows import read_rows
@@ -175,6 +176,7 @@ PREDICTIVITY = register(
         evaluation="predictivity",
         lacks=("asks for", "judgement by a scan; give it a list [[predictivity]]"),
         compared=(Compared("score", lambda f: "predictivity of " + f["judge"].astype(str)),),
+        foreseen=Foreseen(lambda _, s: [{"scan": s.scan, "metric": s.metric}]),
         figures={"predictivity": Drawing(predictivity_figure, "neural predictivity and ceilings")},
         further={"predictivity_by_layer": predictivity_by_layer},
     )

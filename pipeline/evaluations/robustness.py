@@ -14,6 +14,7 @@ from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import STARS, dots, figure_of_dots, height, styled
 from pipeline.figures.drawing import legend_below, new_figure, with_caveat
 from pipeline.results.conditions import CONDITION, NETWORK, settings
+from pipeline.results.foreseen import Foreseen
 from pipeline.results.frames import ORDER, over_seeds, sort_frame
 from pipeline.results.registry import Compared, Drawing, NothingToShowError, Result, register
 from pipeline.results.rows import read_rows
@@ -300,6 +301,11 @@ ROBUSTNESS = register(
         asked=_planned,
         lacks=("tests", "network under noise or corruptions; give it a table [corruptions]"),
         compared=(Compared("robustness", lambda frame: "robustness to " + frame["to"]),),
+        foreseen=Foreseen(
+            lambda evaluation, _: [{"to": evaluation}],
+            evaluations=("noise", "corruptions"),
+            beside_others=True,
+        ),
         figures={
             "robustness": Drawing(robustness_figure, "robustness scores, and neural prediction"),
             "robustness-categories": Drawing(

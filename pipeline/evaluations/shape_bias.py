@@ -13,6 +13,7 @@ from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import STARS, figure_of_dots
 from pipeline.figures.drawing import with_caveat
 from pipeline.results.conditions import CONDITION, settings
+from pipeline.results.foreseen import Foreseen
 from pipeline.results.frames import ORDER, over_seeds, sort_frame
 from pipeline.results.registry import Compared, Drawing, Result, register
 from pipeline.results.tables import summary_table
@@ -112,6 +113,7 @@ SHAPE_BIAS = register(
         compared=(
             Compared("shape_bias", lambda f: "shape bias on " + f["evaluation_set"].astype(str)),
         ),
+        foreseen=Foreseen(lambda _, s: [{"evaluation_set": s.set}]),
         figures={"shape-bias": Drawing(shape_bias_figure, "shape bias of networks")},
     )
 )

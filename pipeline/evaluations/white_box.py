@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -10,6 +11,7 @@ from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import error_bars, figure_of_attacks
 from pipeline.figures.drawing import with_caveat
 from pipeline.results.conditions import numbered
+from pipeline.results.foreseen import Foreseen, each_level
 from pipeline.results.frames import (
     ORDER,
     network_frame,
@@ -111,6 +113,15 @@ def white_box_figure(selection: Selection) -> Figure:
     )
 
 
+def _foreseen(evaluation: str, settings: Any) -> list[Mapping[str, Any]]:
+    norms = [norm for norm in NORMS[:-1] if norm in settings.radii]
+    return [
+        row
+        for norm in [*norms, MEAN]
+        for row in each_level("attack_strength", settings.strengths, norm=norm)
+    ]
+
+
 WHITE_BOX = register(
     Result(
         name="white-box",
@@ -135,6 +146,7 @@ WHITE_BOX = register(
                 ),
             ),
         ),
+        foreseen=Foreseen(_foreseen, "attack_strength", over=("epsilon",)),
         figures={
             "white-box": Drawing(white_box_figure, "accuracy against the strength of weak attacks"),
         },

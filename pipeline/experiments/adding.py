@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -107,6 +108,33 @@ def _checked(settings: ExperimentSettings) -> dict[str, list[dict[str, Any]]]:
         _check_imported(settings)
     _check_rsms(settings)
     _check_oracles(settings)
+    if settings.hypotheses:
+        # By name: it stands on a higher floor, and knows what evaluations measure.
+        importlib.import_module("pipeline.results.measures").check_measures(settings)
+    return members_of_sources(settings)
+
+
+def groups_in_database(settings: ExperimentSettings) -> dict[str, str]:
+    """Keys of the scan groups of an experiment, which need not be planned.
+
+    Raises
+    ------
+    ExperimentError
+        If its recordings, or the encoders and stimuli of its sources, are not in the database.
+    """
+    settings = _with_keys_of_stimuli(settings)
+    _check_known(recording.Scan, "scan", settings.recordings, "neuroteach import scan")
+    return planning.groups_of(settings, members_of_sources(settings))
+
+
+def members_of_sources(settings: ExperimentSettings) -> dict[str, list[dict[str, Any]]]:
+    """Encoders of each source and the stimuli they speak of, by their keys.
+
+    Raises
+    ------
+    ExperimentError
+        If a scan has no encoder, or several, or its encoder takes images of another size.
+    """
     return {name: _members_of(name, source) for name, source in settings.sources.items()}
 
 

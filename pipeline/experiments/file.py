@@ -17,6 +17,7 @@ from pydantic import (
 
 from pipeline.experiments.content import ExperimentError, merged, with_extended, with_recipe
 from pipeline.experiments.entries import Source, TeacherEntry, Variant
+from pipeline.experiments.hypotheses import Hypothesis, check_hypotheses
 from predictive_model.config import Config, Seed, what_is_wrong
 from predictive_model.encoders.config import EncoderConfig
 from predictive_model.fits.config import FitConfig
@@ -66,6 +67,9 @@ class ExperimentSettings(Config):
     chosen : dict of str to {"test", "validation"}
         Settings that were chosen by what networks did, such as ``alpha``, and on which part of
         the images. It changes nothing but what is said beside every result of the experiment.
+    hypotheses : tuple of Hypothesis
+        What is expected of its conditions, frozen when it is added. In a file each has a table
+        ``[[hypotheses]]``.
     evaluations : dict of str to tuple of Config
         What is asked of every network, by the evaluation's name. In a file each has a table of its
         own, or a list of tables: ``[noise]``, ``[[attacks]]``, ``[attack_checks]``,
@@ -87,6 +91,7 @@ class ExperimentSettings(Config):
     imported_networks: tuple[str, ...] = ()
     variants: tuple[Variant, ...] = ()
     chosen: dict[Annotated[str, Field(min_length=1, max_length=64)], ImagePart] = {}
+    hypotheses: tuple[Hypothesis, ...] = ()
     evaluations: dict[str, tuple[Any, ...]] = {}
 
     @field_validator("teachers", mode="before")
@@ -146,6 +151,8 @@ class ExperimentSettings(Config):
     @model_serializer(mode="wrap")
     def _as_in_a_file(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         described: dict[str, Any] = dump(self)
+        if not described.get("hypotheses", True):  # of an earlier version there are none
+            del described["hypotheses"]
         if described.pop("evaluations", None) is None:  # left out by whoever dumps it
             return described
         for entry, evaluation in evaluations_by_entry().items():
@@ -216,6 +223,7 @@ class ExperimentSettings(Config):
                         "have learned these images; take the test part"
                     )
             EVALUATIONS[name].check(settings, self)
+        check_hypotheses(self)
         return self
 
     @property

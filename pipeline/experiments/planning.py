@@ -7,9 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline.experiments.content import ExperimentError
+from pipeline.experiments.hypotheses import digest, frozen, trained
 from regularized_training.teachers.config import TeacherConfig
 from schemas import encoding, experiment, images, recording, similarity, training
 from schemas import teacher_plan as teaching
+from schemas.base import now
+from schemas.configurations import config_hash
 from schemas.evaluations.base import EVALUATIONS, Asked
 from schemas.imported_network import ImportedNetwork
 
@@ -59,6 +62,59 @@ def plan(
         configs, rows = evaluation.rows_asked(asked_for, asked)
         _insert(evaluation.Config, configs)
         _insert(evaluation.Plan, rows)
+    _freeze(settings, key, groups)
+
+
+def _freeze(
+    settings: ExperimentSettings, key: Mapping[str, str], groups: Mapping[str, str]
+) -> None:
+    """Keep the hypotheses of an experiment as they are now."""
+    moment = now()
+    rows = []
+    for place, one in enumerate(settings.hypotheses):
+        keys = [condition_key(each, settings, groups) for each in (one.first, one.second)]
+        content = frozen(one, settings, *keys)
+        row = {"hypothesis": one.name, "place": place, "content": content}
+        rows.append({**key, **row, "digest": digest(content), "frozen": moment})
+    _insert(experiment.Hypothesis, rows)
+
+
+def condition_key(
+    condition: Mapping[str, Any], settings: ExperimentSettings, groups: Mapping[str, str]
+) -> dict[str, str]:
+    """The key of the trained networks of a condition, but for their seed.
+
+    Parameters
+    ----------
+    condition : mapping
+        As hypotheses name it.
+    settings : ExperimentSettings
+    groups : mapping of str to str
+        As of :func:`groups_of`.
+
+    Raises
+    ------
+    ValueError
+        If the experiment has no such condition, or several.
+    """
+    entry, network, config = trained(condition, settings)
+    assert settings.images is not None
+    digests = images.LabelSet.digests(settings.images) if config.labels else {}
+    return {
+        "image_set": settings.images,
+        "network_hash": config_hash(network),
+        "teacher_hash": config_hash(entry.teacher),
+        "scan_group": _group_of(entry, groups),
+        "training_hash": config_hash(with_digest(config, settings.images, digests)),
+    }
+
+
+def groups_of(settings: ExperimentSettings, sources: Mapping[str, Members]) -> dict[str, str]:
+    """Keys of the scan groups of each source, of the recordings and of nobody."""
+    groups = {name: teaching.ScanGroup.key_of(members)[0] for name, members in sources.items()}
+    if settings.recordings:
+        groups[RECORDINGS] = teaching.ScanGroup.key_of(_recorded_members(settings))[0]
+    return groups | {NOBODY: teaching.ScanGroup.key_of([])[0]}
 
 
 def _insert(table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -71,19 +127,27 @@ def _plan_fits(settings: ExperimentSettings, key: Mapping[str, str]) -> Members:
     """Plan an encoder for each recording; returns them with the images that the scans saw."""
     if not settings.recordings:
         return []
-    encoder_hash = encoding.EncoderConfig.add(settings.encoder)
-    fit_hash = encoding.FitConfig.add(
-        settings.fit, settings.recordings if settings.share_core else ()
-    )
+    encoding.EncoderConfig.add(settings.encoder)
+    encoding.FitConfig.add(settings.fit, settings.recordings if settings.share_core else ())
+    members = _recorded_members(settings)
+    names = ("scan", "encoder_hash", "fit_hash", "seed")
+    rows = [{**key, **{name: member[name] for name in names}} for member in members]
+    _insert(encoding.FitPlan, rows)
+    return members
+
+
+def _recorded_members(settings: ExperimentSettings) -> Members:
+    """The encoder of each recording, with the images that the scans saw."""
+    sharing = settings.recordings if settings.share_core else ()
     scans = [{"scan": scan} for scan in settings.recordings]
     shown = (recording.Scan & scans).proj("stimulus_set").to_dicts()
     stimuli = {row["scan"]: row["stimulus_set"] for row in shown}
-    members = [
-        dict(scan=scan, encoder_hash=encoder_hash, fit_hash=fit_hash, seed=settings.encoder_seed)
-        for scan in settings.recordings
-    ]
-    _insert(encoding.FitPlan, [{**key, **member} for member in members])
-    return [{**member, "stimulus_set": stimuli[member["scan"]]} for member in members]
+    about = {
+        "encoder_hash": config_hash(settings.encoder),
+        "fit_hash": encoding.FitConfig.key_of(settings.fit, sharing),
+        "seed": settings.encoder_seed,
+    }
+    return [{"scan": scan, **about, "stimulus_set": stimuli[scan]} for scan in settings.recordings]
 
 
 def _group_of(entry: TeacherEntry, groups: Mapping[str, str]) -> str:

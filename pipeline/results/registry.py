@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipeline.experiments.selection import Selection
+from pipeline.results.foreseen import Foreseen
 from predictive_model import parts
 from schemas import base, tables
 from schemas.evaluations.base import EVALUATIONS
@@ -109,8 +110,13 @@ class Result:
     takes_hardened : bool
         Whether `read` takes ``hardened`` too: names of imported networks that were trained on
         adversarial images, which their files do not tell.
+    takes_peek : bool
+        Whether `read` takes ``peek`` too: to show what is hidden until all seeds are there.
     compared : tuple of Compared
         Columns of the frame by seed in which conditions are compared.
+    foreseen : Foreseen, optional
+        What will be measured of each network by the settings of an experiment, which hypotheses
+        choose from; by default a row for each of the evaluation's settings.
     figures : dict of str to Drawing
     further : dict of str to callable
         Other frames of it, by their name in Python.
@@ -132,7 +138,9 @@ class Result:
     lacks: tuple[str, str] | None = None
     why: Callable[[Selection], str] | None = None
     takes_hardened: bool = False
+    takes_peek: bool = False
     compared: tuple[Compared, ...] = ()
+    foreseen: Foreseen | None = None
     figures: Mapping[str, Drawing] = field(default_factory=dict)
     further: Mapping[str, Read] = field(default_factory=dict)
     imported: str | None = None

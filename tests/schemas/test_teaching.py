@@ -248,7 +248,8 @@ NOT_ASKED = (
     *("superclass-errors", "activations", "neural-prediction", "other-images", "people"),
     *("autoattack", "corruptions", "manipulations", "predictivity"),
     *("consistency", "shape-bias", "soft-labels"),
-    *("white-box", "white-box-correlation", "composite"),
+    *("white-box", "white-box-correlation", "composite", "composite-relations"),
+    "hypotheses",
 )
 # Of what the experiment asks for.
 TABLES = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,48 @@ def test_of_several_scales_without_small_one_has_to_be_chosen(run: Run, study: P
     study.write_text(STUDY + "[scales.paper]\n")
     said = one_line_error(run("experiment", "add", study))
     assert said == f"{study}: has the scales smoke, paper; choose by --scale NAME"
+
+
+HYPOTHESIS = """
+[[hypotheses]]
+name = "longer is better"
+measure = "noise"
+level = 0.1
+first = { kind = "none", training = { epochs = 2 } }
+second = "none"
+direction = "greater"
+smallest_effect = 0.02
+"""
+
+
+@pytest.mark.database
+def test_hypotheses_are_planned_for_hidden_and_peeked_at(
+    run_with_database: Run, study: Path
+) -> None:
+    run = run_with_database
+    teachers = 'teachers = ["none", { kind = "none", training = { epochs = 2 } }]'
+    text = STUDY.replace('teachers = ["none"]', teachers).replace("seeds = [0]", "seeds = [0, 1]")
+    study.write_text(text.replace('recordings = ["simulated"]', "") + HYPOTHESIS)
+    assert run("import", "images", "digits", "--size", "8").exit_code == 0
+
+    given = run("experiment", "power", study, "--sd", "0.02", "-f", "json")
+    (power,) = json.loads(given.stdout)
+    assert (power["seeds"], power["seeds_to_support"], power["seeds_to_refute"]) == (2, 8, 8)
+    assert one_line_error(run("experiment", "power", study, "--sd", "-1")).startswith("sd: -1")
+    unknown = one_line_error(run("experiment", "power", study, "--pilot", "dream"))
+    assert unknown == "experiment: dream is not in the database, which has none"
+
+    wrong = study.with_name("wrong.toml")
+    wrong.write_text(study.read_text().replace("level = 0.1", "level = 0.7"))
+    said = one_line_error(run("experiment", "add", wrong))
+    assert said.startswith("hypotheses.0: level: 0.7, expected one of those of the file, 0, 0.02")
+    assert one_line_error(run("results", "hypotheses", "-e", "wrong")).endswith("which has none")
+
+    assert run("experiment", "add", study).exit_code == 0
+    assert run("experiment", "power", "study", "--sd", "0.02").exit_code == 0
+    for options in ((), ("--peek",)):
+        shown = run("results", "hypotheses", "-e", "study", *options, "-f", "json")
+        (row,) = json.loads(shown.stdout)
+        assert (row["verdict"], row["n"], row["effect"]) == ("incomplete", 0, None)
+        assert row["peeked"] is None, "nothing was there to be seen"
+        assert row["missing"] == "first: seeds 0, 1; second: seeds 0, 1"
