@@ -61,10 +61,14 @@ class TeacherConfig(Config):
         The same two with their pairs of images shuffled: keeps the values alone.
     ``low_rank``
         ``neural_model`` along its strongest directions only.
+    ``matched_spectrum``
+        Random similarity with the eigenvalues of ``neural_model``.
     ``gabor``
         Similarity of a textbook model of V1, amplitudes of Gabors, for the same stimuli.
     ``pixels``
         Similarity of the stimuli's pixels.
+    ``low_pass_pixels``
+        The same of the stimuli behind a Gaussian low-pass filter; option ``sigma``, in pixels.
     ``vgg``, ``vgg_untrained``
         Similarity of features of VGG-19's conv3-1, trained on ImageNet or not at all.
     ``rsm``

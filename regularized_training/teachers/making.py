@@ -175,6 +175,11 @@ def low_rank(inputs: TeacherInputs, config: TeacherConfig) -> SimilarityTeacher:
     return controls.low_rank_teacher(neural_model(inputs, config), config.rank)
 
 
+def matched_spectrum(inputs: TeacherInputs, config: TeacherConfig) -> SimilarityTeacher:
+    """Random similarity with the same eigenvalues."""
+    return controls.matched_spectrum_teacher(neural_model(inputs, config), config.seed)
+
+
 def gaussian(inputs: TeacherInputs, config: TeacherConfig) -> SimilarityTeacher:
     """Random vectors, one for each stimulus of an RSM."""
     stimuli = rsm(inputs, config).stimuli
@@ -210,6 +215,11 @@ def shuffle_neurons(inputs: TeacherInputs, config: TeacherConfig) -> SimilarityT
 def pixels(stimuli: NDArray, seed: int) -> NDArray[np.float32]:
     """Similarity of pixels."""
     return controls.pixel_teacher(stimuli).similarity
+
+
+def low_pass_pixels(stimuli: NDArray, seed: int, *, sigma: float = 2.0) -> NDArray[np.float32]:
+    """Similarity of pixels of blurred stimuli."""
+    return controls.low_pass_pixel_teacher(stimuli, sigma).similarity
 
 
 def gabor(stimuli: NDArray, seed: int) -> NDArray[np.float32]:

@@ -19,7 +19,9 @@ from regularized_training.teachers import controls
 from regularized_training.teachers.controls import (
     CONV3_1,
     gabor_teacher,
+    low_pass_pixel_teacher,
     low_rank_teacher,
+    matched_spectrum_teacher,
     pixel_teacher,
     shuffle_entries_teacher,
     shuffle_teacher,
@@ -148,6 +150,22 @@ def test_a_rank_that_leaves_everything_or_nothing_is_refused(teacher, rank):
         low_rank_teacher(teacher, rank)
 
 
+# -- matched spectrum ----------------------------------------------------------------------
+
+
+def test_random_similarity_has_the_eigenvalues_and_says_nothing_of_the_images(teacher):
+    first, again, other = (matched_spectrum_teacher(teacher, seed=seed) for seed in (0, 0, 1))
+    expected = np.linalg.eigvalsh(teacher.similarity.astype(np.float64))
+    for drawn in (first, other):
+        values = np.linalg.eigvalsh(drawn.similarity.astype(np.float64))
+        np.testing.assert_allclose(values, expected, atol=1e-4)
+        np.testing.assert_array_equal(np.diag(drawn.similarity), 1)
+        agreement = np.corrcoef(drawn.similarity[UPPER], teacher.similarity[UPPER])[0, 1]
+        assert abs(agreement) < 0.2
+    np.testing.assert_array_equal(first.similarity, again.similarity)
+    assert np.abs(first.similarity - other.similarity).max() > 0.3
+
+
 # -- pixels --------------------------------------------------------------------------------
 
 
@@ -158,6 +176,22 @@ def test_pixels_are_compared_by_the_cosine_of_their_deviations_from_the_mean(cha
     expected = literal_cosines(stimuli.reshape(9, -1))
     np.testing.assert_allclose(found.similarity, expected, atol=1e-6)
     np.testing.assert_array_equal(found.stimuli, stimuli)
+
+
+def test_low_passed_pixels_hear_coarse_structure_alone():
+    coarse, fine = gratings(wavelength=16)[0, 0] - 127.5, gratings(wavelength=3)[[0, 4], 0] - 127.5
+    pairs = [[sign * coarse + 0.9 * one for one in fine] for sign in (1, -1)]
+    stimuli = np.clip(127.5 + 0.6 * np.concatenate(pairs), 0, 255).round().astype(np.uint8)[:, None]
+    sharp, blurred = pixel_teacher(stimuli), low_pass_pixel_teacher(stimuli, 2)
+    assert sharp.similarity[0, 1] < 0.7
+    assert blurred.similarity[0, 1] > 0.99
+    assert blurred.similarity[0, 2] < -0.99
+
+
+@pytest.mark.parametrize("sigma", [0, -1, float("nan")])
+def test_a_filter_of_no_width_is_refused(sigma):
+    with pytest.raises(ValueError, match="sigma: .*, expected pixels above 0"):
+        low_pass_pixel_teacher(gratings(), sigma)
 
 
 # -- Gabors --------------------------------------------------------------------------------
