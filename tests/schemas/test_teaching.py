@@ -128,6 +128,7 @@ def test_everything_planned_is_computed_and_nothing_else() -> None:
         "AttackChecks": (12, 12),
         "AutoAttackAccuracy": (0, 0),
         "WhiteBoxAccuracy": (0, 0),
+        "HybridAnswers": (0, 0),
         "OtherImagesAccuracy": (0, 0),
         "SoftLabelScores": (0, 0),
     }
@@ -249,6 +250,7 @@ NOT_ASKED = (
     *("autoattack", "corruptions", "manipulations", "predictivity"),
     *("consistency", "shape-bias", "soft-labels"),
     *("white-box", "white-box-correlation", "composite"),
+    *("hybrids",),
 )
 # Of what the experiment asks for.
 TABLES = [

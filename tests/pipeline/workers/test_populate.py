@@ -70,6 +70,7 @@ UNPLANNED = (
     "AutoAttackAccuracy",
     "ScanPredictivity",
     "WhiteBoxAccuracy",
+    "HybridAnswers",
 )
 
 
