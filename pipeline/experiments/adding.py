@@ -267,8 +267,9 @@ def _check_imported(settings: ExperimentSettings) -> None:
         try:
             network = imported.for_task(classes, tuple(shape), str(settings.images))
             for one in chain.from_iterable(settings.evaluations.values()):
-                if layer := getattr(one, "layer", None):
-                    compared_layers(imported.config, (layer,), built=network)
+                layer = getattr(one, "layer", None)
+                if layers := getattr(one, "layers", None) or (layer and (layer,)):
+                    compared_layers(imported.config, layers, built=network)
         except ValueError as error:
             raise ExperimentError(f"imported_networks: {name}: {error}") from error
 

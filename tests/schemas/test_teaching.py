@@ -129,6 +129,7 @@ def test_everything_planned_is_computed_and_nothing_else() -> None:
         "AutoAttackAccuracy": (0, 0),
         "WhiteBoxAccuracy": (0, 0),
         "HybridAnswers": (0, 0),
+        "LayerEigenspectrum": (0, 0),
         "OtherImagesAccuracy": (0, 0),
         "SoftLabelScores": (0, 0),
     }
@@ -250,7 +251,7 @@ NOT_ASKED = (
     *("autoattack", "corruptions", "manipulations", "predictivity"),
     *("consistency", "shape-bias", "soft-labels"),
     *("white-box", "white-box-correlation", "composite"),
-    *("hybrids",),
+    *("hybrids", "eigenspectrum"),
 )
 # Of what the experiment asks for.
 TABLES = [

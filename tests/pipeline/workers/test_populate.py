@@ -71,6 +71,7 @@ UNPLANNED = (
     "ScanPredictivity",
     "WhiteBoxAccuracy",
     "HybridAnswers",
+    "LayerEigenspectrum",
 )
 
 
