@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 N_BYTES = 1024  # of a file are enough to tell
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 DOWNLOAD = "download it again in a browser, signed in where the site asks for it"
 UNPACK = "unpack it, and name the folder"
@@ -36,7 +37,11 @@ SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (rb"\xfd7zXZ\x00", "compressed by xz", UNPACK),
     (rb"BZh[1-9]", "compressed by bzip2", UNPACK),
     (rb"(?s).{257}ustar", "a tar archive", UNPACK),
-    (rb"\x89HDF\r\n\x1a\n", "an HDF5 file", "save what is in it as the kind of file expected here"),
+    (
+        re.escape(HDF5_SIGNATURE),
+        "an HDF5 file",
+        "save what is in it as the kind of file expected here",
+    ),
     (
         rb"MATLAB [57]\.",
         "a MATLAB file",

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import styled
-from pipeline.figures.drawing import legend_below, new_figure, with_caveat
+from pipeline.figures.drawing import new_panels, with_caveat
 from pipeline.results.conditions import numbered, settings
 from pipeline.results.frames import ORDER, network_frame, over_seeds, sort_frame
 from pipeline.results.registry import Compared, Drawing, Result, register
@@ -26,6 +26,7 @@ SCORES = ["score", "score_low", "score_high", "reliability", "explained", "ratio
 KEYS = ["predictivity_hash"]
 OF_SCAN = ["judge", "scan", "area", "metric"]
 IMPOSSIBLE = 1.05  # of a ceiling, as alignment.ceiled says
+PANELS = 3  # of the figure, in a row
 
 
 def predictivity_by_seed(selection: Selection) -> pd.DataFrame:
@@ -122,50 +123,44 @@ def _note(row: dict[Any, Any]) -> str:
 
 
 def predictivity_figure(selection: Selection) -> Figure:
-    """Bars for each scan and condition beside their ceilings, as in Kubilius et al. 2019, Fig. 3.
+    """Bars for each condition beside their ceiling, as in Kubilius et al. 2019, Fig. 3.
 
-    A panel for each metric. Whiskers are the interval over neurons; a line is the ceiling of a
-    scan that has repeats.
+    A panel for each scan and metric. Whiskers are the interval over neurons; a line is the ceiling
+    of a scan that has repeats.
     """
     frame = PREDICTIVITY.frame(selection)
-    frame = frame.assign(panel=settings(frame))
-    panels = list(frame.groupby(["metric", "panel"], sort=False))
+    panels = list(frame.assign(panel=settings(frame)).groupby(["judge", "panel"], sort=False))
     n_bars = max(len(rows) for _, rows in panels)
-    figure = new_figure((max(5.0, 1.5 + 0.5 * n_bars), 0.9 + 2.7 * len(panels)))
-    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
-    for ax, ((metric, setting), rows) in zip(axes, panels, strict=True):
+    size = (1.6 + 2.9 * min(len(panels), PANELS), 1.3 + 0.17 * n_bars)
+    figure, axes = new_panels(len(panels), PANELS, size)
+    for ax, ((_, setting), rows) in zip(axes, panels, strict=True):
         _bars(ax, rows)
-        ax.set_ylabel("similarity" if metric in ("rsa", "cka", "procrustes") else "correlation")
-        ax.set_title(f"{metric}; {setting}" if setting else str(metric), fontsize=9)
-    legend_below(figure, *axes)
+        first = rows.iloc[0]
+        said = [f"{first['area']}, {int(first['n_neurons'])} neurons", first["judge"], setting]
+        ax.set_title("\n".join(str(part) for part in said if part), fontsize=8)
     title = "Neural predictivity; whiskers: 95 % over neurons; lines: ceilings"
     figure.suptitle(with_caveat(title, selection), fontsize=9)
     return figure
 
 
 def _bars(ax: Any, rows: pd.DataFrame) -> None:
-    """Groups of bars, one for each judge, in the colours of the conditions."""
-    judges = list(dict.fromkeys(rows["judge"]))
-    lines = styled(rows)
-    width = 0.8 / len(lines)
-    for place, (label, line, of_condition) in enumerate(lines):
-        x = [judges.index(j) + (place - (len(lines) - 1) / 2) * width for j in of_condition.judge]
-        score = of_condition["score"].to_numpy(float)
-        ends = of_condition[["score_low", "score_high"]].to_numpy(float)
-        reach = np.abs(np.nan_to_num(ends - score[:, None])).T
-        ax.bar(x, score, width, color=line["color"], label=label, alpha=0.8)
-        ax.errorbar(x, score, yerr=reach, fmt="none", ecolor="black", linewidth=0.8)
+    """A bar for each condition, below each other, in its colour."""
     names = []
-    for place, judge in enumerate(judges):
-        here = rows[rows["judge"] == judge]
-        ceiling = np.sqrt(here["reliability"].clip(lower=0)).mean()
-        if not np.isnan(ceiling):
-            ax.hlines(ceiling, place - 0.45, place + 0.45, color="#666666", linewidth=1)
-        first = here.iloc[0]
-        unknown = "\nno ceiling" if np.isnan(ceiling) else ""
-        names.append(f"{first['area']}\n{judge}, {int(first['n_neurons'])} neurons{unknown}")
-    ax.set_xticks(range(len(judges)), names, fontsize=8)
-    ax.axhline(0, color="black", linewidth=0.5)
+    for place, (label, line, of_condition) in enumerate(styled(rows)):
+        row = of_condition.iloc[0]
+        reach = np.abs(of_condition[["score_low", "score_high"]].to_numpy(float) - row["score"]).T
+        ax.barh(place, row["score"], 0.75, color=line["color"], alpha=0.8)
+        bars = {"fmt": "none", "ecolor": "#777777", "linewidth": 0.9}
+        ax.errorbar(row["score"], place, xerr=np.nan_to_num(reach), **bars)
+        names.append(label)
+    ceiling = np.sqrt(rows["reliability"].clip(lower=0)).mean()
+    if not np.isnan(ceiling):
+        ax.axvline(ceiling, color="#666666", linewidth=1)
+    ax.set_yticks(range(len(names)), names, fontsize=7)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    similar = rows["metric"].iloc[0] in ("rsa", "cka", "procrustes")
+    ax.set_xlabel("similarity" if similar else "correlation", fontsize=8)
+    ax.axvline(0, color="black", linewidth=0.5)
 
 
 PREDICTIVITY = register(

@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.evaluations.predictivity import predictivity_by_seed
 from pipeline.evaluations.white_box import MEAN, white_box_by_seed
 from pipeline.experiments.selection import Selection
-from pipeline.figures.drawing import new_figure, with_caveat
+from pipeline.figures.drawing import name_dots, new_panels, with_caveat
 from pipeline.results.conditions import CONDITION, HASHES, conditions
 from pipeline.results.registry import Drawing, NothingToShowError, Result, register
 from schemas.evaluations.base import EVALUATIONS
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 NETWORK = ["image_set", *HASHES]
 POOL = ["image_set", "judge", "measure", "attack", "attack_strength"]
 FEWEST = 4  # networks of a pool
+PANELS = 4  # of the figure, in a row
 WHITE_BOX, OVER_CLEAN, GIVEN_CLEAN = "white-box", "over clean", "given clean"
 ALL, WITHOUT = "all", "without hardened"
 STATISTICS = ["r", "low", "high", "p", "n"]
@@ -187,8 +188,8 @@ def white_box_correlation_figure(selection: Selection, hardened: Sequence[str] =
         raise NothingToShowError(CORRELATION.why_nothing(selection))
     both = white_box_and_predictivity(selection, hardened)
     panels = list(found[found["accuracy"] == WHITE_BOX].groupby(POOL, sort=False))
-    figure = new_figure((max(4.4, 3.9 * len(panels)), 4.3))
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    size = (max(4.4, 3.9 * min(len(panels), PANELS)), 4.3)
+    figure, axes = new_panels(len(panels), PANELS, size)
     for ax, (names, said) in zip(axes, panels, strict=True):
         about = dict(zip(POOL, names, strict=True))
         pool = both[(both[POOL] == pd.Series(about)).all(axis=1)]
@@ -219,8 +220,7 @@ def _scatter(ax: Any, pool: pd.DataFrame) -> None:
             **{"markerfacecolor": face, "color": "#0072B2", "markersize": 5, "label": label},
         )
     x, y = pool["predictivity"].to_numpy(float), pool["white_box_accuracy"].to_numpy(float)
-    for place in zip(x, y, pool["network"], strict=True):
-        ax.annotate(place[2], place[:2], (4, 2), textcoords="offset points", fontsize=6)
+    name_dots(ax, x, y, pool["network"])
     slope, at_0 = np.polyfit(x, y, 1)
     ends = np.array([x.min(), x.max()])
     ax.plot(ends, slope * ends + at_0, color="#666666", linewidth=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.experiments.selection import Selection
@@ -21,6 +21,24 @@ def new_figure(size: tuple[float, float]) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=size, layout="constrained")
+
+
+def new_panels(n: int, in_a_row: int, size: tuple[float, float]) -> tuple[Figure, list[Any]]:
+    """A figure of so many panels, some in a row and the others below; `size` is a row's, in inches.
+
+    Returns
+    -------
+    figure : Figure
+    axes : list of Axes
+        As many as asked for.
+    """
+    columns = min(n, in_a_row)
+    rows = -(-n // columns)
+    figure = new_figure((size[0], rows * size[1]))
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for ax in axes[n:]:
+        ax.remove()
+    return figure, axes[:n]
 
 
 def colour_map(name: str) -> Colormap:
@@ -60,6 +78,13 @@ def legend_below(figure: Figure, *axes: Any, columns: int | None = None) -> None
         frameon=False,
         fontsize=8,
     )
+
+
+def name_dots(ax: Any, x: Iterable[float], y: Iterable[float], names: Iterable[str]) -> None:
+    """A name beside each dot, with room for that of the last one."""
+    for *place, name in zip(x, y, names, strict=True):
+        ax.annotate(name, place, (4, 2), textcoords="offset points", fontsize=6)
+    ax.margins(x=0.15)
 
 
 def log_scales(ax: Any) -> None:

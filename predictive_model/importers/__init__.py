@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from predictive_model.file_kinds import kind_of
+from predictive_model.file_kinds import HDF5_SIGNATURE, kind_of
 from predictive_model.importers import importer as importers
 from predictive_model.importers.importer import (
     DEFAULTS,
@@ -43,7 +43,6 @@ __all__ = [
     "scan_recording",
 ]
 
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 NETCDF3_SIGNATURES = (b"CDF\x01", b"CDF\x02")
 ENDINGS = {".npz": "npz", ".zip": "sensorium", ".nwb": "nwb", ".nc": "assembly"}
 EXPECTED = (
@@ -212,9 +211,10 @@ def read_recording(
     ...     read_recording(f"{folder}/toy.npz").n_neurons
     5
     """
-    return scan_recording(path, format=format, nwb=nwb, options=options, degrees=degrees, **common)[
-        0
-    ]
+    recording, _ = scan_recording(
+        path, format=format, nwb=nwb, options=options, degrees=degrees, **common
+    )
+    return recording
 
 
 def describe_recording(

@@ -107,7 +107,7 @@ def scan_assembly(
         if neuron_ids.dtype.kind not in "iu":
             notes.append("neurons have names in the file, and are numbered here in its order")
             neuron_ids = None
-    names, index = np.unique(shown, return_inverse=True)
+    names, first, index = np.unique(shown, return_index=True, return_inverse=True)
     table = find_stimuli(path, options.stimuli, options.pictures)
     images, said = read_stimuli(table, names.tolist(), options.size, options.colour)
     notes += said
@@ -123,7 +123,7 @@ def scan_assembly(
         image_index=index.astype(np.int64),
         responses=responses,
         neuron_ids=neuron_ids,
-        image_groups=_group_of_each(path, groups_shown, names, index),
+        image_groups=_group_of_each(path, groups_shown, names, first, index),
         notes=notes,
     )
     return usable_recording(
@@ -197,13 +197,15 @@ def _groups(path: Path, variables: Mapping[str, Variable], asked: str | None) ->
 
 
 def _group_of_each(
-    path: Path, shown: NDArray | None, names: NDArray[np.str_], index: NDArray[np.int64]
+    path: Path,
+    shown: NDArray | None,
+    names: NDArray[np.str_],
+    first: NDArray[np.int64],
+    index: NDArray[np.int64],
 ) -> NDArray | None:
-    """(n,) group of each stimulus, from those of its presentations."""
+    """(n,) group of each stimulus, from those of its presentations, and its first one."""
     if shown is None:
         return None
-    first = np.zeros(len(names), np.int64)
-    first[index[::-1]] = np.arange(len(index))[::-1]
     groups = shown[first]
     several = np.flatnonzero(groups[index] != shown)
     if len(several):

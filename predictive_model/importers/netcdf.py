@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import netcdf_file
 
-from predictive_model.file_kinds import why_unreadable
+from predictive_model.file_kinds import HDF5_SIGNATURE, why_unreadable
 from predictive_model.importers.hdf5 import why_hdf5_fails
 from predictive_model.recordings.checks import RecordingError
 
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 NOT_A_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
 MISSING = ("_FillValue", "missing_value")
 PACKING = ("scale_factor", "add_offset")

@@ -186,24 +186,19 @@ def ceiled(found: Predictivity | float, ceiling: Ceiling) -> CeiledScore:
     ValueError
         If the ceiling is of other neurons.
     """
-    if not isinstance(found, Predictivity):
-        reliability = ceiling.reliability
-        if reliability is None:
-            return CeiledScore(float(found), None, ceiling.missing)
-        return _beside(float(found), reliability)
-    if ceiling.reliability is None:
-        return CeiledScore(found.score, None, ceiling.missing)
-    n_neurons = found.correlation.shape[1]
-    if ceiling.reliability.shape != (n_neurons,):
-        raise ValueError(
-            f"ceiling: of {len(ceiling.reliability)} neurons, expected {n_neurons}, those of the "
-            "responses"
-        )
-    constant = [gap.neuron for gap in found.gaps if gap.kind == CONSTANT]
-    return _beside(found.score, np.delete(ceiling.reliability, constant))
-
-
-def _beside(score: float, reliability: NDArray[np.float64]) -> CeiledScore:
+    score = found.score if isinstance(found, Predictivity) else float(found)
+    reliability = ceiling.reliability
+    if reliability is None:
+        return CeiledScore(score, None, ceiling.missing)
+    if isinstance(found, Predictivity):
+        n_neurons = found.correlation.shape[1]
+        if reliability.shape != (n_neurons,):
+            raise ValueError(
+                f"ceiling: of {len(reliability)} neurons, expected {n_neurons}, those of the "
+                "responses"
+            )
+        constant = [gap.neuron for gap in found.gaps if gap.kind == CONSTANT]
+        reliability = np.delete(reliability, constant)
     median = float(np.median(reliability))
     missing = "" if median > 0 else f"no signal: repeats agree by {median:.2g} only"
     return CeiledScore(score, median, missing)

@@ -294,6 +294,39 @@ class StoredFeatures:
             self._folder.cleanup()
 
 
+def grams_of_batches(
+    batches: Iterable[Mapping[str, NDArray]],
+    n_images: int,
+    *,
+    feature_bytes: int = FEATURE_BYTES,
+    folder: Path | None = None,
+) -> dict[str, Gram]:
+    """Of several layers whose features come together, some images at a time.
+
+    Parameters
+    ----------
+    batches : iterable of mappings of str to (batch, feature) arrays
+        All features of the same images, by layer.
+    n_images, feature_bytes, folder
+        See :func:`gram_of_batches`.
+    """
+    stored, done = None, 0
+    try:
+        for batch in batches:
+            if stored is None:
+                sizes = {layer: features.shape[1] for layer, features in batch.items()}
+                stored = StoredFeatures(sizes, n_images, feature_bytes, folder)
+            for layer, features in batch.items():
+                stored.write(layer, done, np.asarray(features, np.float32))
+            done += len(features)
+        if stored is None or done != n_images:
+            raise ValueError(f"batches: of {done} images, expected n_images, {n_images}")
+        return {layer: stored.gram(layer) for layer in stored.n_features}
+    finally:
+        if stored is not None:
+            stored.close()
+
+
 def gram_of_batches(
     batches: Iterable[NDArray],
     n_images: int,
@@ -311,19 +344,8 @@ def gram_of_batches(
     feature_bytes, folder
         See :class:`StoredFeatures`.
     """
-    stored, done = None, 0
-    try:
-        for batch in batches:
-            if stored is None:
-                stored = StoredFeatures({"": batch.shape[1]}, n_images, feature_bytes, folder)
-            stored.write("", done, np.asarray(batch, np.float32))
-            done += len(batch)
-        if stored is None or done != n_images:
-            raise ValueError(f"batches: of {done} images, expected n_images, {n_images}")
-        return stored.gram("")
-    finally:
-        if stored is not None:
-            stored.close()
+    named = ({"": batch} for batch in batches)
+    return grams_of_batches(named, n_images, feature_bytes=feature_bytes, folder=folder)[""]
 
 
 def as_gram(features: NDArray | Gram) -> Gram:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from regularized_training.alignment.gram import (
     FEATURE_BYTES,
     Gram,
     GramPlan,
-    StoredFeatures,
+    grams_of_batches,
     plan_grams,
 )
 from regularized_training.lessons.similarity import flatten_features
@@ -80,21 +81,14 @@ def gram_of_layers(
     ValueError
         If images differ in size or number from what was said, or a feature is not finite.
     """
-    stored, done = None, 0
-    try:
-        with evaluating(network, device), torch.inference_mode():
-            reader = LayerReader(network, layers)
-            for batch in batches:
-                rows = [flatten_features(f).cpu().numpy() for f in reader(batch.to(device))]
-                if stored is None:
-                    sizes = {layer: r.shape[1] for layer, r in zip(layers, rows, strict=True)}
-                    stored = StoredFeatures(sizes, n_images, feature_bytes, folder)
-                for layer, features in zip(layers, rows, strict=True):
-                    stored.write(layer, done, np.asarray(features, np.float32))
-                done += len(batch)
-        if stored is None or done != n_images:
-            raise ValueError(f"batches: of {done} images, expected n_images, {n_images}")
-        return {layer: stored.gram(layer) for layer in layers}
-    finally:
-        if stored is not None:
-            stored.close()
+    with evaluating(network, device), torch.inference_mode():
+        reader = LayerReader(network, layers)
+
+        def read(batch: Tensor) -> dict[str, NDArray[np.float32]]:
+            features = reader(batch.to(device))
+            rows = (flatten_features(f).cpu().numpy() for f in features)
+            return dict(zip(layers, rows, strict=True))
+
+        return grams_of_batches(
+            map(read, batches), n_images, feature_bytes=feature_bytes, folder=folder
+        )

@@ -115,7 +115,7 @@ def score_by_scan(
     """
     images = images_that_judge(scan, config)
     trials = scan.grouped_trials(images)
-    grams = _grams(network, layers, scan.images, images, scan.degrees, config, image_shape, device)
+    grams = _grams(network, layers, scan, images, config, image_shape, device)
     groups = scan.image_groups
     labels = groups[images] if groups is not None and config.stratify else None
     means = trials.mean()
@@ -135,7 +135,7 @@ def score_by_scan(
     scores = tuple(
         LayerScore(layer, choosing[layer], ceiled(compared[layer], ceiling)) for layer in layers
     )
-    best = max(scores, key=lambda one: one.choosing or 0.0) if len(layers) > 1 else scores[0]
+    best = max(scores, key=lambda one: one.choosing or 0.0)
     found = compared[best.layer]
     if isinstance(found, Predictivity):
         interval = found.interval("neurons", n_resamples=config.n_resamples, seed=config.seed)
@@ -195,22 +195,20 @@ def bytes_needed(
 def _grams(
     network: nn.Module,
     layers: tuple[str, ...],
-    stimuli: NDArray,
+    scan: Recording,
     images: NDArray[np.int64],
-    degrees: float | None,
     config: ScanPredictivityConfig,
     image_shape: tuple[int, int, int],
     device: str | torch.device,
 ) -> dict[str, Gram]:
     channels, height, width = image_shape
-    angles = (None, None) if config.degrees is None else (degrees, config.degrees)
     batches = shown_to_network(
-        stimuli[images],
+        scan.images[images],
         channels,
         (height, width),
-        degrees=angles[0],
-        field=angles[1],
-        scale=pixel_scale(stimuli),
+        degrees=scan.degrees,
+        field=config.degrees,
+        scale=pixel_scale(scan.images),
         device=device,
     )
     return gram_of_layers(network, layers, batches, len(images), device=device)

@@ -119,13 +119,13 @@ def score_beside_people(
             "for each output of the network"
         )
     right = log_q.argmax(1) == people.labels
-    n_bins = min(config.n_bins, len(right))
-    in_bins = accuracy_by_entropy(right, people.entropy, n_bins)
+    entropy = people.entropy
+    in_bins = accuracy_by_entropy(right, entropy, min(config.n_bins, len(right)))
     theirs = np.take_along_axis(people.probabilities, people.labels[:, None], 1)[:, 0]
     bins = []
     for row in in_bins.to_dict("records"):
         low, high = row["entropy_low"], row["entropy_high"]
-        within = (people.entropy >= low) & (people.entropy <= high)
+        within = (entropy >= low) & (entropy <= high)
         about = EntropyBin(
             float(low),
             float(high),
@@ -137,7 +137,7 @@ def score_beside_people(
     return SoftLabelScores(
         n_images=len(right),
         cross_entropy=cross_entropy(log_q, people.probabilities),
-        people_entropy=float(people.entropy.mean() * math.log(2)),
+        people_entropy=float(entropy.mean() * math.log(2)),
         label_loss=-float(np.take_along_axis(log_q, people.labels[:, None], 1).mean()),
         accuracy=float(right.mean()),
         bins=tuple(bins),

@@ -218,7 +218,7 @@ def by_pair(
             f"{trials.experiment}: {', '.join(trials.conditions)} are all left out; keep one"
         )
     for condition in conditions:
-        seen = _right(trials, condition)
+        seen = right_by_image(trials, condition)
         seen = seen[[name for name in trials.observers if name in seen]]
         found = of_every_two(seen.to_numpy().T, names=list(seen), fewest=fewest)
         rows.append(found.assign(condition=condition))
@@ -346,8 +346,14 @@ def ceiling(
     return float(pairs["kappa"].mean())
 
 
-def _right(trials: Trials, condition: str) -> pd.DataFrame:
-    """Whether each observer, a column, is right on each image, a row; NaN if it was not seen."""
+def right_by_image(trials: Trials, condition: str) -> pd.DataFrame:
+    """Whether each observer, a column, is right on each image, a row; NaN if it was not seen.
+
+    Raises
+    ------
+    TrialsError
+        If an observer saw an image twice.
+    """
     there = trials.condition == condition
     frame = pd.DataFrame(
         {

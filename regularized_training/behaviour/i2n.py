@@ -84,8 +84,7 @@ class ChoiceTrials:
         cell = self.image * self.n_objects + self.distractor
         asked = np.bincount(cell, minlength=shape[0] * shape[1])
         hits = np.bincount(cell[self.correct], minlength=len(asked))
-        rates = np.divide(hits, asked, out=np.full(len(asked), np.nan), where=asked > 0)
-        return rates.reshape(shape)
+        return _ratio(hits, asked).reshape(shape)
 
     def halves(self, rng: np.random.Generator) -> tuple[ChoiceTrials, ChoiceTrials]:
         """Two random halves of all trials."""
@@ -168,8 +167,7 @@ def d_prime(
         total, number = total.sum(0)[target][:, None], number.sum(0)[target][:, None]
     else:
         total, number = total[:, target].T, number[:, target].T
-    empty = np.full(np.broadcast_shapes(total.shape, number.shape), np.nan)
-    alarms = 1 - np.divide(total, number, out=empty, where=number > 0)
+    alarms = 1 - _ratio(total, number)
     z = [np.clip(ndtri(rate), -Z_LIMIT, Z_LIMIT) for rate in (rates, alarms)]
     return np.clip(z[0] - z[1], -CLIP, CLIP)
 
@@ -316,6 +314,7 @@ def _less_mean(values: NDArray[np.float64], target: NDArray[np.int64]) -> NDArra
 
 
 def _ratio(total: NDArray, number: NDArray) -> NDArray[np.float64]:
+    """Means of as many as there are, of two arrays of one shape; NaN of none."""
     return np.divide(total, number, out=np.full(np.shape(total), np.nan), where=number > 0)
 
 

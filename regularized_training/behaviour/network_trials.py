@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from regularized_training.behaviour.consistency import right_by_image
 from regularized_training.behaviour.trials import Trials, TrialsError, is_person
 
 
@@ -165,18 +166,6 @@ def right_on_images(trials: Trials, names: Sequence[str]) -> NDArray[np.float64]
     TrialsError
         If an observer saw an image twice.
     """
-    place = {name: i for i, name in enumerate(names)}
-    row = {name: i for i, name in enumerate(trials.observers)}
-    at = np.array([row[name] for name in trials.observer.tolist()])
-    image = np.array([place[name] for name in trials.image.tolist()])
-    times = np.zeros((len(row), len(place)), np.int64)
-    np.add.at(times, (at, image), 1)
-    if times.max() > 1:
-        who, what = np.argwhere(times > 1)[0]
-        raise TrialsError(
-            f"{trials.experiment}: {trials.observers[who]} saw {names[what]} twice in a "
-            "condition; expected once, as error consistency is over images"
-        )
-    found = np.full(times.shape, np.nan)
-    found[at, image] = trials.correct
-    return found
+    (condition,) = trials.conditions
+    seen = right_by_image(trials, condition)
+    return seen.reindex(index=list(names), columns=list(trials.observers)).to_numpy().T

@@ -8,6 +8,7 @@ of a class are in the official order: that no label can tell, so that it has to 
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -217,9 +218,9 @@ def _arrays(path: Path) -> dict[str, NDArray]:
         raise FileNotFoundError(f"{path}: no such file")
     try:
         found = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        if not isinstance(found, np.lib.npyio.NpzFile):
+            return {"counts": found}
+        with found:
+            return dict(found)
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise TaskError(f"{path}: no .npz or .npy file ({error})") from error
-    if not isinstance(found, np.lib.npyio.NpzFile):
-        return {"counts": found}
-    with found:
-        return dict(found)

@@ -135,9 +135,7 @@ def _replace_relu(network: nn.Module) -> None:
 
 def _put_v1_first(network: nn.Module, config: NetworkConfig) -> None:
     assert config.v1 is not None
-    first = _first_normalise(network, config, "v1", "given")
-    first.mean.fill_(MEAN)
-    first.std.fill_(STD)
+    _first_normalise(network, config, "v1", "given").by(MEAN, STD)
     # Of a library's network by the names that it has there.
     inner = network.network if isinstance(network, Prepared) else network
     put_v1_first(inner, config.v1, config.replaced, config.width)

@@ -97,8 +97,6 @@ class Preprocessing:
 
     Attributes
     ----------
-    weights : str
-        Their full name, which ``default`` may change with the library's version.
     mean, std : tuple of float
         Of each channel, by which images in [0, 1] are normalised.
     image_size : int
@@ -109,7 +107,6 @@ class Preprocessing:
         Arguments of the builder that the preprocessing takes.
     """
 
-    weights: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
     image_size: int
@@ -133,7 +130,6 @@ def published_preprocessing(config: NetworkConfig) -> Preprocessing:
             network = torchvision.models.get_model(name, weights=None, **config.options)
         scaled = hasattr(network, "transform_input")  # as _build_torchvision says
         return Preprocessing(
-            weights.name,
             tuple(about.mean),
             tuple(about.std),
             about.crop_size[0],
@@ -144,7 +140,6 @@ def published_preprocessing(config: NetworkConfig) -> Preprocessing:
     network = create(_timm_name(name, config.weights), pretrained=False)
     described: Any = network.pretrained_cfg
     return Preprocessing(
-        described.get("tag") or config.weights,
         tuple(described["mean"]),
         tuple(described["std"]),
         described["input_size"][-1],

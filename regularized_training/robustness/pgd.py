@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from regularized_training.robustness.autoattack.asked import AskedNetwork
 from regularized_training.robustness.autoattack.geometry import into_ball
 from regularized_training.robustness.foolbox_compat import eagerpy as ep
 from regularized_training.robustness.foolbox_compat import foolbox
@@ -116,11 +116,7 @@ def attack_in_balls(
     sizes: Any = radii.to(images.dtype).view(-1, 1, 1, 1)  # Foolbox's types know of numbers only
     attacked = attack.run(model, images, foolbox.Misclassification(labels), epsilon=sizes)
     attacked = attack.project(ep.astensor(attacked), ep.astensor(images), sizes).raw
-    with torch.no_grad():
-        logits = model(attacked)
-        for _ in range(eot - 1):
-            logits = logits + model(attacked)
-        return attacked, logits.argmax(1) != labels
+    return attacked, AskedNetwork(model, eot).logits(attacked).argmax(1) != labels
 
 
 def unit_starts(index: NDArray[np.int64], shape: tuple[int, ...], seed: int, norm: str) -> Tensor:

@@ -102,7 +102,6 @@ def white_box_accuracy(
     radii = np.array(
         [[config.radius(norm, s, height, width) for s in config.strengths] for norm in norms]
     )
-    asked = AskedNetwork(network, config.eot)
     right, withstood = [], []
     with (
         evaluating(network, device),
@@ -113,17 +112,19 @@ def white_box_accuracy(
         model = foolbox.PyTorchModel(network, bounds=(0, 1), device=torch.device(device))
         first = to_float(torch.from_numpy(images[chosen[:16]]).to(device))
         varies = _varies(network, first)
+        eot = config.eot if varies else 1  # the mean of equal passes is one of them
+        asked = AskedNetwork(network, eot)
         for part in in_batches(chosen, config.batch_size):
             x = to_float(torch.from_numpy(images[part]).to(device))
             y = torch.from_numpy(labels[part]).to(device)
-            rows = (asked.logits(x).argmax(1) == y).nonzero()[:, 0]
+            correct = asked.logits(x).argmax(1) == y
             stands = np.zeros((*radii.shape, len(part)), bool)
-            of_batch = rows.cpu().numpy()
-            if len(rows):
+            of_batch = correct.cpu().numpy()
+            if of_batch.any():
                 stands[..., of_batch] = _attacked(
-                    model, x[rows], y[rows], part[of_batch], norms, radii, config
+                    model, x[correct], y[correct], part[of_batch], norms, radii, config, eot
                 )
-            right.append(np.isin(np.arange(len(part)), of_batch))
+            right.append(of_batch)
             withstood.append(stands)
     return WhiteBoxAccuracy(
         index=chosen,
@@ -151,6 +152,7 @@ def _attacked(
     norms: tuple[BallNorm, ...],
     radii: NDArray[np.float64],
     config: WhiteBoxConfig,
+    eot: int,
 ) -> NDArray[np.bool_]:
     """Which images are classified correctly in each of the balls, (norm, strength, n)."""
     shape, stands = tuple(x.shape[1:]), np.zeros((*radii.shape, len(x)), bool)
@@ -169,7 +171,7 @@ def _attacked(
                 step_size=config.step_size * sizes,
                 steps=config.steps,
                 start=start,
-                eot=config.eot,
+                eot=eot,
             )
             stands[i, j] = ~fooled.cpu().numpy()
     return stands

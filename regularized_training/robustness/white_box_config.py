@@ -37,7 +37,7 @@ class WhiteBoxConfig(OnImages):
         Start anywhere in the ball instead of at the image.
     eot : int
         Passes through a network with noise of its own that answers and gradients are averaged over
-        (expectation over transformations); 1 for a network without.
+        (expectation over transformations). One is made through a network without noise.
     noise : {"own", "on", "fixed", "off"}
         That of a V1 block, also where the attack is judged: as the network's settings have it,
         drawn anew in each pass, one draw by `seed` for all images and passes, or none.

@@ -82,7 +82,14 @@ def test_every_network_is_judged_by_each_scan_and_metric(database: Database) -> 
     assert table.loc["v4, pls", "ceiling"] == "none"
     assert table.loc["v4, pls", "note"] == "no repeats: only mean responses are known"
     assert float(table.loc["it, rsa", "ceiling"]) > 0.3
-    PREDICTIVITY.figures["predictivity"](Selection("judged"))
+    repeated, once = PREDICTIVITY.figures["predictivity"](Selection("judged")).axes
+    assert repeated.get_title() == f"macaque IT, {NEURONS} neurons\nit, rsa"
+    assert once.get_title() == f"macaque V4, {NEURONS} neurons\nv4, pls"
+    for ax, score in zip((repeated, once), frame["score"], strict=True):
+        (bar,) = ax.patches
+        assert bar.get_width() == pytest.approx(score)  # type: ignore[attr-defined]
+    ceiling = np.sqrt(frame["reliability"].iloc[0])
+    assert any(np.allclose(line.get_xdata(), ceiling) for line in repeated.lines)
 
 
 @pytest.mark.database

@@ -109,3 +109,10 @@ def test_label_sets_come_in_the_order_of_the_set_by_their_short_names(tmp_path: 
     (tmp_path / "text.npz").write_text("no array")
     with pytest.raises(TaskError, match=r"text.npz: no .npz or .npy file"):
         label_sets_of_set(tmp_path / "text.npz", OFFICIAL, CLASSES)
+
+
+def test_a_file_that_was_cut_short_is_refused(tmp_path: Path) -> None:
+    file = saved(tmp_path, counts=COUNTS, labels=OFFICIAL)
+    file.write_bytes(file.read_bytes()[:-30])
+    with pytest.raises(TaskError, match="no .npz or .npy file"):
+        soft_labels_of_set(file, OFFICIAL, CLASSES)

@@ -112,6 +112,10 @@ def test_a_network_of_chance_is_told_and_its_passes_are_averaged() -> None:
     assert often.passes - 2 == 10 * (once.passes - 2)  # but for two that tell whether it varies
     single = white_box_accuracy(Linear(noise=0.3), IMAGES, LABELS, config(**settings))
     assert found.clean_accuracy > single.clean_accuracy  # of mean answers chance is less
+    first, again = Linear(), Linear()
+    white_box_accuracy(first, IMAGES, LABELS, config(**settings))
+    white_box_accuracy(again, IMAGES, LABELS, config(**settings, eot=10))
+    assert again.passes == first.passes  # without chance one pass says all
 
 
 @pytest.mark.parametrize(("noise", "varies"), [("own", True), ("fixed", False), ("off", False)])
