@@ -1,4 +1,4 @@
-"""Rows of the database as a frame, a column at a time."""
+"""Rows of the database as a frame, a column at a time, and the arrays beside them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 
 def read_rows(query: Any, columns: Sequence[str] = ()) -> pd.DataFrame:
@@ -32,3 +34,22 @@ def read_rows(query: Any, columns: Sequence[str] = ()) -> pd.DataFrame:
         elif (heading[name].original_type or "").startswith("bool"):
             frame[name] = frame[name].astype(bool)
     return frame
+
+
+def read_arrays(query: Any, name: str, frame: pd.DataFrame) -> list[NDArray[Any]]:
+    """An array for each row of a frame, in its order.
+
+    Parameters
+    ----------
+    query : datajoint.QueryExpression
+        That has the rows of the frame, and perhaps others.
+    name : str
+        Of its column that holds arrays.
+    frame : DataFrame
+        With the columns of the query's key.
+    """
+    key = query.primary_key
+    rows = query.proj(name).to_dicts()
+    stored = {tuple(row[column] for column in key): row[name] for row in rows}
+    wanted = frame[list(key)].itertuples(index=False, name=None)
+    return [np.asarray(stored[one]) for one in wanted]

@@ -128,6 +128,8 @@ def test_everything_planned_is_computed_and_nothing_else() -> None:
         "AttackChecks": (12, 12),
         "AutoAttackAccuracy": (0, 0),
         "WhiteBoxAccuracy": (0, 0),
+        "HybridAnswers": (0, 0),
+        "LayerEigenspectrum": (0, 0),
         "OtherImagesAccuracy": (0, 0),
         "SoftLabelScores": (0, 0),
     }
@@ -250,6 +252,7 @@ NOT_ASKED = (
     *("consistency", "shape-bias", "soft-labels"),
     *("white-box", "white-box-correlation", "composite", "composite-relations"),
     "hypotheses",
+    *("hybrids", "eigenspectrum"),
 )
 # Of what the experiment asks for.
 TABLES = [

@@ -70,6 +70,8 @@ UNPLANNED = (
     "AutoAttackAccuracy",
     "ScanPredictivity",
     "WhiteBoxAccuracy",
+    "HybridAnswers",
+    "LayerEigenspectrum",
 )
 
 
