@@ -130,6 +130,7 @@ def test_everything_planned_is_computed_and_nothing_else() -> None:
         "WhiteBoxAccuracy": (0, 0),
         "HybridAnswers": (0, 0),
         "LayerEigenspectrum": (0, 0),
+        "FourierSensitivity": (0, 0),
         "OtherImagesAccuracy": (0, 0),
         "SoftLabelScores": (0, 0),
     }
@@ -252,7 +253,7 @@ NOT_ASKED = (
     *("consistency", "shape-bias", "soft-labels"),
     *("white-box", "white-box-correlation", "composite", "composite-relations"),
     "hypotheses",
-    *("hybrids", "eigenspectrum"),
+    *("hybrids", "eigenspectrum", "fourier-heat-map"),
 )
 # Of what the experiment asks for.
 TABLES = [

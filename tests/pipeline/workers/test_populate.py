@@ -72,6 +72,7 @@ UNPLANNED = (
     "WhiteBoxAccuracy",
     "HybridAnswers",
     "LayerEigenspectrum",
+    "FourierSensitivity",
 )
 
 
