@@ -98,7 +98,7 @@ def tuning_of(weights: NDArray[np.floating]) -> FilterTuning:
         raise ValueError(
             f"weights: shape {weights.shape}, expected finite (filter, channel, height, width)"
         )
-    norms = np.linalg.norm(weights.reshape(len(weights), -1), axis=1)
+    norms = np.sqrt(np.square(weights).sum((1, 2, 3)))
     silent = norms <= SILENT * norms.max(initial=0)
     parts = [
         _tuned(amplitudes(weights[first : first + _AT_ONCE]))
