@@ -9,8 +9,8 @@ import pandas as pd
 
 from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import error_bars, styled
-from pipeline.figures.drawing import legend_below, log_scale, new_figure, with_caveat
-from pipeline.results.conditions import numbered
+from pipeline.figures.drawing import colour_map, legend_below, log_scale, new_figure, with_caveat
+from pipeline.results.conditions import conditions, numbered
 from pipeline.results.frames import (
     ORDER,
     network_frame,
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 VALUES = ("exponent", "r2")
-PANEL = 2.9  # inches
+PANEL = 2.3  # inches
+COLUMNS = 4  # panels beside each other
+MOST_LAYERS = 12  # that have a panel each
 
 
 def eigenspectrum_by_seed(selection: Selection) -> pd.DataFrame:
@@ -81,53 +83,55 @@ def eigenspectrum_table(frame: pd.DataFrame) -> pd.DataFrame:
 def eigenspectrum_figure(selection: Selection) -> Figure:
     """Exponents from layer to layer, and below them the spectra that they are fitted to.
 
-    One column for each image set and settings; grey: the ranks that are fitted.
+    One part for each image set and settings. Its spectra have a panel for each layer; where
+    networks of different layers make that too many, one for each condition. Grey: the ranks that
+    are fitted.
     """
     summary = EIGENSPECTRUM.frame(selection)
     spectra = eigenspectrum_by_seed(selection)
     stored = selection.of(LayerEigenspectrum.Layer, LayerEigenspectrum.Plan)
     variances = pd.Series(read_arrays(stored, "variances", spectra), spectra.index)
-    spectra = spectra.assign(variances=variances)
-    settings = ["image_set", "eigenspectrum_hash"]
-    groups = list(summary.groupby(settings, sort=False))
-    n_layers = [rows["layer"].nunique() for _, rows in groups]
-    figure = new_figure((max(6.4, 0.6 + PANEL * max(n_layers)), 1.0 + 5.6 * len(groups)))
-    parts: Any = figure.subfigures(len(groups), 1, squeeze=False)[:, 0]
+    spectra = spectra.assign(variances=variances, condition=conditions(spectra))
+    groups = list(summary.groupby(["image_set", "eigenspectrum_hash"], sort=False))
+    by = ["layer" if rows["layer"].nunique() <= MOST_LAYERS else "condition" for _, rows in groups]
+    counts = [
+        rows["layer"].nunique() if one == "layer" else conditions(rows).nunique()
+        for (_, rows), one in zip(groups, by, strict=True)
+    ]
+    lines = [-(-n // COLUMNS) for n in counts]
+    heights = [2.6 + PANEL * n for n in lines]
+    figure = new_figure((10.4, 1.2 + sum(heights)))
+    parts: Any = figure.subfigures(len(groups), 1, squeeze=False, height_ratios=heights)[:, 0]
     shown = []
-    for part, ((images, asked), group) in zip(parts, groups, strict=True):
+    for part, ((images, asked), group), panel, n_lines in zip(
+        parts, groups, by, lines, strict=True
+    ):
         of_group = spectra[
             (spectra["image_set"] == images) & (spectra["eigenspectrum_hash"] == asked)
         ]
-        layers = list(group.sort_values("layer_index")["layer"].drop_duplicates())
-        grid = part.add_gridspec(2, len(layers))
-        above = part.add_subplot(grid[0, :])
-        _exponents(above, group)
+        above, below = part.subfigures(2, 1, height_ratios=[2.6, PANEL * n_lines])
+        ax = above.subplots()
+        _exponents(ax, group, named=panel == "layer")
         first = group.iloc[0]
         said = "" if first["part"] == "test" else f", {first['part']} images"
-        above.set_title(f"{images}{said}, {first['n_images']} images", fontsize=9)
-        shown.append(above)
-        below = None
-        for place, layer in enumerate(layers):
-            ax = part.add_subplot(grid[1, place], sharey=below)
-            below = below or ax
-            _spectra(ax, of_group[of_group["layer"] == layer])
-            ax.set_title(layer, fontsize=8)
-            if place == 0:
-                ax.set_ylabel("share of variance")
-            else:
-                ax.tick_params(labelleft=False)
-            shown.append(ax)
+        ax.set_title(f"{images}{said}, {first['n_images']} images", fontsize=9)
+        axes = below.subplots(n_lines, COLUMNS, squeeze=False, sharex=True, sharey=True)
+        _panels(axes, of_group.sort_values("layer_index", kind="stable"), panel)
+        shown += [ax, *axes.flat]
     legend_below(figure, *shown)
     title = f"Variance of principal components; {error_bars(summary)}\n"
     title += "below: every network; grey: ranks that are fitted"
+    if "condition" in by:
+        title += "; from dark to light: layers from the image on"
     figure.suptitle(with_caveat(title, selection), fontsize=9)
     return figure
 
 
-def _exponents(ax: Any, group: pd.DataFrame) -> None:
-    for label, line, rows in styled(group):
+def _exponents(ax: Any, group: pd.DataFrame, *, named: bool) -> None:
+    """Against the layer's name, or its number where networks have layers of their own."""
+    for label, line, rows in styled(group.sort_values("layer_index", kind="stable")):
         ax.errorbar(
-            rows["layer"],
+            rows["layer"] if named else rows["layer_index"] + 1,
             rows["exponent"],
             yerr=rows["exponent_sem"].fillna(0),
             label=label,
@@ -138,18 +142,37 @@ def _exponents(ax: Any, group: pd.DataFrame) -> None:
         )
     ax.axhline(1, color="black", linewidth=0.5)
     ax.set_ylabel("exponent")
+    if not named:
+        ax.set_xlabel("layer, from the image on")
 
 
-def _spectra(ax: Any, rows: pd.DataFrame) -> None:
-    for _, line, of_condition in styled(rows):
-        for variances in of_condition["variances"]:
-            ax.plot(np.arange(1, len(variances) + 1), variances, **line, linewidth=0.7)
-    first = rows.iloc[0]
-    ax.axvspan(first["first_rank"], first["last_rank"], color="#DDDDDD", zorder=0)
-    for which in ("x", "y"):
-        log_scale(ax, which, (1,))
-    ax.set_xlabel("rank")
-    ax.tick_params(labelsize=7)
+def _panels(axes: Any, spectra: pd.DataFrame, by: str) -> None:
+    """Spectra, lines in colours of conditions in panels of layers, or the other way round."""
+    groups = list(spectra.groupby(by, sort=False))
+    for ax in axes.flat[len(groups) :]:
+        ax.set_axis_off()
+    for ax, (name, rows) in zip(axes.flat, groups, strict=False):
+        if by == "layer":
+            for _, line, of_condition in styled(rows):
+                for variances in of_condition["variances"]:
+                    _spectrum(ax, variances, **line)
+        else:
+            last = max(int(rows["layer_index"].max()), 1)
+            for index, variances in zip(rows["layer_index"], rows["variances"], strict=True):
+                _spectrum(ax, variances, color=colour_map("viridis")(0.9 * index / last))
+        first = rows.iloc[0]
+        ax.axvspan(first["first_rank"], first["last_rank"], color="#DDDDDD", zorder=0)
+        for which in ("x", "y"):
+            log_scale(ax, which, (1,))
+        ax.tick_params(labelsize=7, labelbottom=True)
+        ax.set_xlabel("rank", fontsize=8)
+        ax.set_title(name, fontsize=8)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("share of variance", fontsize=8)
+
+
+def _spectrum(ax: Any, variances: Any, **line: Any) -> None:
+    ax.plot(np.arange(1, len(variances) + 1), variances, **line, linewidth=0.7)
 
 
 EIGENSPECTRUM = register(

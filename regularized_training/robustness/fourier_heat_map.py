@@ -127,8 +127,8 @@ def fourier_basis(frequencies: NDArray[np.int64], height: int, width: int) -> Te
 
     Examples
     --------
-    >>> fourier_basis(np.array([[0, 0], [0, 1]]), 1, 4).mul(2**0.5).round(decimals=3).tolist()
-    [[[0.707, 0.707, 0.707, 0.707]], [[1.0, -0.0, -1.0, 0.0]]]
+    >>> fourier_basis(np.array([[0, 0], [0, 2]]), 1, 4).tolist()
+    [[[0.5, 0.5, 0.5, 0.5]], [[0.5, -0.5, 0.5, -0.5]]]
     """
     f = torch.from_numpy(frequencies).double()
     down = f[:, :1] * torch.arange(height, dtype=torch.float64) / height

@@ -131,6 +131,7 @@ def test_everything_planned_is_computed_and_nothing_else() -> None:
         "HybridAnswers": (0, 0),
         "LayerEigenspectrum": (0, 0),
         "FourierSensitivity": (0, 0),
+        "FilterTuning": (0, 0),
         "OtherImagesAccuracy": (0, 0),
         "SoftLabelScores": (0, 0),
     }
@@ -253,7 +254,7 @@ NOT_ASKED = (
     *("consistency", "shape-bias", "soft-labels"),
     *("white-box", "white-box-correlation", "composite", "composite-relations"),
     "hypotheses",
-    *("hybrids", "eigenspectrum", "fourier-heat-map"),
+    *("hybrids", "eigenspectrum", "fourier-heat-map", "filter-tuning"),
 )
 # Of what the experiment asks for.
 TABLES = [

@@ -73,6 +73,7 @@ UNPLANNED = (
     "HybridAnswers",
     "LayerEigenspectrum",
     "FourierSensitivity",
+    "FilterTuning",
 )
 
 
