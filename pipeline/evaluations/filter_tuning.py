@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.experiments.selection import Selection
 from pipeline.figures.curves import styled
 from pipeline.figures.drawing import legend_below, new_figure, show_pictures, with_caveat
-from pipeline.results.conditions import conditions, numbered
+from pipeline.results.conditions import NETWORK, conditions, numbered
 from pipeline.results.frames import ORDER, network_frame, over_seeds, sort_frame
 from pipeline.results.registry import Compared, Drawing, Result, register
 from pipeline.results.rows import read_arrays
@@ -133,7 +133,7 @@ def filters_figure(selection: Selection) -> Figure:
     weights = read_arrays(selection.of(FilterTuning, FilterTuning.Plan), "weights", first)
     figure = new_figure((10.0, 0.8 + 0.65 * len(first)))
     axes = figure.subplots(len(first), 1, squeeze=False)[:, 0]
-    key = [*ASKED, "network_hash", "teacher_hash", "scan_group", "training_hash", "seed"]
+    key = ["filter_tuning_hash", *NETWORK]
     of_network = dict(list(by_filter.groupby(key, sort=False)))
     at_most = min(SHOWN, int(by_filter.groupby(key).size().max()) if len(by_filter) else 1)
     several = first[ASKED].drop_duplicates().shape[0] > 1

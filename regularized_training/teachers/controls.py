@@ -83,39 +83,17 @@ def matched_spectrum_teacher(teacher: SimilarityTeacher, seed: int = 0) -> Simil
     """Random similarity with the eigenvalues of the teacher's: as many dimensions, as strong.
 
     Of `shuffle`, which has the same spectrum, it differs in the values: images come in no groups,
-    and no two are more alike than chance makes them.
+    and no two are more alike than chance makes them. Drawn by the method of Davies and Higham
+    (2000), BIT 40, 640.
     """
-    n = len(teacher.stimuli)
+    from scipy.stats import random_correlation  # takes a second to import
+
     values = torch.linalg.eigvalsh(torch.from_numpy(teacher.similarity).double()).clamp(min=0)
-    values *= n / values.sum()
-    normal = torch.from_numpy(np.random.default_rng(seed).standard_normal((n, n)))
-    axes, upper = torch.linalg.qr(normal)
-    axes *= upper.diagonal().sign()  # or it were not uniform (Mezzadri 2007)
-    drawn = _with_unit_diagonal(((axes * values) @ axes.T).numpy())
+    values *= len(values) / values.sum()
+    drawn = random_correlation(values.numpy(), seed=seed, tol=1e-6, diag_tol=1e-6).rvs()
     matrix = np.clip((drawn + drawn.T) / 2, -1, 1).astype(np.float32)
     np.fill_diagonal(matrix, 1)
     return replace(teacher, name="matched_spectrum", similarity=matrix)
-
-
-def _with_unit_diagonal(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A symmetric matrix of trace n, rotated in planes of two axes until its diagonal is 1.
-
-    Eigenvalues stay (Davies and Higham 2000, BIT 40, 640). scipy's `random_correlation` does the
-    same, with a decomposition that takes minutes for thousands of images. Works in place.
-    """
-    for i in range(len(matrix) - 1):
-        rest = matrix.diagonal()[i + 1 :] - 1
-        excess = matrix[i, i] - 1
-        j = i + 1 + int(rest.argmin() if excess > 0 else rest.argmax())
-        if excess * (matrix[j, j] - 1) >= 0:  # both are 1, but for rounding
-            continue
-        b, other = matrix[i, j], matrix[j, j] - 1
-        t = (b + np.copysign(np.sqrt(b * b - excess * other), b)) / other
-        c = 1 / np.sqrt(1 + t * t)
-        turn = np.array([[c, c * t], [-c * t, c]])
-        matrix[:, [i, j]] = matrix[:, [i, j]] @ turn
-        matrix[[i, j]] = turn.T @ matrix[[i, j]]
-    return matrix
 
 
 def pixel_teacher(stimuli: NDArray) -> SimilarityTeacher:
